@@ -1,0 +1,130 @@
+"""One event as clients post it, validated; and a batch sorted into good ones and refused ones with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from recsys.ids import is_event_id, is_public_id
+from recsys.schemas import EVENTS, SCHEMA_VERSION, EventKind, Surface
+
+_NEEDS_TRACK = {
+    EventKind.IMPRESSION,
+    EventKind.PLAY_START,
+    EventKind.PLAY_END,
+    EventKind.SAVE,
+    EventKind.UNSAVE,
+    EventKind.ADD_TO_PLAYLIST,
+    EventKind.NOT_INTERESTED,
+}
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+Short = Annotated[str, Field(max_length=64)]
+Text = Annotated[str, Field(max_length=256)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Event(BaseModel):
+    """A row of the one log. Unknown fields are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: str
+    kind: EventKind
+    user_id: str
+    ts: AwareDatetime
+    session_id: Short | None = None
+    request_id: Short | None = None
+    received_at: AwareDatetime | None = None
+    track_id: str | None = None
+    artist_id: str | None = None
+    surface: Surface | None = None
+    shelf: Short | None = None
+    position: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    propensity: Probability | None = None
+    reason: Text | None = None
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    consent_personalization: bool = True
+    consent_analytics: bool = True
+    consent_ads: bool = False
+    tz: Short | None = None
+    device: Short | None = None
+    ms_played: Annotated[int, Field(ge=0, le=86_400_000)] | None = None
+    reason_start: Short | None = None
+    reason_end: Short | None = None
+    shuffle: bool | None = None
+    skipped: bool | None = None
+    offline: bool | None = None
+    incognito_mode: bool = False
+    platform: Text | None = None
+    conn_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    payload: Annotated[str, Field(max_length=1_000_000)] | None = None
+
+    @field_validator("event_id")
+    @classmethod
+    def _uuid(cls, value: str) -> str:
+        if not is_event_id(value):
+            raise ValueError("must be a lower-case hyphenated UUID")
+        return value
+
+    @field_validator("user_id", "track_id", "artist_id")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is not None and not is_public_id(value):
+            raise ValueError("must be 22 characters of 0-9A-Za-z")
+        return value
+
+    @field_validator("ts")
+    @classmethod
+    def _sane(cls, value: datetime) -> datetime:
+        if value < _EARLIEST:
+            raise ValueError("must not be before 2000-01-01")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Event:
+        if self.kind in _NEEDS_TRACK and self.track_id is None:
+            raise ValueError(f"{self.kind.value} needs track_id")
+        if self.kind == EventKind.PLAY_END and self.ms_played is None:
+            raise ValueError("play_end needs ms_played")
+        if self.kind == EventKind.FOLLOW and self.artist_id is None:
+            raise ValueError("follow needs artist_id")
+        return self
+
+
+def parse_batch(bodies: Sequence[Any]) -> tuple[list[tuple[int, Event]], list[tuple[int, str]]]:
+    """Valid events with their place in the batch, and the places of refused ones with one-line reasons."""
+    good: list[tuple[int, Event]] = []
+    refused: list[tuple[int, str]] = []
+    for place, body in enumerate(bodies):
+        try:
+            good.append((place, Event.model_validate(body)))
+        except ValidationError as error:
+            refused.append((place, _reason(error)))
+    return good, refused
+
+
+def _reason(error: ValidationError) -> str:
+    parts = [f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors()[:3]]
+    return "; ".join(parts)
+
+
+def to_frame(events: Sequence[Event]) -> pl.DataFrame:
+    """Events as rows of the lake's `events` table."""
+    rows = [event.model_dump(mode="python") for event in events]
+    frame = pl.DataFrame(
+        rows, schema={k: v for k, v in EVENTS.items() if k != "day"}, infer_schema_length=None
+    )
+    return frame.with_columns(day=pl.col("ts").dt.date())

@@ -1,0 +1,103 @@
+"""The few protocols that let packages meet without importing each other; the composition root wires them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import polars as pl
+
+from recsys.events import Event
+
+
+class Appended(StrEnum):
+    """What became of one event offered to the log."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # the same id and body is already there; acknowledged again
+    CONFLICT = "conflict"  # the same id with another body; refused
+
+
+@dataclass(frozen=True)
+class Record:
+    """One durable event at its place in the log."""
+
+    offset: int
+    event: Event
+
+
+class EventLog(Protocol):
+    """Append-only, durable on return, idempotent by event id over a stated horizon."""
+
+    def append(self, events: Sequence[Event]) -> list[Appended]:
+        """Durable once this returns. Safe from several threads; concurrent calls share one fsync.
+
+        Raises:
+            LogUnavailable: nothing of the batch was made durable (disk full, read-only).
+        """
+        ...
+
+    def read(self, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Records from `offset` on, in order, up to the end as of the call."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The offset that the next event will get."""
+        ...
+
+    def committed(self, group: str) -> int:
+        """Where a consumer group goes on; 0 at first."""
+        ...
+
+    def commit(self, group: str, offset: int) -> None:
+        """Durably records that a group has processed everything before `offset`."""
+        ...
+
+
+class OnlineStore(Protocol):
+    """Listener states by key; safe for several processes at once."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, values: Sequence[tuple[str, bytes]]) -> None: ...
+
+
+class CatalogReader(Protocol):
+    """What serving reads of the catalog domain."""
+
+    def track(self, track_id: str) -> dict[str, Any]:
+        """Raises UnknownId."""
+        ...
+
+    def artist(self, artist_id: str) -> dict[str, Any]:
+        """Raises UnknownId."""
+        ...
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Frames `tracks, artists, albums, availability, aliases` in the schemas of recsys.schemas."""
+        ...
+
+    def resolve(self, source: str, foreign_ids: Sequence[str], entity: str = "track") -> dict[str, str]:
+        """Public ids of those foreign ids that are known."""
+        ...
+
+
+class CatalogWriter(Protocol):
+    """How simulation and importers fill the catalog."""
+
+    def write(self, tables: dict[str, pl.DataFrame]) -> None:
+        """Inserts or updates rows of `tracks, artists, albums, availability, aliases`, in one transaction."""
+        ...
+
+
+class Recommender(Protocol):
+    """Personalization as the platform's domains and live listeners see it; JSON-able answers."""
+
+    def home(self, user_id: str, limit: int = 10, **context: Any) -> dict[str, Any]: ...
+
+    def radio(self, seed: str, user_id: str | None = None, cursor: str | None = None) -> dict[str, Any]: ...
+
+    def similar(self, track_id: str, limit: int = 20) -> dict[str, Any]: ...
