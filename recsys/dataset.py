@@ -112,7 +112,7 @@ def _number(column: str, names: list[str]) -> pl.Expr:
 
 
 def _with_local_hour(plays: pl.DataFrame) -> pl.DataFrame:
-    """Adds `hour`, the listener's local hour at the start of the play, zone by zone (polars converts one at a time)."""
+    """Adds `hour`, the local hour at the start of the play, zone by zone (polars converts one at a time)."""
     stamp = pl.from_epoch(pl.col("start"), "ms").dt.replace_time_zone("UTC")
     hour = pl.lit(None, pl.Int8)
     for tz in plays["tz"].unique():
@@ -127,7 +127,7 @@ def _with_local_hour(plays: pl.DataFrame) -> pl.DataFrame:
 
 
 def dense(frame: pl.DataFrame, items: Items, user_ids: pl.Series) -> tuple[Plays, I16]:
-    """Dense plays of the given listeners (rows sorted as plays_frame returns them), and each one's last country."""
+    """Dense plays of the given listeners (rows sorted as plays_frame does), and each one's last country."""
     users = pl.DataFrame({"user_id": user_ids, "user": np.arange(len(user_ids), dtype=np.int32)})
     tracks = pl.DataFrame({"track_id": items.track_ids, "track": np.arange(len(items), dtype=np.int32)})
     rows = (

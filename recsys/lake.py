@@ -59,12 +59,12 @@ class Lake:
         return pl.scan_delta(self.uri(table), version=version)
 
     def has(self, table: str) -> bool:
-        return DeltaTable.is_deltatable(self.uri(table))
+        return bool(DeltaTable.is_deltatable(self.uri(table)))
 
     def version(self, table: str) -> int:
         """The table's newest version; -1 where the table does not exist."""
         try:
-            return DeltaTable(self.uri(table)).version()
+            return int(DeltaTable(self.uri(table)).version())
         except TableNotFoundError:
             return -1
 
