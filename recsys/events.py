@@ -1,4 +1,4 @@
-"""One event as clients post it, validated; and a batch sorted into good ones and refused ones with reasons."""
+"""One event as clients post it, validated; and a batch sorted into good and refused ones with reasons."""
 
 from __future__ import annotations
 

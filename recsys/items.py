@@ -93,6 +93,10 @@ class Items:
         """(n,) mask of tracks that may be shown in a country (number) at a time."""
         return (self.available_from[:, country] <= now_ms) & (now_ms < self.available_until[:, country])
 
+    def released(self, now_ms: int) -> NDArray[np.bool_]:
+        """(n,) mask of tracks whose release day has come (an unknown release day counts as come)."""
+        return self.release_day <= now_ms // MS_PER_DAY
+
     def age_days(self, now_ms: int) -> I32:
         """(n,) days since release, at least 0; -1 where the release date is unknown."""
         age = np.maximum(now_ms // MS_PER_DAY - self.release_day, 0)
@@ -173,7 +177,7 @@ def _moments(audio: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def _rights(track_ids: pl.Series, availability: pl.DataFrame | None) -> tuple[list[str], I64, I64]:
-    """Rights matrices: the union of a track's windows per country is taken as one window (min from, max until)."""
+    """Rights matrices; several windows of a track in one country are taken as one (min from, max until)."""
     n = len(track_ids)
     if availability is None or availability.is_empty():
         return [], np.full((n, 1), -_EVER), np.full((n, 1), _EVER)

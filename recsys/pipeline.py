@@ -112,10 +112,15 @@ class Scorer(Protocol[Q_contra]):
 
 @dataclass(frozen=True)
 class Truncate:
-    """Keeps each request's `k` best by one column; ties by id, non-finite scores last."""
+    """Keeps each request's `k` best by one column (ties by id, non-finite scores last).
+
+    `floors` names columns with a number m: the m best among the candidates where that column is finite are
+    kept beside the k, so that a small source is not drowned before it can be ranked.
+    """
 
     column: str
     k: int
+    floors: dict[str, int] = field(default_factory=dict)
     name: str = "truncate"
 
 
@@ -233,6 +238,20 @@ class Pipeline(Generic[Q]):
         ms |= {f"source:{name}": o.ms for name, o in outcomes.items()}
         return Result(slates, rung.name, candidates, outcomes, counts, ms, {})
 
+    def replay(self, rung: str, batch: Q, candidates: Candidates) -> Result:
+        """Scorer -> Selector again from a record: `candidates` are the eligible ones with their source columns.
+
+        Raises:
+            PipelineFailed: this pipeline has no such rung.
+        """
+        for known in self.rungs:
+            if known.name == rung:
+                for stage in known.stages:
+                    if not isinstance(stage, Truncate) and not hasattr(stage, "keep"):
+                        candidates = apply(stage, batch, candidates)
+                return Result(known.selector.select(batch, candidates), rung, candidates, {}, {}, {}, {})
+        raise PipelineFailed(f"no rung {rung!r} in this pipeline: the record comes from another version")
+
     def _propose(self, source: Source[Q], batch: Q) -> tuple[Proposal | None, SourceOutcome]:
         begin = time.perf_counter()
         try:
@@ -258,7 +277,7 @@ class Pipeline(Generic[Q]):
 def apply(stage: Stage[Q], batch: Q, candidates: Candidates) -> Candidates:
     """One stage after the union; dispatches on what the stage offers."""
     if isinstance(stage, Truncate):
-        return truncate(candidates, stage.column, stage.k)
+        return truncate(candidates, stage)
     if hasattr(stage, "keep"):
         return candidates.where(stage.keep(batch, candidates))
     if hasattr(stage, "score"):
@@ -292,14 +311,24 @@ def union(proposals: dict[str, Proposal | None], requests: int) -> Candidates:
     return Candidates(merged & 0xFFFFFFFF, offsets, columns)
 
 
-def truncate(candidates: Candidates, column: str, k: int) -> Candidates:
-    """Each request's k best candidates by `column`; they stay in id order."""
-    score = sink(candidates.columns[column])
+def truncate(candidates: Candidates, stage: Truncate) -> Candidates:
+    """What `stage` keeps of each request's candidates; they stay in id order."""
+    score = sink(candidates.columns[stage.column])
+    keep = _rank(candidates, score) < stage.k
+    for column, m in stage.floors.items():
+        if column in candidates.columns:
+            inside = np.isfinite(candidates.columns[column])
+            keep |= inside & (_rank(candidates, np.where(inside, score, -np.inf)) < m)
+    return candidates.where(keep)
+
+
+def _rank(candidates: Candidates, score: NDArray[Any]) -> I64:
+    """(m,) place of each candidate within its request by descending score, ties by id."""
     owner = candidates.owner
     order = np.lexsort((candidates.ids, -score, owner))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - candidates.offsets[owner[order]]
-    return candidates.where(rank < k)
+    return rank
 
 
 def _since(begin: float) -> float:

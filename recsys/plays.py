@@ -1,7 +1,7 @@
-"""Listening histories as columns of dense numbers: the one form in which models, features and evaluation see plays.
+"""Listening histories as columns of dense numbers: the one form in which models and features see plays.
 
-The same type holds a training log (all listeners) and the histories of a batch of requests (b listeners), so a
-model's training and its inference read the same columns. Rows are sorted by (listener, start of play).
+The same type holds a training log (all listeners) and the histories of a batch of requests (b listeners),
+so a model's training and its inference read the same columns. Rows are sorted by (listener, start of play).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """List-making inside the Selector: shelves, caps and separation as masks before each draw.
 
 A slot policy states a distribution over the allowed candidates of one slot; `fill` draws slot by slot
-from it and records its exact propensity P(item at this slot | everything placed before it). Nothing touches a slate afterwards.
+from it and records its exact propensity P(item at this slot | everything placed
+before it). Nothing touches a slate afterwards.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ class QueryBatch:
     country: I16  # (b,) number in Items.countries; len(countries) where unknown
     device: I8  # (b,) number in DEVICES
     queries: tuple[Query, ...] = ()  # the requests themselves; empty in offline evaluation
+    memo: dict[str, Any] = field(default_factory=dict, compare=False)  # what several stages share (vectors)
 
     def __len__(self) -> int:
         return len(self.now)
@@ -147,7 +148,7 @@ def history(user: UserState, items: Items) -> Plays:
 
 
 def session_numbers(start: I64, ms_played: I32, offsets: I64) -> I32:
-    """Sessions by pause: a play starting more than SESSION_GAP_MS after the last one ended opens a new one."""
+    """Sessions by pause: a play starting over SESSION_GAP_MS after the last one's end opens a new one."""
     if not len(start):
         return np.zeros(0, np.int32)
     gap = np.empty(len(start), np.int64)

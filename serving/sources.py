@@ -1,0 +1,269 @@
+"""Where candidates come from: one small class per source, all over the parts of one loaded release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.sequence import SequenceModel
+from models.two_tower import TwoTower
+from recsys.index import Index
+from recsys.items import Items
+from recsys.pipeline import Proposal
+from recsys.plays import Outcome, Plays
+from recsys.types import QueryBatch
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+def rights(items: Items, batch: QueryBatch) -> Bools:
+    """(b, n) what may be shown to each request: territory window open and already released."""
+    if "rights" not in batch.memo:
+        masks = [
+            items.available(int(country), int(now)) & items.released(int(now))
+            for country, now in zip(batch.country, batch.now, strict=True)
+        ]
+        batch.memo["rights"] = np.stack(masks) if masks else np.zeros((0, len(items)), bool)
+    mask: Bools = batch.memo["rights"]
+    return mask
+
+
+def user_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
+    """(b, d) user-tower outputs, computed once a batch."""
+    if "two_tower" not in batch.memo:
+        batch.memo["two_tower"] = model.encode(batch)
+    vectors: Floats = batch.memo["two_tower"]
+    return vectors
+
+
+def anchors(histories: Plays) -> NDArray[np.int64]:
+    """(b,) the track that each listener finished last; -1 where there is none."""
+    finished = histories.where((histories.outcome == Outcome.FINISH) & (histories.track >= 0)).last(1)
+    out = np.full(len(histories), -1, np.int64)
+    out[np.diff(finished.offsets) > 0] = finished.track
+    return out
+
+
+def station_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
+    """(b, d) unit mean of the item vectors of each station's seeds."""
+    if "station" not in batch.memo:
+        unit = unit_vectors(model)
+        means = [unit[list(q.station)].mean(0) for q in batch.queries]
+        batch.memo["station"] = normalize(np.stack(means))
+    vectors: Floats = batch.memo["station"]
+    return vectors
+
+
+def unit_vectors(model: TwoTower) -> Floats:
+    """(n, d) item vectors of length 1, for similarity between tracks."""
+    return model.unit_vectors
+
+
+def normalize(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
+
+
+def top(scores: Floats, k: int) -> Proposal:
+    """Each row's k best finite scores as a proposal, best first."""
+    k = min(k, scores.shape[1])
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k else np.zeros((len(scores), 0), np.int64)
+    value = np.take_along_axis(scores, best, axis=1)
+    finite = np.isfinite(value)
+    offsets = np.concatenate([[0], np.cumsum(finite.sum(1))]).astype(np.int64)
+    return Proposal(best[finite].astype(np.int64), offsets, value[finite].astype(np.float32))
+
+
+def ragged(ids: NDArray[np.integer], scores: Floats) -> Proposal:
+    """Search results (b, k) with -1 padding as a proposal."""
+    found = ids >= 0
+    offsets = np.concatenate([[0], np.cumsum(found.sum(1))]).astype(np.int64)
+    return Proposal(ids[found].astype(np.int64), offsets, scores[found].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class TwoTowerSource:
+    """The listener's nearest tracks in the index, among those they may hear."""
+
+    model: TwoTower
+    index: Index
+    items: Items
+    k: int = 500
+    name: str = "two_tower"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        scores, ids = self.index.search(user_vectors(self.model, batch), self.k, rights(self.items, batch))
+        return ragged(ids, scores)
+
+
+@dataclass(frozen=True)
+class SequenceSource:
+    """What the transformer expects next."""
+
+    model: SequenceModel
+    items: Items
+    k: int = 300
+    name: str = "sequence"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        return top(np.where(rights(self.items, batch), self.model.score(batch), -np.inf), self.k)
+
+
+@dataclass(frozen=True)
+class HistorySource:
+    """What the listener played before, by recency-weighted count (half-life 50 plays), skips left out."""
+
+    k: int = 300
+    half_life: float = 50.0
+    name: str = "history"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        plays = batch.histories.where((batch.histories.outcome != Outcome.SKIP) & (batch.histories.track >= 0))
+        age = plays.offsets[1:][plays.owner] - 1 - np.arange(plays.rows)
+        key, inverse = np.unique((plays.owner << 32) | plays.track, return_inverse=True)
+        score = np.bincount(inverse, 0.5 ** (age / self.half_life), minlength=len(key)).astype(np.float32)
+        counts = np.bincount(key >> 32, minlength=len(batch))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return _best(Proposal(key & 0xFFFFFFFF, offsets, score), self.k)
+
+
+def _best(proposal: Proposal, k: int) -> Proposal:
+    """Each request's k best of a proposal."""
+    owner = np.repeat(np.arange(len(proposal.offsets) - 1), np.diff(proposal.offsets))
+    order = np.lexsort((proposal.ids, -proposal.score, owner))
+    order = order[np.arange(len(order)) - proposal.offsets[owner] < k]
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(np.diff(proposal.offsets), k))]).astype(np.int64)
+    return Proposal(proposal.ids[order], offsets, proposal.score[order])
+
+
+@dataclass(frozen=True)
+class ArtistSource:
+    """The most popular tracks of the artists whom the listener plays most."""
+
+    items: Items
+    popularity: Floats  # (n,)
+    artists: int = 12
+    tracks: int = 15
+    half_life: float = 80.0
+    name: str = "artist"
+
+    @cached_property
+    def _by_artist(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tracks ordered by (artist, popularity), and where each artist starts."""
+        order = np.lexsort((-self.popularity, self.items.artist))
+        starts = np.searchsorted(self.items.artist[order], np.arange(len(self.items.artist_ids) + 1))
+        return order, starts
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        return _stack([self._one(batch.histories, j) for j in range(len(batch))])
+
+    def _one(self, histories: Plays, j: int) -> tuple[NDArray[np.int64], Floats]:
+        rows = slice(int(histories.offsets[j]), int(histories.offsets[j + 1]))
+        good = (histories.outcome[rows] != Outcome.SKIP) & (histories.track[rows] >= 0)
+        artist = self.items.artist[histories.track[rows][good]]
+        age = np.arange(len(artist) - 1, -1, -1)
+        weight = np.bincount(artist, 0.5 ** (age / self.half_life), minlength=1)
+        best = np.argsort(-weight, kind="stable")[: self.artists]
+        order, starts = self._by_artist
+        found = [order[starts[a] : min(starts[a + 1], starts[a] + self.tracks)] for a in best if weight[a] > 0]
+        ids = np.concatenate(found) if found else np.zeros(0, np.int64)
+        return ids, weight[self.items.artist[ids]].astype(np.float32)
+
+
+def _stack(parts: list[tuple[NDArray[np.int64], Floats]]) -> Proposal:
+    """One proposal from one (ids, scores) pair a request."""
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in parts])]).astype(np.int64)
+    ids = np.concatenate([ids for ids, _ in parts]) if parts else np.zeros(0, np.int64)
+    scores = np.concatenate([s for _, s in parts]) if parts else np.zeros(0, np.float32)
+    return Proposal(ids, offsets, scores.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class PopularSource:
+    """The most played tracks where the listener is."""
+
+    items: Items
+    popularity: Floats  # (countries+1, n); the last row is worldwide
+    k: int = 100
+    name: str = "popular"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        return top(np.where(rights(self.items, batch), self.popularity[batch.country], -np.inf), self.k)
+
+
+@dataclass(frozen=True)
+class NewReleaseSource:
+    """Tracks of the last `days`, nearest to the listener first; found by content where nobody has played them."""
+
+    model: TwoTower
+    items: Items
+    k: int = 100
+    days: int = 30
+    name: str = "new"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        vectors = user_vectors(self.model, batch)
+        allowed = rights(self.items, batch)
+        parts = []
+        for j, now in enumerate(batch.now):
+            age = self.items.age_days(int(now))
+            ids = np.flatnonzero(allowed[j] & (age >= 0) & (age <= self.days))
+            parts.append((ids, self.model.item_vectors[ids] @ vectors[j]))
+        return _best(_stack(parts), self.k)
+
+
+@dataclass(frozen=True)
+class AnchorSource:
+    """Tracks most similar to the one that the listener finished last."""
+
+    model: TwoTower
+    items: Items
+    k: int = 60
+    name: str = "anchor"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        anchor = anchors(batch.histories)
+        unit = unit_vectors(self.model)
+        scores = unit[anchor] @ unit.T
+        scores[anchor < 0] = -np.inf
+        scores[np.arange(len(anchor)), anchor] = -np.inf
+        return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
+
+
+@dataclass(frozen=True)
+class StationSource:
+    """Tracks most similar to a station's seeds."""
+
+    model: TwoTower
+    items: Items
+    k: int = 500
+    name: str = "station"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        scores = station_vectors(self.model, batch) @ unit_vectors(self.model).T
+        return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
+
+
+@dataclass
+class LastGoodSource:
+    """The listener's last full answer, kept in memory by this replica (bounded)."""
+
+    capacity: int = 20_000
+    name: str = "last_good"
+
+    def __post_init__(self) -> None:
+        self._slates: dict[str, NDArray[np.int64]] = {}
+
+    def remember(self, user_id: str, tracks: list[int]) -> None:
+        self._slates.pop(user_id, None)
+        self._slates[user_id] = np.array(tracks, np.int64)
+        while len(self._slates) > self.capacity:
+            self._slates.pop(next(iter(self._slates)))
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        empty = np.zeros(0, np.int64)
+        found = [self._slates.get(q.user.user_id, empty) for q in batch.queries]
+        return _stack([(ids, -np.arange(len(ids), dtype=np.float32)) for ids in found])
