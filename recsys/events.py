@@ -30,6 +30,7 @@ _NEEDS_TRACK = {
     EventKind.NOT_INTERESTED,
 }
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 Short = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=256)]
@@ -86,12 +87,14 @@ class Event(BaseModel):
             raise ValueError("must be 22 characters of 0-9A-Za-z")
         return value
 
-    @field_validator("ts")
+    @field_validator("ts", "received_at")
     @classmethod
-    def _sane(cls, value: datetime) -> datetime:
-        if value < _EARLIEST:
-            raise ValueError("must not be before 2000-01-01")
-        return value
+    def _sane(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        if not _EARLIEST <= value < _LATEST:
+            raise ValueError("must lie within the years 2000 to 2099")
+        return value.astimezone(UTC)  # one form, so that the same event sent twice is the same bytes
 
     @model_validator(mode="after")
     def _complete(self) -> Event:

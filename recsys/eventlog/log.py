@@ -1,0 +1,260 @@
+"""The log itself: group commit by a leader, a file lock between processes, recovery of a torn tail."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsys.errors import BadInput, LogUnavailable, RecsysError
+from recsys.eventlog.commits import check_commits, read_commit, write_commit
+from recsys.eventlog.frame import Entry, any_group_after, entry, pack, read_group
+from recsys.eventlog.index import IdIndex
+from recsys.eventlog.segments import Segments, damaged, unavailable
+from recsys.events import Event
+from recsys.ports import Appended, Record
+
+
+class LogSettings(BaseModel):
+    """How long ids are remembered (whichever ends first; whole segments) and how large a segment grows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    segment_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    horizon_ms: Annotated[int, Field(ge=0)] = 7 * 86_400_000  # by received_at (by ts where it is absent)
+    horizon_events: Annotated[int, Field(ge=1)] = 5_000_000
+
+
+@dataclass
+class _Request:
+    entries: list[Entry]
+    outcomes: list[Appended] = field(default_factory=list)
+    error: RecsysError | None = None
+    done: bool = False
+
+
+class LocalEventLog:
+    """recsys.ports.EventLog on a local folder.
+
+    Group commit: whoever holds the leader lock writes everything that is waiting, under one checksum and one
+    fsync. Across processes a file lock orders the groups, and each process reads the others' groups before it
+    decides whether an id is new. A reader sees durable records only.
+    """
+
+    def __init__(self, folder: Path, settings: LogSettings | None = None) -> None:
+        """Opens or creates the log; cuts off a torn tail (it was never acknowledged).
+
+        Raises:
+            LogUnavailable: the folder cannot be written.
+            BadInput: acknowledged records are damaged or missing.
+        """
+        self._folder = folder
+        self._commits = folder / "commits"
+        self._settings = settings or LogSettings()
+        self._segments = Segments(folder)
+        self._index = IdIndex()
+        self._queue: list[_Request] = []
+        self._queue_lock = threading.Lock()
+        self._leader = threading.Lock()
+        self._unusable = ""
+        try:
+            self._commits.mkdir(parents=True, exist_ok=True)
+            self._lock_file = (folder / "lock").open("ab")
+            with self._exclusive():
+                self._enter(self._first_needed())
+                self._catch_up()
+        except OSError as error:
+            raise unavailable(folder, error) from error
+        check_commits(self._commits, self._end)
+
+    def append(self, events: Sequence[Event]) -> list[Appended]:
+        """See recsys.ports.EventLog."""
+        request = _Request([entry(event) for event in events])
+        with self._queue_lock:
+            self._queue.append(request)
+        with self._leader:
+            if not request.done:
+                self._serve()
+        if request.error is not None:
+            raise type(request.error)(str(request.error))
+        return request.outcomes
+
+    @property
+    def end(self) -> int:
+        """The offset that the next event will get."""
+        with self._leader:
+            try:
+                with self._exclusive():
+                    self._catch_up()
+            except OSError as error:
+                raise unavailable(self._folder, error) from error
+            return self._end
+
+    def read(self, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Durable records from `offset` on, up to the end as of the call.
+
+        Raises:
+            BadInput: the log no longer (or not yet) reaches back to `offset`, or a record is damaged.
+        """
+        first, end = self._segments.bases()[0], self.end
+        if not first <= offset <= end:
+            raise BadInput(f"offset {offset} is not in the log, which spans {first} to {end}")
+        return self._segments.records(offset, end if limit is None else min(end, offset + limit))
+
+    def committed(self, group: str) -> int:
+        """Where a consumer group goes on; 0 at first."""
+        return read_commit(self._commits, group)
+
+    def commit(self, group: str, offset: int) -> None:
+        """Durably records that a group has processed everything before `offset`."""
+        try:
+            write_commit(self._commits, group, offset)
+        except OSError as error:
+            raise unavailable(self._folder, error) from error
+
+    def close(self) -> None:
+        """Closes the files; the log can be opened again."""
+        with self._leader:
+            self._file.close()
+            self._lock_file.close()
+
+    # Writing: everything below needs the leader lock and the file lock.
+
+    def _serve(self) -> None:
+        """Writes all waiting requests as one group; every one of them is answered, or fails, together."""
+        with self._queue_lock:
+            waiting, self._queue = self._queue, []
+        outcomes: list[Appended] = []
+        error: RecsysError | None = LogUnavailable("the append was interrupted: send the batch again")
+        try:
+            with self._exclusive():
+                self._catch_up()
+                outcomes = self._write([e for request in waiting for e in request.entries])
+            error = None
+        except OSError as problem:
+            error = unavailable(self._folder, problem)
+        except RecsysError as problem:
+            error = problem
+        finally:
+            at = 0
+            for request in waiting:
+                request.outcomes = outcomes[at : at + len(request.entries)]
+                at += len(request.entries)
+                request.error, request.done = error, True
+
+    def _write(self, entries: list[Entry]) -> list[Appended]:
+        outcomes, fresh = self._judge(entries)
+        if fresh:
+            if self._position >= self._settings.segment_bytes:
+                self._segments.create(self._end)
+                self._next_segment()
+            group = pack(fresh, self._end)
+            self._store(group)
+            keys = np.array([e.key for e in fresh], np.uint64)
+            bodies = np.array([e.body for e in fresh], np.uint64)
+            self._index.add(keys, bodies, max(e.received_ms for e in fresh))
+            self._advance(self._position + len(group), self._end + len(fresh))
+        return outcomes
+
+    def _judge(self, entries: list[Entry]) -> tuple[list[Appended], list[Entry]]:
+        """What becomes of each entry, and those that are new."""
+        bodies, known = self._index.find(np.array([e.key for e in entries], np.uint64))
+        seen = {e.key: int(b) for e, b, k in zip(entries, bodies, known, strict=True) if k}
+        outcomes: list[Appended] = []
+        fresh: list[Entry] = []
+        for e in entries:
+            if e.key not in seen:
+                seen[e.key] = e.body
+                fresh.append(e)
+                outcomes.append(Appended.ACCEPTED)
+            else:
+                outcomes.append(Appended.DUPLICATE if seen[e.key] == e.body else Appended.CONFLICT)
+        return outcomes, fresh
+
+    def _store(self, group: bytes) -> None:
+        """Writes and syncs one group at the end; on failure nothing of it stays."""
+        handle = self._file.fileno()
+        try:
+            done = 0
+            while done < len(group):
+                done += os.pwrite(handle, group[done:], self._position + done)
+            os.fdatasync(handle)
+        except OSError:
+            try:
+                os.ftruncate(handle, self._position)
+                os.fdatasync(handle)
+            except OSError as error:
+                # After a failed sync the page cache may show what the disk lacks: trust nothing any more.
+                self._unusable = f"could not undo a failed write ({error}): restart on a working disk"
+            raise
+
+    def _advance(self, position: int, end: int) -> None:
+        self._position, self._end = position, end
+        self._segments.mark(self._base, end, position)
+
+    def _first_needed(self) -> int:
+        """The oldest segment that the id horizon may need; creates the first one of an empty log."""
+        bases = self._segments.bases()
+        if not bases:
+            self._segments.create(0)
+            return 0
+        older = [b for b in bases if b <= bases[-1] - self._settings.horizon_events]
+        return older[-1] if older else bases[0]
+
+    def _enter(self, base: int) -> None:
+        self._base, self._position, self._end = base, 0, base
+        self._file: BinaryIO = self._segments.path(base).open("r+b", buffering=0)
+
+    def _next_segment(self) -> None:
+        self._index.seal(self._settings.horizon_ms, self._settings.horizon_events)
+        self._file.close()
+        self._enter(self._end)
+
+    def _catch_up(self) -> None:
+        """Reads what was written since: by other processes, or before this one started."""
+        if self._unusable:
+            raise LogUnavailable(f"event log {self._folder}: {self._unusable}")
+        foreign = False
+        while True:
+            size = os.fstat(self._file.fileno()).st_size
+            if size < self._position:
+                raise LogUnavailable(f"event log {self._folder} was cut from outside: restart this process")
+            while self._position < size and self._take_group():
+                foreign = True
+            if self._position < size:
+                self._cut_tail()
+                foreign = True
+            if self._position == 0 or not self._segments.path(self._end).exists():
+                break
+            self._next_segment()
+        if foreign:  # a writer that died may not have synced what we are about to rely on
+            os.fdatasync(self._file.fileno())
+
+    def _take_group(self) -> bool:
+        group = read_group(self._file, self._position)
+        if group is None or group.base != self._end:
+            return False
+        self._index.add(group.keys, group.bodies, group.newest_ms)
+        self._advance(group.stop, group.base + len(group))
+        return True
+
+    def _cut_tail(self) -> None:
+        if any_group_after(self._file, self._position) or self._segments.bases()[-1] > self._base:
+            raise damaged(self._segments.path(self._base), self._position)
+        os.ftruncate(self._file.fileno(), self._position)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)

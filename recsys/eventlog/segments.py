@@ -1,0 +1,100 @@
+"""The files of the embedded event log: segments named by their first offset, read without a lock."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from recsys.errors import BadInput, LogUnavailable
+from recsys.eventlog.frame import read_group, skim
+from recsys.events import Event
+from recsys.ports import Record
+
+_MARK_BYTES = 256 * 1024
+
+
+class Segments:
+    """The segments of one folder, with marks (offset, file position) that make seeking cheap."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._marks: dict[int, tuple[list[int], list[int]]] = {}
+
+    def path(self, base: int) -> Path:
+        return self._folder / f"{base:020d}.seg"
+
+    def bases(self) -> list[int]:
+        """First offsets of all segments, ascending."""
+        return sorted(int(path.stem) for path in self._folder.glob("*.seg"))
+
+    def create(self, base: int) -> None:
+        self.path(base).touch()
+        sync_folder(self._folder)
+
+    def mark(self, base: int, offset: int, position: int) -> None:
+        """Notes that the group with first event `offset` starts at `position` of segment `base`."""
+        offsets, positions = self._marks.setdefault(base, ([base], [0]))
+        if position - positions[-1] >= _MARK_BYTES:
+            offsets.append(offset)
+            positions.append(position)
+
+    def records(self, offset: int, stop: int) -> Iterator[Record]:
+        """Records offset..stop-1, all of which must exist.
+
+        Raises:
+            BadInput: a record is damaged.
+        """
+        bases = self.bases()
+        for base in bases[bisect_right(bases, offset) - 1 :]:
+            if base >= stop:
+                return
+            with self.path(base).open("rb") as file:
+                yield from self._of_segment(file, base, offset, stop)
+
+    def _of_segment(self, file: BinaryIO, base: int, offset: int, stop: int) -> Iterator[Record]:
+        at, position = self._seek(file, base, offset)
+        size = os.fstat(file.fileno()).st_size
+        while at < stop and position < size:
+            group = read_group(file, position)
+            if group is None or group.base != at:
+                raise damaged(self.path(base), position)
+            for i in range(max(offset - at, 0), min(len(group), stop - at)):
+                yield Record(at + i, Event.model_validate_json(group.lines[i]))
+            at, position = at + len(group), group.stop
+
+    def _seek(self, file: BinaryIO, base: int, offset: int) -> tuple[int, int]:
+        """The group that holds `offset`: its first offset and file position."""
+        offsets, positions = self._marks.get(base, ([base], [0]))
+        nearest = max(bisect_right(offsets, offset) - 1, 0)
+        at, position = offsets[nearest], positions[nearest]
+        size = os.fstat(file.fileno()).st_size
+        while position < size:
+            after, next_position = skim(file, position)
+            if after > offset:
+                break
+            at, position = after, next_position
+        return at, position
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes created and renamed files of a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unavailable(folder: Path, error: OSError) -> LogUnavailable:
+    reason = error.strerror or str(error)
+    return LogUnavailable(f"event log {folder} cannot be written ({reason}): free space or fix permissions")
+
+
+def damaged(path: Path, position: int) -> BadInput:
+    return BadInput(
+        f"event log segment {path} is damaged at byte {position} and acknowledged events follow: "
+        "restore it from a backup"
+    )

@@ -1,0 +1,241 @@
+"""The embedded event log: durable, idempotent, recovers a torn tail, refuses damage, shared by processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.errors import BadInput, LogUnavailable
+from recsys.eventlog import LocalEventLog, LogSettings
+from recsys.events import Event
+from recsys.ids import public_id, uuid7
+from recsys.ports import Appended
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SMALL = LogSettings(segment_bytes=2048)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def play(number: int, ms_played: int = 30_000, at: datetime = NOW, received: datetime | None = NOW) -> Event:
+    return Event.model_validate(
+        {
+            "event_id": uuid7(1_700_000_000_000, entropy=number),
+            "kind": "play_end",
+            "user_id": public_id("test", f"user {number % 3}"),
+            "ts": at,
+            "received_at": received,
+            "track_id": public_id("test", f"track {number % 7}"),
+            "ms_played": ms_played,
+            "payload": "line one\nline two ë",
+        }
+    )
+
+
+def segment(folder: Path) -> Path:
+    return sorted(folder.glob("*.seg"))[-1]
+
+
+def test_what_is_appended_is_read_back_in_order_and_after_reopening(tmp_path: Path) -> None:
+    events = [play(i) for i in range(40)]
+    log = LocalEventLog(tmp_path, SMALL)
+    for i in range(0, 40, 4):
+        assert log.append(events[i : i + 4]) == [Appended.ACCEPTED] * 4
+    assert len(list(tmp_path.glob("*.seg"))) > 1, "several segments"
+    for reader in (log, LocalEventLog(tmp_path, SMALL)):
+        assert reader.end == 40
+        assert [r.event for r in reader.read()] == events
+        assert [r.offset for r in reader.read(7, 10)] == list(range(7, 17))
+        assert list(reader.read(40)) == []
+
+
+def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path, SMALL)
+    log.append([play(i) for i in range(50)])
+    later = play(3, received=NOW + timedelta(hours=1))
+    again = [later, play(3, ms_played=5), play(99), play(99), play(99, ms_played=5)]
+    expected = [
+        Appended.DUPLICATE,
+        Appended.CONFLICT,
+        Appended.ACCEPTED,
+        Appended.DUPLICATE,
+        Appended.CONFLICT,
+    ]
+    assert log.append(again) == expected
+    reopened = LocalEventLog(tmp_path, SMALL)
+    assert reopened.append([later]) == [Appended.DUPLICATE]
+    assert reopened.end == 51
+
+
+def test_the_same_instant_in_another_time_zone_is_the_same_event(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    body = play(1).model_dump(mode="json")
+    log.append([Event.model_validate(body)])
+    moved = Event.model_validate({**body, "ts": "2026-05-01T14:00:00+02:00"})
+    assert log.append([moved]) == [Appended.DUPLICATE]
+
+
+def test_ids_beyond_the_horizon_are_forgotten_segment_by_segment(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path, LogSettings(segment_bytes=1024, horizon_ms=86_400_000))
+    log.append([play(i) for i in range(5)])  # fills the first segment
+    for i in range(5, 30):
+        log.append([play(i, received=NOW + timedelta(days=3))])
+    assert log.append([play(0), play(29, received=None)]) == [Appended.ACCEPTED, Appended.DUPLICATE]
+    few = LocalEventLog(tmp_path, LogSettings(segment_bytes=1024, horizon_events=10))
+    assert few.append([play(30), play(30)]) == [Appended.ACCEPTED, Appended.DUPLICATE]
+
+
+def test_concurrent_threads_share_groups_and_lose_nothing(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    outcomes: list[Appended] = []
+
+    def client(first: int) -> None:
+        for i in range(first, first + 25):
+            outcomes.extend(log.append([play(i)]))
+
+    threads = [threading.Thread(target=client, args=(100 * t,)) for t in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [Appended.ACCEPTED] * 200
+    assert len({r.event.event_id for r in log.read()}) == 200
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_tail_torn_anywhere_is_cut_and_everything_acknowledged_stays(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    log = LocalEventLog(folder)
+    log.append([play(i) for i in range(3)])
+    kept = segment(folder).stat().st_size
+    log.append([play(i) for i in range(3, 6)])
+    whole = segment(folder).read_bytes()
+    log.close()
+    cut = data.draw(st.integers(kept, len(whole) - 1))
+    tail = data.draw(st.sampled_from([b"", b"\0" * 50, b"RLG1 not a group"]))
+    segment(folder).write_bytes(whole[:cut] + tail)
+    recovered = LocalEventLog(folder)
+    assert [r.event for r in recovered.read()] == [play(i) for i in range(3)]
+    assert recovered.append([play(4)]) == [Appended.ACCEPTED]
+    assert [r.offset for r in LocalEventLog(folder).read()] == [0, 1, 2, 3]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_damage_in_the_middle_is_refused_with_the_segment_and_the_byte(
+    tmp_path_factory: pytest.TempPathFactory, where: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    log = LocalEventLog(folder)
+    log.append([play(i) for i in range(3)])
+    first_group = segment(folder).stat().st_size
+    log.append([play(3)])
+    log.close()
+    content = bytearray(segment(folder).read_bytes())
+    content[int(where * first_group)] ^= 1 << bit
+    segment(folder).write_bytes(content)
+    with pytest.raises(BadInput, match="damaged at byte 0"):
+        LocalEventLog(folder)
+
+
+def test_lost_records_are_noticed_when_a_consumer_had_read_them(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(1)])
+    size = segment(tmp_path).stat().st_size
+    log.append([play(2)])
+    log.commit("lake", 2)
+    log.close()
+    os.truncate(segment(tmp_path), size)
+    with pytest.raises(BadInput, match="restore the missing segments"):
+        LocalEventLog(tmp_path)
+
+
+def test_commits_are_durable_per_group(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(1), play(2)])
+    log.commit("lake", 2)
+    assert log.committed("state") == 0
+    assert LocalEventLog(tmp_path).committed("lake") == 2
+    with pytest.raises(BadInput, match="consumer group"):
+        log.commit("../lake", 1)
+
+
+def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
+        timeout=120,
+    )
+
+
+def test_a_full_disk_refuses_the_batch_and_leaves_the_log_consistent(tmp_path: Path) -> None:
+    done = run_script(
+        """
+        import resource, sys
+        from pathlib import Path
+        from recsys.errors import LogUnavailable
+        from recsys.eventlog import LocalEventLog
+        from test_log import play
+        log = LocalEventLog(Path(sys.argv[1]))
+        log.append([play(i) for i in range(3)])
+        size = next(Path(sys.argv[1]).glob("*.seg")).stat().st_size
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))  # a write stops half way
+        try:
+            log.append([play(i) for i in range(3, 6)])
+        except LogUnavailable as error:
+            print("refused:", error)
+        assert [r.offset for r in log.read()] == [0, 1, 2]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        print(log.append([play(i) for i in range(2, 6)]))
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "refused: event log" in done.stdout
+    assert "free space" in done.stdout
+    assert [r.event for r in LocalEventLog(tmp_path).read()] == [play(i) for i in range(6)]
+
+
+def test_a_folder_that_cannot_be_written_is_log_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(LogUnavailable, match="cannot be written"):
+        LocalEventLog(tmp_path / "file" / "log")
+
+
+def test_three_processes_append_at_once_and_each_event_is_accepted_once(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pathlib import Path
+        from recsys.eventlog import LocalEventLog, LogSettings
+        from test_log import play
+        log = LocalEventLog(Path(sys.argv[1]), LogSettings(segment_bytes=4096))
+        print(*[log.append([play(i)])[0].value for i in range(150)])
+    """
+    outcomes: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(run_script(script, tmp_path).stdout.split()))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in zip(*outcomes, strict=True):
+        assert sorted(one) == ["accepted", "duplicate", "duplicate"]
+    log = LocalEventLog(tmp_path, LogSettings(segment_bytes=4096))
+    assert sorted(r.event.event_id for r in log.read()) == sorted(play(i).event_id for i in range(150))
