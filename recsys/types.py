@@ -85,6 +85,8 @@ class Query:
     assignment: Assignment = Assignment()
     station: tuple[int, ...] = ()  # radio, similar: seed tracks, dense
     exclude: tuple[int, ...] = ()  # dense tracks that may not come (radio: already played in this station)
+    recent_artists: tuple[int, ...] = ()  # dense artists just before this slate (radio pages), newest last
+    skipped: tuple[int, ...] = ()  # dense tracks skipped in this station
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,6 @@ class Registry:
         return MlflowClient(tracking_uri=self.home.mlflow_url, registry_uri=self.home.mlflow_url)
 
 
-
 @contextlib.contextmanager
 def run(home: Home, name: str, config: dict[str, Any], data: dict[str, int]) -> Iterator[Any]:
     """An MLflow run on the home's embedded store with its config and data version logged; yields `mlflow`."""

@@ -121,7 +121,9 @@ class HistorySource:
     name: str = "history"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        plays = batch.histories.where((batch.histories.outcome != Outcome.SKIP) & (batch.histories.track >= 0))
+        plays = batch.histories.where(
+            (batch.histories.outcome != Outcome.SKIP) & (batch.histories.track >= 0)
+        )
         age = plays.offsets[1:][plays.owner] - 1 - np.arange(plays.rows)
         key, inverse = np.unique((plays.owner << 32) | plays.track, return_inverse=True)
         score = np.bincount(inverse, 0.5 ** (age / self.half_life), minlength=len(key)).astype(np.float32)
@@ -168,7 +170,9 @@ class ArtistSource:
         weight = np.bincount(artist, 0.5 ** (age / self.half_life), minlength=1)
         best = np.argsort(-weight, kind="stable")[: self.artists]
         order, starts = self._by_artist
-        found = [order[starts[a] : min(starts[a + 1], starts[a] + self.tracks)] for a in best if weight[a] > 0]
+        found = [
+            order[starts[a] : min(starts[a + 1], starts[a] + self.tracks)] for a in best if weight[a] > 0
+        ]
         ids = np.concatenate(found) if found else np.zeros(0, np.int64)
         return ids, weight[self.items.artist[ids]].astype(np.float32)
 

@@ -1,0 +1,155 @@
+"""A Decision as it is logged: built from a pipeline result, packed into an event, read back for replay."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+from recsys.events import Event
+from recsys.ids import UserId
+from recsys.items import Items
+from recsys.pipeline import Candidates, Result
+from recsys.plays import Plays
+from recsys.schemas import EventKind, Surface
+from recsys.types import Decision, ModelRef, Query, QueryBatch, UserState
+
+_WINDOW = {
+    "track": np.int32,
+    "start": np.int64,
+    "outcome": np.int8,
+    "ms_played": np.int32,
+    "session": np.int32,
+    "hour": np.int8,
+    "device": np.int8,
+    "surface": np.int8,
+}
+
+
+def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: Items) -> Decision:
+    """The Decision of request j of a batch."""
+    query, own, slate = batch.queries[j], result.candidates.of(j), result.slates[j]
+    return Decision(
+        request_id=query.request_id,
+        user_id=query.user.user_id,
+        surface=query.surface.value,
+        now=query.now,
+        seed=query.seed,
+        limit=query.limit,
+        rung=result.rung,
+        policy=slate.policy,
+        release=release,
+        versions={"state": str(query.user.offset)},
+        arms=query.assignment.arms,
+        sources={name: asdict(outcome) for name, outcome in result.sources.items()},
+        counts=result.counts,
+        stages_ms={name: round(ms, 3) for name, ms in result.stages_ms.items()},
+        listener=pack_listener(batch, j),
+        eligible=own.ids.tolist(),
+        scores={name: _floats(column) for name, column in own.columns.items() if column.ndim == 1},
+        slots=[{**asdict(item), "track_id": items.track_id(item.track)} for item in slate.items],
+    )
+
+
+def _floats(column: np.ndarray[Any, Any]) -> list[Any]:
+    """float32 values as Python floats that print shortest; orjson writes NaN as null."""
+    values: list[Any] = orjson.loads(
+        orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
+    return values
+
+
+def pack_listener(batch: QueryBatch, j: int) -> dict[str, Any]:
+    """What the scorers read of listener j: the dense window (base64 of zlib of its columns) and the context."""
+    query, window = batch.queries[j], batch.histories.take(np.array([j]))
+    raw = b"".join(getattr(window, name).astype(kind).tobytes() for name, kind in _WINDOW.items())
+    return {
+        "plays": window.rows,
+        "window": base64.b64encode(zlib.compress(raw, 1)).decode(),
+        "country": int(batch.country[j]),
+        "hour": int(batch.hour[j]),
+        "device": int(batch.device[j]),
+        "station": list(query.station),
+        "exclude": list(query.exclude),
+        "recent_artists": list(query.recent_artists),
+        "skipped": list(query.skipped),
+        "personalized": query.user.personalized,
+    }
+
+
+def unpack_window(listener: dict[str, Any]) -> Plays:
+    """The window as the scorers saw it (one listener)."""
+    raw, n, at = zlib.decompress(base64.b64decode(listener["window"])), int(listener["plays"]), 0
+    columns = {}
+    for name, kind in _WINDOW.items():
+        columns[name] = np.frombuffer(raw, kind, n, at).copy()
+        at += n * np.dtype(kind).itemsize
+    return Plays(offsets=np.array([0, n], np.int64), **columns)
+
+
+def batch_of(decision: Decision, query: Query) -> QueryBatch:
+    """The batch of one that the scorers saw."""
+    listener = decision.listener
+    return QueryBatch(
+        histories=unpack_window(listener),
+        now=np.array([decision.now], np.int64),
+        hour=np.array([listener["hour"]], np.int8),
+        country=np.array([listener["country"]], np.int16),
+        device=np.array([listener["device"]], np.int8),
+        queries=(query,),
+    )
+
+
+def candidates_of(decision: Decision) -> Candidates:
+    """The eligible candidates with the columns that sources wrote."""
+    columns = {
+        name: np.array([np.nan if v is None else v for v in values], np.float32)
+        for name, values in decision.scores.items()
+        if name.startswith("source:")
+    }
+    ids = np.array(decision.eligible, np.int64)
+    return Candidates(ids, np.array([0, len(ids)], np.int64), dict(columns))
+
+
+def to_event(decision: Decision) -> Event:
+    """The Decision as an event of the one log; its id is the request id, so it is written at most once."""
+    now = datetime.fromtimestamp(decision.now / 1000, UTC)
+    return Event.model_construct(
+        event_id=decision.request_id,
+        kind=EventKind.DECISION,
+        user_id=UserId(decision.user_id),
+        request_id=decision.request_id,
+        ts=now,
+        received_at=now,
+        surface=decision.surface,
+        consent_personalization=bool(decision.listener["personalized"]),
+        payload=orjson.dumps(asdict(decision), option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+    )
+
+
+def from_payload(payload: str) -> Decision:
+    """A Decision from its logged form."""
+    body = orjson.loads(payload)
+    return Decision(**{**body, "release": ModelRef(**body["release"])})
+
+
+def query_of(decision: Decision) -> Query:
+    """The query as far as scorers and selectors read it; the listener's window comes from `batch_of`."""
+    listener = decision.listener
+    return Query(
+        request_id=decision.request_id,
+        surface=Surface(decision.surface),
+        now=decision.now,
+        seed=decision.seed,
+        limit=decision.limit,
+        user=UserState(decision.user_id, personalized=bool(listener["personalized"])),
+        station=tuple(listener["station"]),
+        exclude=tuple(listener["exclude"]),
+        recent_artists=tuple(listener["recent_artists"]),
+        skipped=tuple(listener["skipped"]),
+    )

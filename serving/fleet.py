@@ -1,0 +1,110 @@
+"""The releases that a server holds at once, by alias: verified, warmed, swapped without dropping a request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from recsys.errors import NotReady, RecsysError
+from recsys.home import Home
+from recsys.schemas import Surface
+from recsys.types import Assignment, Query, UserState
+from serving.loaded import LoadedRelease
+from serving.recommender import Recommender
+from serving.registry import CHALLENGER, CHAMPION, Registered, Registry
+from serving.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Champion and challenger in memory; requests go on with the old one while a new one loads."""
+
+    def __init__(self, home: Home, settings: ServiceSettings) -> None:
+        self._registry, self._settings = Registry(home), settings
+        self._by_version: dict[str, Recommender] = {}
+        self._aliases: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        self._seen = ""
+        self._loading = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        return CHAMPION in self._aliases
+
+    def of(self, assignment: Assignment) -> Recommender:
+        """The release that an assignment asks for, by alias or version; the champion where it is not loaded."""
+        version = self._aliases.get(assignment.release, assignment.release)
+        found = self._by_version.get(version) or self._by_version.get(self._aliases.get(CHAMPION, ""))
+        if found is None:
+            raise NotReady(
+                "no release is loaded: build one with `recsys index`, then `recsys release promote`"
+            )
+        return found
+
+    def follow(self) -> None:
+        """Loads again when an alias has moved since the last look (one small file is read)."""
+        stamp = self._registry.stamp
+        text = stamp.read_text() if stamp.exists() else ""
+        if text != self._seen:
+            self.load()
+
+    def load(self) -> None:
+        """Reads the aliases and brings every named release into memory; a bad one is refused, the old one stays.
+
+        Raises:
+            NotReady: nothing has been promoted yet and nothing is loaded.
+            ReleaseRefused: the champion is damaged and nothing else is loaded.
+        """
+        with self._loading:
+            stamp = self._registry.stamp
+            self._seen = stamp.read_text() if stamp.exists() else ""
+            wanted = {
+                alias: release
+                for release in self._registry.list()
+                for alias in release.aliases
+                if alias in (CHAMPION, CHALLENGER)
+            }
+            if CHAMPION not in wanted and not self._aliases:
+                raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
+            for alias, release in wanted.items():
+                self._bring(alias, release)
+            for gone in set(self._aliases) - set(wanted):
+                del self._aliases[gone]
+            kept = set(self._aliases.values())
+            self._by_version = {v: r for v, r in self._by_version.items() if v in kept}
+
+    def _bring(self, alias: str, release: Registered) -> None:
+        if release.version not in self._by_version:
+            try:
+                loaded = LoadedRelease.load(release.folder)
+            except RecsysError as error:
+                self._refused[release.version] = str(error)
+                logger.error("release %s refused, %s stays: %s", release.version, alias, error)
+                if not self._by_version:
+                    raise
+                return
+            recommender = Recommender(loaded, self._settings, self._settings.source_budget_ms)
+            warm(recommender)
+            self._by_version = {**self._by_version, release.version: recommender}
+        self._refused.pop(release.version, None)
+        self._aliases = {**self._aliases, alias: release.version}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "aliases": dict(self._aliases),
+            "loaded": {v: r.release.manifest.digest for v, r in self._by_version.items()},
+            "refused": dict(self._refused),
+        }
+
+
+def warm(recommender: Recommender) -> None:
+    """Runs one home request through every stage, so that the first listener does not pay for lazy set-up."""
+    begin = time.perf_counter()
+    now = recommender.release.manifest.until
+    query = Query("00000000-0000-7000-8000-000000000000", Surface.HOME, now, 0, 10, UserState("0" * 22))
+    for _ in range(3):
+        recommender.answer(query)
+    logger.info("warmed release in %.2f s", time.perf_counter() - begin)

@@ -1,0 +1,176 @@
+"""The home feed, part by part in execution order.
+
+Shelves, top to bottom: made for you, because you finished X, new releases for you, jump back in, popular
+where you are. `home(release)` is the whole composition; `retrieval(release)` is its first half, which also
+feeds the ranker's training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from bandits.epsilon_greedy import EpsilonGreedy
+from numpy.typing import NDArray
+from ranking.scorer import LightScorer, PairHydrator, RankScorer
+
+from recsys.items import Items
+from recsys.pipeline import Candidates, Pipeline, Rung, SideEffect, Source, Stage, Truncate
+from recsys.plays import Outcome
+from recsys.slate import Rules
+from recsys.types import QueryBatch
+from serving.filters import PolicyFilter, RightsFilter
+from serving.loaded import LoadedRelease
+from serving.scorers import SequenceScorer, TwoTowerScorer
+from serving.selectors import ShelfSelector, ShelfSpec, everything, proposed_by
+from serving.settings import HomeSettings
+from serving.sources import (
+    AnchorSource,
+    ArtistSource,
+    HistorySource,
+    LastGoodSource,
+    NewReleaseSource,
+    PopularSource,
+    SequenceSource,
+    TwoTowerSource,
+    anchors,
+)
+
+
+def sources(release: LoadedRelease) -> tuple[Source[QueryBatch], ...]:
+    return (
+        TwoTowerSource(release.two_tower, release.index, release.items),
+        SequenceSource(release.sequence, release.items),
+        HistorySource(),
+        ArtistSource(release.items, release.popularity[-1]),
+        NewReleaseSource(release.two_tower, release.items),
+        AnchorSource(release.two_tower, release.items),
+        PopularSource(release.items, release.popularity),
+    )
+
+
+def eligible(release: LoadedRelease) -> tuple[Stage[QueryBatch], ...]:
+    return (
+        RightsFilter(release.items),
+        PolicyFilter(release.items),
+        TwoTowerScorer(release.two_tower),
+    )
+
+
+def light(release: LoadedRelease, settings: HomeSettings) -> tuple[Stage[QueryBatch], ...]:
+    return (
+        LightScorer(release.light),
+        Truncate("light", settings.ranked, {f"source:{s}": settings.shelf_floor for s in SHELF_SOURCES}),
+    )
+
+
+def heavy(release: LoadedRelease) -> tuple[Stage[QueryBatch], ...]:
+    return (
+        SequenceScorer(release.sequence),
+        PairHydrator(release.items, release.stats),
+        RankScorer(release.ranker),
+    )
+
+
+SHELF_SOURCES = ("anchor", "new", "history", "popular")
+
+
+def home(
+    release: LoadedRelease,
+    settings: HomeSettings,
+    last_good: LastGoodSource,
+    effects: tuple[SideEffect[QueryBatch], ...] = (),
+    budget_ms: float | None = None,
+) -> Pipeline[QueryBatch]:
+    """The ladder of the home feed: full -> without the heavy scorers -> retrieval order -> last good -> popular."""
+    base, found = eligible(release), sources(release)
+    rules = (RightsFilter(release.items), PolicyFilter(release.items))
+    narrow = light(release, settings)
+    popular = PopularSource(release.items, release.popularity)
+    return Pipeline(
+        [
+            Rung(
+                "full", found, base + narrow + heavy(release), selector(release, settings, "utility", "full")
+            ),
+            Rung("light", found, base + narrow, selector(release, settings, "light", "light")),
+            Rung("retrieval", found[:1], base, selector(release, settings, "two_tower", "retrieval")),
+            Rung("last_good", (last_good,), rules, flat(release, settings, "source:last_good", "last_good")),
+            Rung("popular", (popular,), rules, flat(release, settings, "source:popular", "popular")),
+        ],
+        budget_ms,
+        effects,
+    )
+
+
+def popular(
+    release: LoadedRelease, settings: HomeSettings, effects: tuple[SideEffect[QueryBatch], ...] = ()
+) -> Pipeline[QueryBatch]:
+    """The non-personal answer: for listeners without the `personalization` consent."""
+    rules = (RightsFilter(release.items), PolicyFilter(release.items))
+    found = (PopularSource(release.items, release.popularity),)
+    return Pipeline(
+        [Rung("popular", found, rules, flat(release, settings, "source:popular", "popular"))], None, effects
+    )
+
+
+def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
+    """All shelves, ordered by one score column."""
+    items = release.items
+    shelves = (
+        ShelfSpec("made_for_you", everything, lambda b, j, c, row: made_for_you(items, b, j, c, row)),
+        ShelfSpec("because_you_finished", proposed_by("anchor"), lambda b, j, _c, _r: because(items, b, j)),
+        ShelfSpec("new_releases", new_to_listener, lambda _b, _j, _c, _r: "new_release"),
+        ShelfSpec("jump_back_in", not_just_now, lambda _b, _j, _c, _r: "played_before"),
+        ShelfSpec("popular", proposed_by("popular"), lambda _b, _j, _c, _r: "popular_near_you"),
+    )
+    return ShelfSelector(
+        shelves,
+        column,
+        EpsilonGreedy(settings.epsilon),
+        items,
+        settings.rules,
+        f"{rung}-eps{settings.epsilon:g}",
+    )
+
+
+def flat(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
+    """One shelf, for the rungs that have no more to say."""
+    shelf = ShelfSpec("popular", everything, lambda _b, _j, _c, _r: f"{rung}_fallback")
+    return ShelfSelector((shelf,), column, EpsilonGreedy(settings.epsilon), release.items, Rules(), rung)
+
+
+def new_to_listener(batch: QueryBatch, j: int, own: Candidates) -> NDArray[np.bool_]:
+    """Proposed as a new release, and not in the listener's window."""
+    return proposed_by("new")(batch, j, own) & ~np.isin(own.ids, heard(batch, j))
+
+
+def not_just_now(batch: QueryBatch, j: int, own: Candidates) -> NDArray[np.bool_]:
+    """In the listener's history, but not among the tracks of the last day: something to jump back to."""
+    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
+    recent = batch.histories.track[rows][batch.histories.start[rows] > batch.now[j] - 86_400_000]
+    return proposed_by("history")(batch, j, own) & ~np.isin(own.ids, recent)
+
+
+def heard(batch: QueryBatch, j: int) -> NDArray[np.int32]:
+    """The tracks in listener j's window."""
+    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
+    return batch.histories.track[rows]
+
+
+def because(items: Items, batch: QueryBatch, j: int) -> str:
+    anchor = int(anchors(batch.histories.take(np.array([j])))[0])
+    return f"finished:{items.track_id(anchor)}" if anchor >= 0 else "similar"
+
+
+def made_for_you(items: Items, batch: QueryBatch, j: int, own: Candidates, row: int) -> str:
+    """The plainest true statement about why this track is near this listener."""
+    track = int(own.ids[row])
+    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
+    past = batch.histories.track[rows][batch.histories.outcome[rows] != Outcome.SKIP]
+    past = past[past >= 0]
+    if track in past:
+        return "played_before"
+    same_artist = int((items.artist[past] == items.artist[track]).sum())
+    if same_artist >= 2:
+        return f"artist:{items.artist_ids[items.artist[track]]}"
+    if np.isfinite(own.columns.get("source:popular", np.full(len(own), np.nan))[row]) and not len(past):
+        return "popular_near_you"
+    return "taste" if len(past) else "explore"

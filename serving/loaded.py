@@ -1,0 +1,73 @@
+"""A release in memory: verified by digest, every part loaded together, ready to be swapped in as one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from ranking.light import LightRanker
+from ranking.model import Ranker
+
+from models.sequence import SequenceModel
+from models.two_tower import TwoTower
+from recsys.errors import ReleaseRefused
+from recsys.features.stats import ItemStats
+from recsys.index import Index
+from recsys.items import Items
+from recsys.release import Manifest, verify
+from recsys.types import ModelRef
+
+PARTS = ("items", "stats", "two_tower", "index", "sequence", "ranking", "light")
+
+
+@dataclass(frozen=True)
+class LoadedRelease:
+    """All parts of one release version."""
+
+    manifest: Manifest
+    items: Items
+    stats: ItemStats
+    two_tower: TwoTower
+    index: Index
+    sequence: SequenceModel
+    ranker: Ranker
+    light: LightRanker
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef("recsys", self.manifest.version, self.manifest.digest)
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float32]:
+        """(countries+1, n) decayed plays by territory; the last row is worldwide."""
+        return np.ascontiguousarray(self.stats.territory.T)
+
+    @classmethod
+    def load(cls, folder: Path) -> LoadedRelease:
+        """Loads a sealed release.
+
+        Raises:
+            ReleaseRefused: a file is missing, changed, unexpected or unreadable.
+        """
+        manifest = verify(folder)
+        try:
+            return cls._load(folder, manifest)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ReleaseRefused(f"release {manifest.version}: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _load(cls, folder: Path, manifest: Manifest) -> LoadedRelease:
+        items = Items.load(folder / "items")
+        return cls(
+            manifest=manifest,
+            items=items,
+            stats=ItemStats.load(folder / "stats"),
+            two_tower=TwoTower.load(folder / "two_tower", items),
+            index=Index.load(folder / "index"),
+            sequence=SequenceModel.load(folder / "sequence", items),
+            ranker=Ranker.load(folder / "ranking"),
+            light=LightRanker.load(folder / "light"),
+        )

@@ -1,0 +1,119 @@
+"""What `/metrics` exposes (Prometheus text): rate, errors and duration per endpoint, rungs, stages, lags.
+
+Each process has a registry of its own; with several replicas, scrape or read each on its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Message: TypeAlias = MutableMapping[str, Any]
+App: TypeAlias = Callable[..., Awaitable[None]]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+METHODS = frozenset({"GET", "HEAD", "POST"})
+MILLISECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0)
+
+
+class Metrics:
+    """The counters of one process; safe for several threads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "recsys_http_requests", "Answered requests", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "recsys_http_request_seconds",
+            "Time to answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.answers = Counter(
+            "recsys_answers", "Recommendation answers", ["surface", "rung", "logged"], registry=self.registry
+        )
+        self.events = Counter("recsys_events", "Posted events", ["outcome"], registry=self.registry)
+        self.stages = Histogram(
+            "recsys_stage_milliseconds",
+            "Time in one pipeline stage",
+            ["surface", "stage"],
+            buckets=MILLISECONDS,
+            registry=self.registry,
+        )
+        self.sources = Counter(
+            "recsys_source_outcomes", "Candidate sources", ["source", "outcome"], registry=self.registry
+        )
+        self.gauges: dict[str, Gauge] = {}
+
+    def answered(self, surface: str, answer: Mapping[str, Any]) -> None:
+        """Counts one recommendation answer by its rung."""
+        self.answers.labels(surface, answer["rung"], str(answer["logged"]).lower()).inc()
+
+    def ingested(self, answer: Mapping[str, Any]) -> None:
+        """Counts the events of one acknowledged batch."""
+        self.events.labels("accepted").inc(answer["accepted"])
+        self.events.labels("duplicate").inc(answer["duplicates"])
+        self.events.labels("refused").inc(len(answer["refused"]))
+
+    def decided(self, surface: str, stages_ms: Mapping[str, float], sources: Mapping[str, str]) -> None:
+        """Records one decision's stage times (ms) and its sources' outcomes (ok, failed, timeout)."""
+        for stage, ms in stages_ms.items():
+            self.stages.labels(surface, stage).observe(ms)
+        for source, outcome in sources.items():
+            self.sources.labels(source, outcome).inc()
+
+    def state(self, status: Mapping[str, Any]) -> None:
+        """Every number in the service's status as a gauge `recsys_status_NAME`."""
+        for name, value in _numbers(status, "recsys_status"):
+            if name not in self.gauges:
+                self.gauges[name] = Gauge(name, "From the service's status", registry=self.registry)
+            self.gauges[name].set(value)
+
+    def text(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def _numbers(values: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:
+    out: list[tuple[str, float]] = []
+    for key, value in values.items():
+        name = prefix + "_" + "".join(c if c.isalnum() and c.isascii() else "_" for c in str(key))
+        if isinstance(value, Mapping):
+            out += _numbers(value, name)
+        elif isinstance(value, int | float):
+            out.append((name, float(value)))
+    return out
+
+
+class Measure:
+    """The ASGI layer that counts and times every request under its route's template, never its ids."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        status = 500
+
+        async def sender(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sender)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - begin)

@@ -1,0 +1,114 @@
+"""One release answering in process, without a server: what notebooks, evaluation and the service all call.
+
+recommender = Recommender(LoadedRelease.load(folder))
+decision = recommender.answer(query)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from recsys.errors import BadInput
+from recsys.ids import uuid7
+from recsys.pipeline import Pipeline, Result
+from recsys.schemas import Surface
+from recsys.types import Decision, Query, QueryBatch
+from serving import decisions
+from serving.home import home, popular
+from serving.loaded import LoadedRelease
+from serving.radio import radio
+from serving.render import Renderer
+from serving.settings import ServiceSettings
+from serving.sources import LastGoodSource, unit_vectors
+
+
+class Recommender:
+    """All surfaces of one loaded release.
+
+    Args:
+        release: the parts in memory.
+        settings: of the surfaces.
+        budget_ms: time that each source gets; None (offline) is without limit.
+    """
+
+    def __init__(
+        self,
+        release: LoadedRelease,
+        settings: ServiceSettings | None = None,
+        budget_ms: float | None = None,
+    ) -> None:
+        settings = settings or ServiceSettings()
+        self.release, self.settings = release, settings
+        self.last_good = LastGoodSource()
+        self.render = Renderer(release.items)
+        self._pipelines: dict[Surface, Pipeline[QueryBatch]] = {
+            Surface.HOME: home(release, settings.home, self.last_good, budget_ms=budget_ms),
+            Surface.RADIO: radio(release, settings.radio, budget_ms=budget_ms),
+        }
+        self._impersonal = popular(release, settings.home)
+
+    def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
+        """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
+        if query.surface == Surface.HOME and not query.user.personalized:
+            return self._impersonal
+        return self._pipelines[query.surface]
+
+    def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
+        """Answers queries of one surface and one kind of listener as a batch."""
+        batch = QueryBatch.of(list(queries), self.release.items)
+        return batch, self.pipeline(queries[0]).run(batch)
+
+    def answer(self, query: Query) -> Decision:
+        """The answer to one query as its complete record."""
+        batch, result = self.run([query])
+        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
+            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
+        return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+
+    def seeds(self, seed: str) -> tuple[int, ...]:
+        """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
+
+        Raises:
+            BadInput: not of that form.
+            UnknownId: this release knows no such track or artist.
+        """
+        kind, _, value = seed.partition(":")
+        items = self.release.items
+        if kind == "track" and value:
+            return (int(items.number(value)),)
+        if kind == "artist" and value:
+            artist = items.artist_number(value)
+            tracks = np.flatnonzero(items.artist == artist)
+            best = tracks[np.argsort(-self.release.popularity[-1][tracks], kind="stable")]
+            return tuple(int(t) for t in best[:10])
+        if kind == "playlist" and value:
+            return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
+        raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
+
+    def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
+        """The tracks nearest to one, with their cosine, nearest first."""
+        track = int(self.release.items.number(track_id))
+        unit = unit_vectors(self.release.two_tower)
+        likeness = unit @ unit[track]
+        likeness[track] = -np.inf
+        best = np.argsort(-likeness, kind="stable")[:limit]
+        return [(int(t), float(likeness[t])) for t in best]
+
+    def replay(self, decision: Decision) -> Result:
+        """Scorer -> Selector again, from the record alone; the same slate on the same release and versions."""
+        query = decisions.query_of(decision)
+        batch = decisions.batch_of(decision, query)
+        return self.pipeline(query).replay(decision.rung, batch, decisions.candidates_of(decision))
+
+
+def request_seed(request_id: str) -> int:
+    """The seed of a request's draws: 63 bits of a hash of its id."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def new_request_id(now: int) -> str:
+    """A fresh UUIDv7 at the request's time."""
+    return uuid7(now)

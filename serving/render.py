@@ -1,0 +1,97 @@
+"""From a Decision to the JSON that clients read: shelves, titles, reasons in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsys.items import Items
+from recsys.types import Decision
+
+TITLES = {
+    "made_for_you": "Made for you",
+    "because_you_finished": "Because you finished {title}",
+    "new_releases": "New releases for you",
+    "jump_back_in": "Jump back in",
+    "popular": "Popular where you are",
+    "radio": "Radio",
+}
+REASONS = {
+    "played_before": "You have played this before",
+    "popular_near_you": "Popular where you are",
+    "new_release": "New, and close to what you like",
+    "taste": "Close to what you have been playing",
+    "explore": "Something to start with",
+    "similar": "Similar to your last track",
+    "station": "Fits this station",
+    "popular": "Popular where you are",
+    "last_good_fallback": "From your last home feed",
+    "popular_fallback": "Popular where you are",
+}
+
+
+class Renderer:
+    """Names of one release's tracks, as lists for fast look-up."""
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+        frame = items.frame
+        self._columns = {
+            name: frame[name].to_list()
+            for name in ("track_id", "title", "artist_id", "artist_name", "album_id", "genre", "explicit")
+        }
+
+    def home(self, decision: Decision) -> dict[str, Any]:
+        """The answer of the home endpoint."""
+        shelves: dict[str, list[dict[str, Any]]] = {}
+        for slot in decision.slots:
+            shelves.setdefault(slot["shelf"], []).append(self._item(slot))
+        rows = [
+            {"id": name, "title": self._title(name, items), "items": items} for name, items in shelves.items()
+        ]
+        return {**self._head(decision), "shelves": rows}
+
+    def radio(self, decision: Decision, seed: str, cursor: str) -> dict[str, Any]:
+        """The answer of the radio endpoint."""
+        items = [self._item(slot) for slot in decision.slots]
+        return {**self._head(decision), "seed": seed, "cursor": cursor, "items": items}
+
+    def track(self, track: int) -> dict[str, Any]:
+        """What is shown of one track."""
+        return {name: values[track] for name, values in self._columns.items()}
+
+    def reason(self, code: str) -> str:
+        """A reason code in words."""
+        kind, _, value = code.partition(":")
+        if kind == "finished":
+            return f"Because you finished {self._columns['title'][self._items.number(value)]}"
+        if kind == "artist":
+            name = self._items.artist_number(value)
+            track = int((self._items.artist == name).argmax())
+            return f"You often play {self._columns['artist_name'][track] or 'this artist'}"
+        return REASONS.get(kind, kind)
+
+    def _head(self, decision: Decision) -> dict[str, Any]:
+        return {
+            "request_id": decision.request_id,
+            "user_id": decision.user_id,
+            "surface": decision.surface,
+            "rung": decision.rung,
+            "policy": decision.policy,
+            "release": decision.release.version,
+            "logged": decision.logged,
+        }
+
+    def _item(self, slot: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **self.track(slot["track"]),
+            "position": slot["position"],
+            "score": slot["score"],
+            "propensity": slot["propensity"],
+            "reason": {"code": slot["reason"], "text": self.reason(slot["reason"])},
+        }
+
+    def _title(self, shelf: str, items: list[dict[str, Any]]) -> str:
+        code = items[0]["reason"]["code"]
+        if shelf == "because_you_finished" and code.startswith("finished:"):
+            return self.reason(code)
+        return TITLES.get(shelf, shelf).format(title="a track")

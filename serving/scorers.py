@@ -1,0 +1,93 @@
+"""Scorers that read a model: one column each, never dependent on which other candidates are in the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.sequence import SequenceModel
+from models.two_tower import TwoTower
+from recsys.pipeline import Candidates
+from recsys.types import QueryBatch
+from serving.settings import RadioSettings
+from serving.sources import station_vectors, unit_vectors, user_vectors
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TwoTowerScorer:
+    """Inner product of listener and track vectors, for every candidate, whichever source found it."""
+
+    model: TwoTower
+    name: str = "two_tower"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        return dots(user_vectors(self.model, batch), self.model.item_vectors, candidates)
+
+
+@dataclass(frozen=True)
+class SequenceScorer:
+    """The transformer's logit of each candidate as the next play."""
+
+    model: SequenceModel
+    name: str = "sequence"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        return self.model.score_candidates(batch, candidates.ids, candidates.offsets)
+
+
+@dataclass(frozen=True)
+class StationScorer:
+    """Cosine between a candidate and its station's seeds."""
+
+    model: TwoTower
+    name: str = "station"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        return dots(station_vectors(self.model, batch), unit_vectors(self.model), candidates)
+
+
+@dataclass(frozen=True)
+class SkipScorer:
+    """Greatest cosine between a candidate and a track that the listener skipped in this station; 0 without."""
+
+    model: TwoTower
+    name: str = "skipped"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        out = np.zeros(len(candidates), np.float32)
+        unit = unit_vectors(self.model)
+        for j, query in enumerate(batch.queries):
+            rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
+            if query.skipped:
+                likeness = (unit[candidates.ids[rows]] * 1.0) @ unit[list(query.skipped)].T
+                out[rows] = np.maximum(likeness.max(axis=1), 0)
+        return out
+
+
+@dataclass(frozen=True)
+class RadioScorer:
+    """The station's declared blend of likeness to the seeds, the listener's taste, and distance from skips."""
+
+    settings: RadioSettings
+    taste: str | None  # column of the listener's taste; None below the full rung
+    name: str = "radio"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:  # noqa: ARG002
+        columns, weights = candidates.columns, self.settings
+        blend = weights.seed_weight * columns["station"] - weights.skip_weight * columns["skipped"]
+        if self.taste is not None:
+            blend = blend + weights.taste_weight * columns[self.taste]
+        return np.asarray(blend, np.float32)
+
+
+def dots(users: Floats, items: Floats, candidates: Candidates) -> Floats:
+    """(m,) inner products of each candidate with its request's vector."""
+    out = np.empty(len(candidates), np.float32)
+    for j, vector in enumerate(users):
+        rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
+        out[rows] = np.einsum("md,d->m", items[candidates.ids[rows]], vector)
+    return out

@@ -1,0 +1,86 @@
+"""From scored candidates to slates: which shelf may show what, in which order, with which propensity and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.items import Items
+from recsys.pipeline import Candidates
+from recsys.slate import Problem, Rules, Shelf, SlotPolicy, fill
+from recsys.types import QueryBatch, RankedItem, Slate
+
+Bools = NDArray[np.bool_]
+Member = Callable[[QueryBatch, int, Candidates], Bools]
+Reason = Callable[[QueryBatch, int, Candidates, int], str]
+
+
+@dataclass(frozen=True)
+class ShelfSpec:
+    """One shelf of a surface: its id, which candidates it may show, and why it shows each."""
+
+    name: str
+    member: Member
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class ShelfSelector:
+    """Fills the shelves of a surface from one score column under list rules."""
+
+    shelves: tuple[ShelfSpec, ...]
+    column: str
+    policy: SlotPolicy
+    items: Items
+    rules: Rules
+    name: str
+
+    def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
+        return [self._one(batch, j, candidates.of(j)) for j in range(len(batch))]
+
+    def _one(self, batch: QueryBatch, j: int, own: Candidates) -> Slate:
+        problem = self.problem(batch, j, own)
+        score = own.columns[self.column]
+        specs = {spec.name: spec for spec in self.shelves}
+        placed = [
+            RankedItem(
+                track=int(own.ids[slot.row]),
+                shelf=slot.shelf,
+                position=slot.position,
+                score=float(score[slot.row]),
+                propensity=slot.propensity,
+                reason=specs[slot.shelf].reason(batch, j, own, slot.row),
+            )
+            for slot in fill(problem, self.policy, batch.queries[j].seed)
+        ]
+        return Slate(tuple(placed), self.name)
+
+    def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
+        """Request j as a list-making problem; also what tests of propensities and estimators start from."""
+        limit = batch.queries[j].limit
+        shelves = [Shelf(s.name, limit, s.member(batch, j, own)) for s in self.shelves]
+        return Problem(
+            ids=own.ids,
+            utility=np.asarray(own.columns[self.column], np.float64),
+            artist=self.items.artist[own.ids].astype(np.int64),
+            shelves=tuple(shelves),
+            rules=self.rules,
+            recent_artists=batch.queries[j].recent_artists,
+        )
+
+
+def proposed_by(source: str) -> Member:
+    """Membership: the source of that name proposed the candidate."""
+
+    def member(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:
+        column = own.columns.get(f"source:{source}")
+        return np.zeros(len(own), bool) if column is None else np.isfinite(column)
+
+    return member
+
+
+def everything(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:
+    return np.ones(len(own), bool)

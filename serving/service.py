@@ -1,0 +1,351 @@
+"""The whole service over one home folder: state, releases, surfaces, the log. Synchronous and thread-safe.
+
+    with Service.open(Home.of("var")) as service:
+        service.home("7vTzQm...", limit=10, context=Context(country="SE"))
+
+HTTP (serving/api) and Ray Serve (serving/ray_app.py) are thin covers of this class; the clock is read here, at
+the edge, and nowhere below.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import polars as pl
+from experiments.assign import assign
+from experiments.config import Config
+from experiments.config import load as load_experiments
+from recsys.features.state import decode
+from recsys.state_store import LocalStore, StateUpdater
+
+from music.catalog.service import Catalog
+from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
+from recsys.eventlog import LocalEventLog
+from recsys.events import parse_batch
+from recsys.home import Home
+from recsys.ids import is_event_id, public_id
+from recsys.ingest import Mover
+from recsys.lake import Lake
+from recsys.plays import Outcome
+from recsys.ports import Appended
+from recsys.schemas import EventKind, Surface
+from recsys.types import Assignment, Context, Decision, Query, UserState
+from serving import stations
+from serving.decisions import from_payload, to_event
+from serving.fleet import Fleet
+from serving.recommender import Recommender, new_request_id, request_seed
+from serving.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+KEPT_DECISIONS = 2_000
+
+
+class Service:
+    """Everything that answers requests, wired once."""
+
+    def __init__(self, home: Home, settings: ServiceSettings, experiments: Config, background: bool) -> None:
+        self.settings, self._home = settings, home
+        self.catalog = Catalog.open(home.catalog_url)
+        self.log = LocalEventLog(home.log)
+        self.store = LocalStore(home.state_db)
+        self._lake = Lake(home.lake)
+        self._updater = StateUpdater(self.log, self.store)
+        self._mover = Mover(self.log, self._lake, settings.lake_seconds)
+        self._fleet = Fleet(home, settings)
+        self._experiments = experiments
+        self._recent: OrderedDict[str, Decision] = OrderedDict()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.unlogged = 0
+        self._fleet.load()
+        self._updater.catch_up()
+        self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
+        if background:
+            self._mover.start()
+
+    @classmethod
+    def open(
+        cls,
+        home: Home,
+        settings: ServiceSettings | None = None,
+        experiments: Config | None = None,
+        background: bool = True,
+    ) -> Service:
+        """Opens a home that holds a promoted release.
+
+        Args:
+            background: follow the log and the registry in threads; otherwise call `refresh()` by hand.
+
+        Raises:
+            NotReady: no release has been promoted.
+            ReleaseRefused: the champion is damaged.
+        """
+        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background)
+
+    # --- surfaces -----------------------------------------------------------------------------------------
+
+    def home(
+        self, user_id: str | None, limit: int, context: Context, now: int | None = None
+    ) -> dict[str, Any]:
+        """The home feed: `limit` tracks a shelf; `now` (UTC ms) is given by callers in simulation only."""
+        query = self._query(Surface.HOME, user_id, limit, context, now)
+        recommender = self._fleet.of(query.assignment)
+        return recommender.render.home(self._answer(recommender, query))
+
+    def radio(
+        self,
+        seed: str,
+        cursor: str | None,
+        user_id: str | None,
+        limit: int,
+        context: Context,
+        now: int | None = None,
+    ) -> dict[str, Any]:
+        """The next `limit` tracks of a station; without a cursor a new one starts.
+
+        Raises:
+            BadInput: a seed or cursor of the wrong form.
+            UnknownId: a seed or station that is not known here.
+        """
+        query = self._query(Surface.RADIO, user_id, limit, context, now)
+        recommender = self._fleet.of(query.assignment)
+        if cursor is None:
+            station = stations.Station(query.request_id, seed, query.user.user_id, query.now)
+        else:
+            station = stations.load(self.store, cursor)
+        query = _tuned(query, station, recommender)
+        decision = self._answer(recommender, query)
+        played = (*station.tracks, *(slot["track_id"] for slot in decision.slots))
+        station = replace(station, tracks=played)
+        stations.save(self.store, station)
+        return recommender.render.radio(decision, station.seed, station.cursor)
+
+    def similar(self, track_id: str, limit: int) -> dict[str, Any]:
+        """The tracks nearest to one track.
+
+        Raises:
+            UnknownId: the release does not know the track.
+        """
+        recommender = self._fleet.of(Assignment())
+        items = [
+            {**recommender.render.track(track), "score": score}
+            for track, score in recommender.similar(track_id, limit)
+        ]
+        return {"track_id": track_id, "items": items}
+
+    def _query(
+        self, surface: Surface, user_id: str | None, limit: int, context: Context, now: int | None
+    ) -> Query:
+        at = time.time_ns() // 1_000_000 if now is None else now
+        request_id = new_request_id(at)
+        user = self.state(user_id or public_id("anonymous", request_id))
+        return Query(
+            request_id=request_id,
+            surface=surface,
+            now=at,
+            seed=request_seed(request_id),
+            limit=limit,
+            user=user,
+            context=context,
+            assignment=assign(self._experiments, user.user_id),
+        )
+
+    def _answer(self, recommender: Recommender, query: Query) -> Decision:
+        decision = recommender.answer(query)
+        try:
+            self.log.append([to_event(decision)])
+        except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
+            logger.warning("decision %s not logged: %s", decision.request_id, error)
+            self.unlogged += 1
+            decision = replace(decision, logged=False)
+        with self._lock:
+            self._recent[decision.request_id] = decision
+            if len(self._recent) > KEPT_DECISIONS:
+                self._recent.popitem(last=False)
+        return decision
+
+    # --- events and state ---------------------------------------------------------------------------------
+
+    def ingest(self, bodies: list[Any]) -> dict[str, Any]:
+        """Makes the good events of a batch durable; refuses the others one by one.
+
+        Raises:
+            LogUnavailable: nothing was made durable.
+        """
+        good, refused = parse_batch(bodies)
+        good, forbidden = _client_kinds(good)
+        refused += forbidden
+        received = datetime.now(UTC)
+        events = [event.model_copy(update={"received_at": received}) for _, event in good]
+        results = self.log.append(events) if events else []
+        for (place, _), result in zip(good, results, strict=True):
+            if result == Appended.CONFLICT:
+                refused.append((place, "event_id was used before with another body"))
+        if events:
+            self._updater.catch_up()
+        return {
+            "accepted": results.count(Appended.ACCEPTED),
+            "duplicates": results.count(Appended.DUPLICATE),
+            "refused": [{"index": place, "reason": reason} for place, reason in sorted(refused)],
+        }
+
+    def state(self, user_id: str) -> UserState:
+        """What is known of a listener; an empty state for one never seen."""
+        raw = self.store.get(user_id)
+        return decode(raw) if raw is not None else UserState(user_id)
+
+    def refresh(self) -> None:
+        """Brings listener states and releases up to date."""
+        self._updater.catch_up()
+        self._fleet.follow()
+
+    # --- records and status -------------------------------------------------------------------------------
+
+    def decision(self, request_id: str) -> dict[str, Any]:
+        """The whole record of one answer.
+
+        Raises:
+            UnknownId: no such decision.
+        """
+        return asdict(self.decision_record(request_id))
+
+    def decision_record(self, request_id: str) -> Decision:
+        """Like `decision`, typed; from memory, else from the lake partition of the id's own day."""
+        with self._lock:
+            found = self._recent.get(request_id)
+        if found is not None:
+            return found
+        self._mover.run_once()
+        return read_decision(self._lake, request_id)
+
+    def listeners(self, limit: int) -> list[dict[str, Any]]:
+        """Some listeners to look at: id, plays in the window, country, most played genres."""
+        recommender = self._fleet.of(Assignment())
+        return [_sketch(self.state(user_id), recommender) for user_id in self.store.keys(limit)]
+
+    def status(self) -> dict[str, Any]:
+        """Releases in memory, log end, how far lake and states are behind it."""
+        end = self.log.end
+        return {
+            "ready": self.ready(),
+            "releases": self._fleet.describe(),
+            "log_end": end,
+            "lake_lag": end - self.log.committed("lake"),
+            "state_lag": end - self._updater.offset,
+            "unlogged": self.unlogged,
+        }
+
+    def ready(self) -> bool:
+        """Whether a verified release is loaded and warmed."""
+        return self._fleet.ready
+
+    def reload(self) -> dict[str, Any]:
+        """Re-reads aliases now; a corrupt release is refused and the old one stays."""
+        self._fleet.load()
+        return self.status()
+
+    def close(self) -> None:
+        """Stops the threads and moves what is left of the log to the lake."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._mover.stop()
+        self.log.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refresh(self) -> None:
+        try:
+            self.refresh()
+        except Exception:  # a background pass may fail (disk, registry); the next one tries again
+            logger.exception("refresh failed")
+
+    def _loop(self, step: Any, seconds: float) -> threading.Thread:
+        def run() -> None:
+            while not self._stop.wait(seconds):
+                step()
+
+        thread = threading.Thread(target=run, name="refresh", daemon=True)
+        thread.start()
+        return thread
+
+
+def _tuned(query: Query, station: stations.Station, recommender: Recommender) -> Query:
+    """The query with its station: seeds, what must not repeat, and what was skipped since the station began."""
+    items = recommender.release.items
+    user, mine = query.user, set(station.tracks)
+    played = items.numbers(station.tracks)
+    skipped = [
+        track
+        for track, start, outcome in zip(user.track_id, user.start, user.outcome, strict=True)
+        if outcome == Outcome.SKIP and start >= station.started and track in mine
+    ]
+    known = [int(t) for t in played if t >= 0]
+    seeds = recommender.seeds(station.seed)
+    return replace(
+        query,
+        station=seeds,
+        exclude=(*seeds, *known) if station.seed.startswith("track:") else tuple(known),
+        recent_artists=tuple(int(items.artist[t]) for t in known[-8:]),
+        skipped=tuple(int(t) for t in items.numbers(skipped) if t >= 0),
+    )
+
+
+def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
+    """Clients may send every kind but `decision`, which only the server writes."""
+    refused = [
+        (p, "kind: decision is written by the server") for p, e in good if e.kind == EventKind.DECISION
+    ]
+    return [(p, e) for p, e in good if e.kind != EventKind.DECISION], refused
+
+
+def read_decision(lake: Lake, request_id: str) -> Decision:
+    """A decision from the lake; a UUIDv7 carries its time, so one day's partition is read.
+
+    Raises:
+        BadInput: not a request id.
+        UnknownId: no such decision.
+    """
+    if not is_event_id(request_id):
+        raise BadInput("a request id is a lower-case hyphenated UUID")
+    if not lake.has("events"):
+        raise NotReady("no events in the lake yet")
+    try:
+        day = datetime.fromtimestamp(int(request_id.replace("-", "")[:12], 16) / 1000, UTC).date()
+    except (ValueError, OverflowError):
+        raise UnknownId(f"no decision {request_id}") from None
+    rows = (
+        lake.scan("events")
+        .filter(pl.col("day") == day, pl.col("kind") == "decision", pl.col("event_id") == request_id)
+        .select("payload")
+        .collect()
+    )
+    if rows.is_empty() or rows["payload"][0] is None:
+        raise UnknownId(f"no decision {request_id}")
+    return from_payload(rows["payload"][0])
+
+
+def _sketch(user: UserState, recommender: Recommender) -> dict[str, Any]:
+    """A listener in one line, for people who pick one to look at."""
+    items = recommender.release.items
+    tracks = [t for t in items.numbers(user.track_id) if t >= 0]
+    counts: dict[str, int] = {}
+    for track in tracks:
+        genre = items.genres[items.genre[track]] if items.genre[track] >= 0 else ""
+        counts[genre] = counts.get(genre, 0) + 1
+    top = sorted((g for g in counts if g), key=lambda g: -counts[g])[:3]
+    return {"user_id": user.user_id, "plays": len(user.track_id), "top_genres": top}
