@@ -1,0 +1,29 @@
+"""Settings of the two-tower model; the config object is the constructor of a training run."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TwoTowerConfig(BaseModel):
+    """Unknown keys are rejected. Times are in days, sizes in rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    embedding_dim: int = Field(64, ge=2, description="size of a vector; the last coordinate is popularity")
+    hidden_dim: int = Field(128, ge=1)
+    num_heads: int = Field(4, ge=1, description="ways of pooling a listener's tracks")
+    max_length: int = Field(192, ge=1, description="most recent distinct tracks the user tower reads")
+    batch_size: int = Field(1024, ge=2, description="sessions a step")
+    positives: int = Field(8, ge=1, description="distinct tracks drawn from each session")
+    uniform_negatives: int = Field(2048, ge=1)
+    learning_rate: float = Field(0.004, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    epochs: int = Field(4, ge=1)
+    budget_s: float | None = Field(None, gt=0, description="stop after this many seconds, whatever `epochs`")
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    min_plays: int = Field(1, ge=0, description="tracks with fewer training plays have no id vector")
+    skip_weight: float = Field(0.5, ge=0, le=1, description="weight of a skipped play as a positive")
+    mid_session: float = Field(0.2, ge=0, le=1, description="share of queries moved inside the session")
+    half_life_days: float = Field(30.0, gt=0, description="older sessions are drawn less often")
+    seed: int = 0

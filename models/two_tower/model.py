@@ -1,0 +1,195 @@
+"""The trained two-tower model: vectors of tracks and listeners, scores, candidates, and its files.
+
+model = TwoTower.load(folder, items)
+ids, scores = model.candidates(batch, k=500, allowed=mask, index=index)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.two_tower import files
+from models.two_tower.config import TwoTowerConfig
+from models.two_tower.content import Content, Vocabulary
+from models.two_tower.history import F32, History, Queries, gather, trace
+from models.two_tower.towers import Network
+from recsys.index import Index
+from recsys.items import Items
+from recsys.plays import I64
+from recsys.types import QueryBatch
+
+_CHUNK = 65_536
+
+
+class TwoTower:
+    """score(listener, track) = <encode(listener), item_vectors[track]> + memory term (see towers.py)."""
+
+    name = "two_tower"
+
+    def __init__(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        config: TwoTowerConfig,
+        items: Items,
+        until_ms: int,
+    ) -> None:
+        """Track ages are as of until_ms, UTC."""
+        self.network, self.vocabulary, self.config = network, vocabulary, config
+        self.items, self.until_ms = items, until_ms
+        self.item_vectors: F32 = self.encode_items(items)
+        self._vectors = torch.from_numpy(self.item_vectors)
+
+    @cached_property
+    def unit_vectors(self) -> F32:
+        """(n, d - 1) track vectors of length 1 without the popularity coordinate: likeness between tracks."""
+        tastes = self.item_vectors[:, :-1]
+        unit: F32 = tastes / np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), np.float32(1e-9))
+        return unit
+
+    def encode_items(self, items: Items) -> F32:
+        """(m, d) vectors of any catalog's tracks; those without training plays from their content alone."""
+        content = Content.of(items, self.vocabulary)
+        out = np.empty((len(items), self.config.embedding_dim), np.float32)
+        with torch.inference_mode():
+            for begin in range(0, len(items), _CHUNK):
+                tracks = np.arange(begin, min(begin + _CHUNK, len(items)))
+                age = torch.from_numpy(content.age_bucket(tracks, self.until_ms))
+                rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
+                out[tracks] = self.network.item(rows, audio, age).numpy()
+        return out
+
+    def encode(self, batch: QueryBatch) -> F32:
+        """(b, d) listener vectors; a listener's does not depend on the others in the batch (to 1e-6)."""
+        return self._encode(batch)[0]
+
+    def score(self, batch: QueryBatch) -> F32:
+        """(b, n) scores of every track."""
+        user, memory, history = self._encode(batch)
+        scores: F32 = user @ self.item_vectors.T
+        row, place = np.nonzero(history.track >= 0)
+        scores[row, history.track[row, place]] += memory[row, place]
+        return scores
+
+    def score_candidates(self, batch: QueryBatch, ids: NDArray[np.integer], offsets: I64) -> F32:
+        """(m,) scores of some tracks, row j's ids[offsets[j]:offsets[j + 1]]; those of `score`."""
+        user, memory, history = self._encode(batch)
+        row = np.repeat(np.arange(len(batch)), np.diff(offsets))
+        scores: F32 = np.einsum("md,md->m", user[row], self.item_vectors[ids])
+        n = len(self.items) + 1
+        heard = (np.arange(len(batch))[:, None] * n + history.track + 1).ravel()
+        order = np.argsort(heard)
+        wanted = row * n + np.asarray(ids, np.int64) + 1
+        place = np.minimum(np.searchsorted(heard, wanted, sorter=order), len(heard) - 1)
+        found = heard[order[place]] == wanted
+        return (scores + np.where(found, memory.ravel()[order[place]], 0)).astype(np.float32)
+
+    def candidates(
+        self,
+        batch: QueryBatch,
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
+        index: Index | None = None,
+    ) -> tuple[I64, F32]:
+        """The k best tracks of each request, best first: ids (b, k) and scores (b, k); -1 and -inf pad.
+
+        `allowed` is a mask (n,) or (b, n). With an index over item_vectors, it finds the best inner products,
+        the listener's own tracks are scored one by one, and the two lists are merged: as exact as the index.
+        """
+        if index is None:
+            return _top(self.score(batch), k, allowed)
+        user, memory, history = self._encode(batch)
+        # A track whose memory term is negative can fall out of the list: ask for as many more.
+        extra = int((memory < 0).sum(axis=1).max(initial=0))
+        scores, ids = index.search(user, min(k + extra, len(self.items)), allowed)
+        own = self._own_scores(user, memory, history, allowed)
+        return merge(ids, scores, history.track, own, k)
+
+    def save(self, folder: Path) -> None:
+        """Plain files: weights.npz, vocabulary.json, settings.json, and a manifest of their digests."""
+        state = {name: value.numpy() for name, value in self.network.state_dict().items()}
+        settings = {
+            "config": self.config.model_dump(),
+            "until_ms": self.until_ms,
+            "countries": len(self.items.countries),
+        }
+        files.write(folder, state, json.dumps(dataclasses.asdict(self.vocabulary)), json.dumps(settings))
+
+    @classmethod
+    def load(cls, folder: Path, items: Items) -> TwoTower:
+        """The model for a catalog: that of the training, or a later one.
+
+        Raises:
+            ReleaseRefused: files missing, truncated, swapped or of another version.
+        """
+        state, names, settings = files.read(folder)
+        vocabulary = Vocabulary(**names)
+        config = TwoTowerConfig(**settings["config"])
+        network = Network(vocabulary.sizes, settings["countries"], config)
+        files.fill(network, state, folder)
+        return cls(network.eval(), vocabulary, config, items, settings["until_ms"])
+
+    def _encode(self, batch: QueryBatch) -> tuple[F32, F32, History]:
+        """Listener vectors (b, d), memory terms (b, L) and the histories; computed once a batch."""
+        key = f"two_tower/{id(self)}"
+        if key not in batch.memo:
+            batch.memo[key] = self._forward(batch)
+        encoded: tuple[F32, F32, History] = batch.memo[key]
+        return encoded
+
+    def _forward(self, batch: QueryBatch) -> tuple[F32, F32, History]:
+        plays = batch.histories
+        history = gather(plays, trace(plays), Queries.of(batch), self.config.max_length)
+        pad = torch.from_numpy(history.track < 0)
+        with torch.inference_mode():
+            vectors = self._vectors[torch.from_numpy(np.maximum(history.track, 0))]
+            user, memory = self.network.user(vectors, pad, *history_tensors(history))
+        return user.numpy(), memory.numpy(), history
+
+    def _own_scores(self, user: F32, memory: F32, history: History, allowed: NDArray[np.bool_] | None) -> F32:
+        """(b, L) scores of the tracks in each history; -inf where padded or not allowed."""
+        tracks = np.maximum(history.track, 0)
+        scores = np.einsum("bd,bld->bl", user, self.item_vectors[tracks]) + memory
+        usable = history.track >= 0
+        if allowed is not None:
+            usable &= np.take_along_axis(np.broadcast_to(allowed, (len(user), len(self.items))), tracks, 1)
+        return np.where(usable, scores, -np.inf).astype(np.float32)
+
+
+def history_tensors(history: History) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (b, L, f), listener features (b, g) and context (b, 4) as the user tower takes them."""
+    context = np.stack([history.hour, history.weekday, history.device, history.country], axis=1)
+    return (
+        torch.from_numpy(history.features),
+        torch.from_numpy(history.listener),
+        torch.from_numpy(context),
+    )
+
+
+def merge(ids: I64, scores: F32, own: I64, own_scores: F32, k: int) -> tuple[I64, F32]:
+    """The k best of two lists a row; where a track is in both, `own_scores` holds."""
+    if own.shape[1]:
+        big = max(int(ids.max(initial=0)), int(own.max(initial=0))) + 2
+        rows = np.arange(len(ids))[:, None] * big + 1
+        scores = np.where(np.isin(rows + ids, (rows + own)[own >= 0]), np.float32(-np.inf), scores)
+    ids = np.concatenate([ids, own], axis=1)
+    scores = np.concatenate([scores, own_scores], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, order, 1)
+    return np.where(np.isfinite(best), np.take_along_axis(ids, order, 1), -1), best
+
+
+def _top(scores: F32, k: int, allowed: NDArray[np.bool_] | None) -> tuple[I64, F32]:
+    if allowed is not None:
+        scores = np.where(allowed, scores, np.float32(-np.inf))
+    ids = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
+    best = np.take_along_axis(scores, ids, 1)
+    return np.where(np.isfinite(best), ids, -1), best

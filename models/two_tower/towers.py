@@ -1,0 +1,108 @@
+"""The two towers. Track: id + content -> vector. Listener: pooled vectors of tracks played + context -> vector.
+
+score(listener, track) = <u, v> + m. The memory term m is non-zero only for tracks of the listener's own history:
+the wide part of a wide & deep model (Cheng et al. 2016), here a function of how the track was played (decayed
+counts after Anderson & Schooler 1991), because repeats are most of listening and no vector of 64 numbers can
+tell a hundred tracks apart. It is an inner product too: of sparse one-hot blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.two_tower.config import TwoTowerConfig
+from models.two_tower.content import AGE_BUCKETS
+from models.two_tower.history import LISTENER_FEATURES, TRACK_FEATURES
+from recsys.schemas import AUDIO
+from recsys.types import DEVICES
+
+_FEATURE_HIDDEN = 32
+
+
+class ItemTower(nn.Module):
+    """Sum of embeddings, a residual layer, and a popularity coordinate of its own."""
+
+    def __init__(self, sizes: tuple[int, ...], config: TwoTowerConfig) -> None:
+        super().__init__()
+        dim = config.embedding_dim - 1
+        self.tables = nn.ModuleList([_table(size, dim) for size in sizes])
+        self.audio = nn.Linear(len(AUDIO) + 1, dim)
+        self.age = _table(AGE_BUCKETS, dim)
+        self.deep = _mlp(dim, config.hidden_dim, dim)
+        self.popularity = nn.Linear(dim, 1)
+        self.track_popularity = nn.Embedding(sizes[0], 1)
+        nn.init.zeros_(self.track_popularity.weight)
+
+    def forward(self, rows: Tensor, audio: Tensor, age: Tensor) -> Tensor:
+        """rows (m, 5), audio (m, f), age (m,) -> (m, embedding_dim)."""
+        x = self.audio(audio) + self.age(age)
+        for column, table in enumerate(self.tables):
+            x = x + table(rows[:, column])
+        popularity = self.popularity(x) + self.track_popularity(rows[:, 0])
+        return torch.cat([x + self.deep(x), popularity], dim=1)
+
+
+class UserTower(nn.Module):
+    """Attention pooling by how and when each track was played, then a residual layer with the context."""
+
+    def __init__(self, countries: int, config: TwoTowerConfig) -> None:
+        super().__init__()
+        dim, heads = config.embedding_dim - 1, config.num_heads
+        self.heads = heads
+        self.hour, self.weekday = _table(24, 16), _table(7, 4)
+        self.device, self.country = _table(len(DEVICES) + 1, 8), _table(countries + 1, 8)
+        context = 16 + 4 + 8 + 8 + LISTENER_FEATURES
+        self.how = nn.Linear(TRACK_FEATURES, _FEATURE_HIDDEN)
+        self.who = nn.Linear(context, _FEATURE_HIDDEN)
+        self.judge = nn.Linear(_FEATURE_HIDDEN, heads + 1)
+        self.ask = nn.Linear(context, heads * dim)
+        self.gain = nn.Parameter(torch.full((heads, dim), 1.0 / heads))
+        self.deep = _mlp(heads * dim + context, config.hidden_dim, dim + 1)
+
+    def forward(
+        self,
+        vectors: Tensor,  # (b, L, embedding_dim) of the tracks played
+        pad: Tensor,  # (b, L) bool
+        features: Tensor,  # (b, L, TRACK_FEATURES)
+        listener: Tensor,  # (b, LISTENER_FEATURES)
+        context: Tensor,  # (b, 4) hour, weekday, device, country
+    ) -> tuple[Tensor, Tensor]:
+        """Listener vectors (b, embedding_dim) and memory terms (b, L), 0 where padded."""
+        tastes = vectors[..., :-1]
+        places = self.hour(context[:, 0]), self.weekday(context[:, 1])
+        means = self.device(context[:, 2]), self.country(context[:, 3])
+        situation = torch.cat([*places, *means, listener], dim=1)
+        judged = self.judge(nn.functional.gelu(self.how(features) + self.who(situation)[:, None]))
+        wanted = self.ask(situation).view(len(tastes), self.heads, -1)
+        attention = judged[..., 1:].transpose(1, 2) + wanted @ tastes.transpose(1, 2)
+        attention = attention.masked_fill(pad[:, None], -torch.inf)
+        nothing = torch.zeros_like(attention[..., :1])  # weight left over goes to the zero vector
+        weights = torch.softmax(torch.cat([attention, nothing], dim=2), dim=2)[..., :-1]
+        pools = weights @ tastes  # (b, heads, dim)
+        out = self.deep(torch.cat([pools.flatten(1), situation], dim=1))
+        taste = (pools * self.gain).sum(1) + out[:, :-1]
+        return torch.cat([taste, 1 + out[:, -1:]], dim=1), judged[..., 0].masked_fill(pad, 0.0)
+
+
+class Network(nn.Module):
+    """Both towers, as one set of weights."""
+
+    def __init__(self, sizes: tuple[int, ...], countries: int, config: TwoTowerConfig) -> None:
+        super().__init__()
+        self.item = ItemTower(sizes, config)
+        self.user = UserTower(countries, config)
+
+
+def _table(rows: int, dim: int) -> nn.Embedding:
+    table = nn.Embedding(rows, dim)
+    nn.init.normal_(table.weight, std=0.1)
+    return table
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Starts near zero, so that the residual path is what an untrained model does."""
+    last = nn.Linear(hidden, outputs)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), last)

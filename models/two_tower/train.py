@@ -1,0 +1,150 @@
+"""Trains the two-tower model on the plays before a time.
+
+model = train(dataset, dataset.split.valid, TwoTowerConfig(epochs=4))
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.two_tower.config import TwoTowerConfig
+from models.two_tower.content import Content, Vocabulary
+from models.two_tower.history import History, trace
+from models.two_tower.loss import Draws, Positives, mixture_softmax
+from models.two_tower.model import TwoTower, history_tensors
+from models.two_tower.sampling import Batch, Sampler
+from models.two_tower.towers import Network
+from recsys.dataset import Dataset
+from recsys.errors import NotReady
+from recsys.plays import I64
+
+_LOG_EVERY = 20
+
+
+def train(
+    dataset: Dataset,
+    until_ms: int,
+    config: TwoTowerConfig,
+    log: Callable[[int, dict[str, float]], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TwoTower:
+    """A model of the plays that started before `until_ms` (UTC); the same for the same seed and thread count.
+
+    `log` gets (step, {"loss", "learning_rate", "seconds"}) now and then, `progress` (steps done, all steps).
+    With `budget_s` the number of steps depends on the machine, and so does the model.
+
+    Raises:
+        NotReady: no play of a known track before `until_ms`.
+    """
+    plays = dataset.plays.before(until_ms)
+    played = np.bincount(plays.track[plays.track >= 0], minlength=len(dataset.items))
+    if not played.any():
+        raise NotReady("no plays of known tracks before the cut: simulate or import a longer log first")
+    vocabulary = Vocabulary.of(dataset.items, played, config.min_plays)
+    content = Content.of(dataset.items, vocabulary)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = Network(vocabulary.sizes, len(dataset.items.countries), config)
+    sampler = Sampler(plays, trace(plays), dataset.country, dataset.items, config)
+    _fit(network, sampler, content, config, log, progress)
+    return TwoTower(network.eval(), vocabulary, config, dataset.items, until_ms)
+
+
+def _fit(
+    network: Network,
+    sampler: Sampler,
+    content: Content,
+    config: TwoTowerConfig,
+    log: Callable[[int, dict[str, float]], None] | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    steps = sampler.steps() * config.epochs
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+    )
+    dropout = torch.Generator().manual_seed(config.seed)
+    began = time.monotonic()
+    for step, batch in enumerate(_batches(sampler, config.epochs)):
+        seconds = time.monotonic() - began
+        done = step / steps if config.budget_s is None else max(step / steps, seconds / config.budget_s)
+        if done >= 1 and config.budget_s is not None:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step, done)
+        loss = _loss(network, batch, content, config, dropout)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if log and step % _LOG_EVERY == 0:
+            rate = float(optimizer.param_groups[0]["lr"])
+            log(step, {"loss": loss.item(), "learning_rate": rate, "seconds": seconds})
+        if progress:
+            progress(min(step + 1, steps), steps)
+
+
+def _batches(sampler: Sampler, epochs: int) -> Iterator[Batch]:
+    for epoch in range(epochs):
+        yield from sampler.epoch(epoch)
+
+
+def _schedule(step: int, done: float) -> float:
+    """Linear warm-up, then a half cosine down to 2%."""
+    return min(1.0, (step + 1) / 30) * (0.51 + 0.49 * math.cos(math.pi * min(done, 1.0)))
+
+
+def _loss(
+    network: Network, batch: Batch, content: Content, config: TwoTowerConfig, dropout: torch.Generator
+) -> Tensor:
+    history = batch.history
+    needed = np.unique(np.concatenate([[0], history.track.ravel(), batch.columns]))
+    needed = needed[needed >= 0]
+    vectors = _item_vectors(network, content, needed, batch.now, config, dropout)
+    tastes, pad = _lookup(vectors, needed, history)
+    user, memory = network.user(tastes, pad, *history_tensors(history))
+    known = (tastes @ user[:, :, None]).squeeze(2) + memory  # (b, L)
+    columns = vectors[torch.from_numpy(np.searchsorted(needed, batch.columns))]
+    positive = torch.from_numpy(np.searchsorted(needed, np.maximum(batch.positive, 0)))
+    place = torch.from_numpy(batch.positive_place)
+    plain = (torch.nn.functional.embedding(positive, vectors) @ user[:, :, None]).squeeze(2)
+    logits = torch.where(place >= 0, known.gather(1, place.clamp(min=0)), plain)
+    return mixture_softmax(
+        Positives(
+            logits,
+            torch.from_numpy(batch.weight),
+            place >= 0,
+            torch.from_numpy(batch.positive_log_weight),
+        ),
+        Draws(user @ columns.T, torch.from_numpy(batch.log_weight), torch.from_numpy(batch.known)),
+        known.masked_fill(pad, -torch.inf),
+    )
+
+
+def _item_vectors(
+    network: Network,
+    content: Content,
+    tracks: I64,
+    now: int,
+    config: TwoTowerConfig,
+    dropout: torch.Generator,
+) -> Tensor:
+    """(m, d) vectors of some tracks as of `now`; a random share of them from content alone (id dropout)."""
+    rows = torch.from_numpy(content.rows[tracks])
+    dropped = torch.rand(len(tracks), generator=dropout) < config.id_dropout
+    rows[:, 0] = rows[:, 0].masked_fill(dropped, 0)
+    age = torch.from_numpy(content.age_bucket(tracks, now))
+    vectors: Tensor = network.item(rows, torch.from_numpy(content.audio[tracks]), age)
+    return vectors
+
+
+def _lookup(vectors: Tensor, needed: I64, history: History) -> tuple[Tensor, Tensor]:
+    """Vectors of a history's tracks (b, L, d), zero where padded, and the padding."""
+    place = torch.from_numpy(np.searchsorted(needed, np.maximum(history.track, 0)))
+    pad = torch.from_numpy(history.track < 0)
+    return torch.nn.functional.embedding(place, vectors), pad
