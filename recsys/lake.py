@@ -12,13 +12,27 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from recsys.errors import NotReady
 from recsys.schemas import TABLES, conform
 
 _PARTITIONS = {"events": ["day"]}
+
+
+class Conflict(Exception):
+    """Two processes worked as the same writer; the loser changed nothing and may start again."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far one writer has come in one table, as of the version seen."""
+
+    table: str
+    writer: str
+    position: int
+    seen: DeltaTable
 
 
 @dataclass(frozen=True)
@@ -34,16 +48,53 @@ class Lake:
         """Appends rows in one transaction; columns are cast to the table's schema, absent ones null."""
         self._write(table, frame, "append")
 
+    def cursor(self, table: str, writer: str) -> Cursor:
+        """Where a writer that resumes goes on; creates the table where it does not exist."""
+        if not self.has(table):
+            self._write(table, pl.DataFrame(schema=TABLES[table]), "ignore")
+        seen = DeltaTable(self.uri(table))
+        return Cursor(table, writer, seen.transaction_version(writer) or 0, seen)
+
+    def append_through(self, cursor: Cursor, frame: pl.DataFrame, position: int) -> None:
+        """Appends rows and moves the writer to `position`, in one transaction (Delta's `txn` action).
+
+        Raises:
+            Conflict: the writer's position has changed since the cursor was taken.
+        """
+        try:
+            self._write(cursor.table, frame, "append", cursor, position)
+        except CommitFailedError as error:
+            raise Conflict(
+                f"another process moved {cursor.writer!r} on: take a new cursor ({error})"
+            ) from None
+
+    def compact(self, table: str) -> None:
+        """Joins small files; older versions stay readable."""
+        DeltaTable(self.uri(table)).optimize.compact()
+
     def replace(self, table: str, frame: pl.DataFrame) -> None:
         """Replaces the whole table in one transaction (catalog snapshots)."""
         self._write(table, frame, "overwrite")
 
-    def _write(self, table: str, frame: pl.DataFrame, mode: Literal["append", "overwrite"]) -> None:
+    def _write(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        mode: Literal["append", "overwrite", "ignore"],
+        cursor: Cursor | None = None,
+        position: int = 0,
+    ) -> None:
         if table == "events":
             frame = frame.with_columns(day=pl.col("ts").dt.date())
         rows = conform(frame, table) if table in TABLES else frame
         write_deltalake(
-            self.uri(table), rows.to_arrow(), mode=mode, partition_by=_PARTITIONS.get(table), schema_mode=None
+            cursor.seen if cursor else self.uri(table),
+            rows.to_arrow(),
+            mode=mode,
+            partition_by=_PARTITIONS.get(table),
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(cursor.writer, position)] if cursor else None
+            ),
         )
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:

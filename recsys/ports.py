@@ -48,6 +48,11 @@ class EventLog(Protocol):
         """The offset that the next event will get."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Which log this is: one that was deleted and made anew has another identity, so offsets never mix."""
+        ...
+
     def committed(self, group: str) -> int:
         """Where a consumer group goes on; 0 at first."""
         ...

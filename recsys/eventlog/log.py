@@ -69,6 +69,7 @@ class LocalEventLog:
             self._commits.mkdir(parents=True, exist_ok=True)
             self._lock_file = (folder / "lock").open("ab")
             with self._exclusive():
+                self.identity = self._segments.identity()
                 self._enter(self._first_needed())
                 self._catch_up()
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,14 @@ class Segments:
     def bases(self) -> list[int]:
         """First offsets of all segments, ascending."""
         return sorted(int(path.stem) for path in self._folder.glob("*.seg"))
+
+    def identity(self) -> str:
+        """A name of this log, made when it is first opened (under the file lock)."""
+        path = self._folder / "identity"
+        if not path.exists() or not path.read_text():
+            path.write_text(uuid.uuid4().hex)
+            sync_folder(self._folder)
+        return path.read_text()
 
     def create(self, base: int) -> None:
         self.path(base).touch()

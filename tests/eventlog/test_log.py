@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,11 @@ from hypothesis import strategies as st
 from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog import LocalEventLog, LogSettings
 from recsys.events import Event
-from recsys.ids import public_id, uuid7
 from recsys.ports import Appended
+from tests.eventlog.samples import NOW, play
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SMALL = LogSettings(segment_bytes=2048)
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def play(number: int, ms_played: int = 30_000, at: datetime = NOW, received: datetime | None = NOW) -> Event:
-    return Event.model_validate(
-        {
-            "event_id": uuid7(1_700_000_000_000, entropy=number),
-            "kind": "play_end",
-            "user_id": public_id("test", f"user {number % 3}"),
-            "ts": at,
-            "received_at": received,
-            "track_id": public_id("test", f"track {number % 7}"),
-            "ms_played": ms_played,
-            "payload": "line one\nline two ë",
-        }
-    )
 
 
 def segment(folder: Path) -> Path:
@@ -177,7 +161,7 @@ def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,
     )
 
@@ -189,7 +173,7 @@ def test_a_full_disk_refuses_the_batch_and_leaves_the_log_consistent(tmp_path: P
         from pathlib import Path
         from recsys.errors import LogUnavailable
         from recsys.eventlog import LocalEventLog
-        from test_log import play
+        from tests.eventlog.samples import play
         log = LocalEventLog(Path(sys.argv[1]))
         log.append([play(i) for i in range(3)])
         size = next(Path(sys.argv[1]).glob("*.seg")).stat().st_size
@@ -222,7 +206,7 @@ def test_three_processes_append_at_once_and_each_event_is_accepted_once(tmp_path
         import sys
         from pathlib import Path
         from recsys.eventlog import LocalEventLog, LogSettings
-        from test_log import play
+        from tests.eventlog.samples import play
         log = LocalEventLog(Path(sys.argv[1]), LogSettings(segment_bytes=4096))
         print(*[log.append([play(i)])[0].value for i in range(150)])
     """

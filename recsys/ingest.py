@@ -1,0 +1,119 @@
+"""Moves events from the log to the lake, each exactly once.
+
+move(log, Lake(home.lake))           # everything that is there now
+with Mover(log, lake, interval=2.0): # in the background, while a server runs
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+
+import polars as pl
+
+from recsys.events import to_frame
+from recsys.lake import Conflict, Lake
+from recsys.ports import EventLog
+
+_ATTEMPTS = 10
+_COMPACT_EVERY = 100
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one call of `move` did."""
+
+    written: int = 0  # rows appended to the lake
+    duplicates: int = 0  # records whose event id the lake already had
+    offset: int = 0  # everything in the log before this offset is in the lake
+
+
+def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) -> Moved:
+    """Moves all records that are durable now.
+
+    The offset is committed in the same Delta transaction as the rows, and the lake is the authority on it: a
+    process killed at any point, or two that move at once, write each record once. Rows are moreover checked
+    against the ids already in their day partitions, so a log that delivers twice changes nothing.
+
+    Raises:
+        LogUnavailable, BadInput: the log cannot be read.
+        Conflict: another mover kept winning.
+    """
+    written = duplicates = 0
+    failures = 0
+    while True:
+        cursor = lake.cursor("events", f"{group}@{log.identity}")
+        records = list(islice(log.read(cursor.position), batch))
+        if not records:
+            if log.committed(group) != cursor.position:  # for whoever watches the lag; the lake decides
+                log.commit(group, cursor.position)
+            return Moved(written, duplicates, cursor.position)
+        rows = new_rows(lake, to_frame([record.event for record in records]))
+        try:
+            lake.append_through(cursor, rows, records[-1].offset + 1)
+        except Conflict:
+            failures += 1
+            if failures == _ATTEMPTS:
+                raise
+            continue
+        written += rows.height
+        duplicates += len(records) - rows.height
+
+
+def new_rows(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `events` whose ids neither the lake nor an earlier row has.
+
+    The same event has the same `ts`, so looking into the day partitions of the rows is enough.
+    """
+    rows = rows.unique("event_id", keep="first", maintain_order=True)
+    days = rows["day"].unique().to_list()
+    known = lake.scan("events").filter(pl.col("day").is_in(days)).select("event_id")
+    known_ids = known.join(rows.lazy().select("event_id"), on="event_id", how="semi").collect()
+    return rows.join(known_ids, on="event_id", how="anti", maintain_order="left")
+
+
+class Mover:
+    """Calls `move` every `interval` seconds in a thread of its own; problems are logged and tried again."""
+
+    def __init__(self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake") -> None:
+        self._log, self._lake, self._interval, self._group = log, lake, interval, group
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
+        self._moves = 0
+
+    def start(self) -> Mover:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Moves what is left and ends the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def __enter__(self) -> Mover:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            self._step()
+        self._step()
+
+    def _step(self) -> None:
+        try:
+            moved = move(self._log, self._lake, self._group)
+            if moved.written:
+                self._moves += 1
+                if self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
+                    self._lake.compact("events")
+        except Exception:  # whatever it was (disk, lake, damage), the events are safe in the log
+            logger.exception("moving events to the lake failed; trying again in %s s", self._interval)
