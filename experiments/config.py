@@ -1,7 +1,6 @@
-"""Running experiments as one YAML file, and a listener's arms by it: stateless, the same on every machine.
+"""The experiments as one YAML file: what may stand in it, and reading it.
 
-config = load(Path("experiments/default.yaml"))
-assign(config, user_id).release        # which release answers this listener
+config = load("experiments/default.yaml")
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from experiments.bucketing import bucket, bucket_ranges, choose, in_namespace
 from experiments.source import line_of, read
 from recsys.errors import BadInput
-from recsys.types import Assignment
 
 CHAMPION = "champion"
 DEFAULT = Path(__file__).parent / "default.yaml"
@@ -135,22 +133,3 @@ def load(path: Path | str = DEFAULT) -> Config:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "experiments"
         raise BadInput(f"{path} line {line_of(node, first['loc'])}: {key}: {first['msg']}") from error
-
-
-def assign(config: Config, user_id: str) -> Assignment:
-    """The listener's arm in every running experiment, and the release that follows."""
-    arms = {e.name: arm for e in config.running if (arm := e.arm_of(user_id)) is not None}
-    release = next((arm.release for arm in arms.values() if arm.release != CHAMPION), CHAMPION)
-    return Assignment({name: arm.name for name, arm in arms.items()}, release)
-
-
-def settings(config: Config, assignment: Assignment) -> dict[str, Any]:
-    """What the arms of an assignment override; later experiments in the file win."""
-    merged: dict[str, Any] = {}
-    for experiment in config.running:
-        chosen = assignment.arms.get(experiment.name)
-        merged |= next((arm.settings for arm in experiment.arms if arm.name == chosen), {})
-    return merged
-
-
-__all__ = ["Arm", "Config", "Experiment", "Layer", "assign", "load", "settings"]

@@ -71,7 +71,7 @@ def test_whole_assignments_match_the_sdk(cases: dict[str, Any]) -> None:
         arm = choose(place, ranges) if place is not None else -1
         if "namespace" in experiment and not in_namespace(user, *experiment["namespace"]):
             arm = -1
-        assert (max(arm, 0), arm >= 0) == (variation, in_experiment), name
+        assert (experiment["variations"][max(arm, 0)], arm >= 0) == (variation, in_experiment), name
 
 
 def test_code_units_are_hashed_and_not_utf8_bytes() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import assign, load
-from experiments.config import DEFAULT, settings
+from experiments.assign import assign, settings
+from experiments.config import DEFAULT, load
 from recsys.errors import BadInput
 from recsys.types import Assignment
 
