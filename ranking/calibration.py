@@ -1,0 +1,88 @@
+"""Beta calibration: from a booster's score to a probability, by three numbers.
+
+logit p' = a ln p - b ln(1 - p) + c with a, b >= 0 (Kull, Silva Filho & Flach 2017, "Beta calibration"). It is
+monotone and strictly so, so calibrating never ties or reorders candidates, as isotonic regression would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+_EDGE = 1e-6
+_SMALLEST = 1e-3
+"""Least slope: a calibrator may flatten a useless score, never invert or tie it."""
+
+
+@dataclass(frozen=True)
+class Beta:
+    """One calibrator; the default changes nothing."""
+
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 0.0
+
+    def __call__(self, p: Floats) -> Floats:
+        p = np.clip(p, _EDGE, 1 - _EDGE)
+        return np.asarray(1 / (1 + np.exp(-(self.a * np.log(p) - self.b * np.log1p(-p) + self.c))))
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def fit(p: Floats, label: NDArray[np.integer], prior: float = 5.0) -> Beta:
+    """The calibrator of most likelihood, pulled towards the identity by `prior`; the identity without both labels.
+
+    Args:
+        p: (n,) probabilities. label: (n,) 0 or 1.
+    """
+    if not len(label) or label.min() == label.max():
+        return Beta()
+    p = np.clip(p.astype(np.float64), _EDGE, 1 - _EDGE)
+    x = np.column_stack([np.log(p), -np.log1p(-p), np.ones(len(p))])
+    theta = _newton(x, label, np.array([1.0, 1.0, 0.0]), prior, np.array([True, True, True]))
+    for j in (0, 1):  # a negative slope is set to none, and the rest is fitted again
+        if theta[j] < 0:
+            start = np.array([1.0, 1.0, 0.0])
+            start[j] = 0.0
+            free = np.array([True, True, True])
+            free[j] = False
+            theta = _newton(x, label, start, prior, free)
+    a, b = np.maximum(theta[:2], 0.0)
+    return Beta(max(float(a), 0 if b > _SMALLEST else _SMALLEST), float(b), float(theta[2]))
+
+
+def _newton(
+    x: Floats, label: NDArray[np.integer], start: Floats, prior: float, free: NDArray[np.bool_]
+) -> Floats:
+    """Maximum of the penalised logistic likelihood over the free coefficients, by 50 damped Newton steps."""
+    penalty = np.array([prior, prior, 1e-3])
+    theta = start.copy()
+
+    def loss(t: Floats) -> float:
+        z = x @ t
+        return float(np.logaddexp(0, z).sum() - z @ label + 0.5 * penalty @ (t - start) ** 2)
+
+    for _ in range(50):
+        q = 1 / (1 + np.exp(-(x @ theta)))
+        gradient = x.T @ (q - label) + penalty * (theta - start)
+        hessian = (x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty)
+        step = np.zeros(3)
+        step[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
+        scale = 1.0
+        while loss(theta - scale * step) > loss(theta) and scale > 1e-4:
+            scale /= 2
+        theta = theta - scale * step
+        if np.abs(scale * step).max() < 1e-8:
+            break
+    return theta
+
+
+def expected_calibration_error(p: Floats, label: NDArray[np.integer], bins: int = 15) -> float:
+    """Mean |predicted - observed| over `bins` bins of equal count, weighted by count (Naeini et al. 2015)."""
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(sum(len(i) * abs(p[i].mean() - label[i].mean()) for i in parts) / max(len(p), 1))

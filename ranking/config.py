@@ -1,0 +1,49 @@
+"""Settings of the ranker and of the one utility that joins its objectives; unknown keys are refused."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+OBJECTIVES = ("finish", "skip", "save")
+
+
+class UtilityWeights(BaseModel):
+    """utility = Σ weight × probability. What a finished, a skipped and a saved track are worth to us."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    finish: float = 1.0
+    skip: float = -0.5
+    save: float = 1.0
+
+
+class RankerConfig(BaseModel):
+    """How examples are drawn and boosters trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[str, ...] = Field(("two_tower", "sequence"), description="model scores used as features")
+    queries: int = Field(4000, ge=1, description="session starts sampled")
+    negatives_per_query: int = Field(40, ge=1, description="retrieved but not played tracks kept per query")
+    impressions: int = Field(60_000, ge=0, description="logged slots sampled, whole pages at a time")
+    num_trees: int = Field(80, ge=1)
+    num_leaves: int = Field(31, ge=2)
+    learning_rate: float = Field(0.1, gt=0)
+    min_data_in_leaf: int = Field(100, ge=1)
+    feature_fraction: float = Field(0.6, gt=0, le=1)
+    lambda_l2: float = Field(5.0, ge=0)
+    calibration_share: float = Field(0.3, gt=0, lt=1, description="newest share of logged slots, held out")
+    reference_slot: float = Field(0.0, description="slot assumed for every candidate when scoring")
+    weights: UtilityWeights = UtilityWeights()
+    num_threads: int = Field(1, ge=1)
+    seed: int = 0
+
+
+class LightConfig(BaseModel):
+    """The light scorer: a logistic regression on a handful of features."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[str, ...] = ("two_tower", "sequence")
+    l2: float = Field(1.0, gt=0)
+    steps: int = Field(30, ge=1, description="Newton steps at most")

@@ -1,0 +1,1 @@
+"""Features, computed once: one definition for batch backfill, training joins and requests."""
