@@ -74,7 +74,7 @@ class UserTower(nn.Module):
         means = self.device(context[:, 2]), self.country(context[:, 3])
         situation = torch.cat([*places, *means, listener], dim=1)
         judged = self.judge(nn.functional.gelu(self.how(features) + self.who(situation)[:, None]))
-        wanted = self.ask(situation).view(len(tastes), self.heads, -1)
+        wanted = self.ask(situation).unflatten(1, (self.heads, tastes.shape[2]))
         attention = judged[..., 1:].transpose(1, 2) + wanted @ tastes.transpose(1, 2)
         attention = attention.masked_fill(pad[:, None], -torch.inf)
         nothing = torch.zeros_like(attention[..., :1])  # weight left over goes to the zero vector
