@@ -194,14 +194,17 @@ def _rights(track_ids: pl.Series, availability: pl.DataFrame | None) -> tuple[li
         .join(pl.DataFrame({"track_id": track_ids, "row": np.arange(n)}), on="track_id")
     )
     listed = rows["row"].unique().to_numpy()
-    since[listed], until[listed] = 0, 0  # a track with rows is closed wherever no row opens it
+    since[listed], until[listed] = _EVER, -_EVER  # a track with rows is closed wherever no row opens it
     everywhere = rows.filter(pl.col("country").is_null())
     since[everywhere["row"].to_numpy()] = everywhere["available_from"].to_numpy()[:, None]
     until[everywhere["row"].to_numpy()] = everywhere["available_until"].to_numpy()[:, None]
     named = rows.filter(pl.col("country").is_not_null())
-    column = named["country"].replace_strict(countries, np.arange(len(countries)), return_dtype=pl.Int64)
-    since[named["row"].to_numpy(), column.to_numpy()] = named["available_from"].to_numpy()
-    until[named["row"].to_numpy(), column.to_numpy()] = named["available_until"].to_numpy()
+    row = named["row"].to_numpy()
+    column = np.searchsorted(countries, named["country"].to_list())
+    since[row, column] = np.minimum(since[row, column], named["available_from"].to_numpy())
+    until[row, column] = np.maximum(until[row, column], named["available_until"].to_numpy())
+    closed = since > until
+    since[closed], until[closed] = 0, 0
     return countries, since, until
 
 

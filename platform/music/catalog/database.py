@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 
 from recsys.errors import BadInput, NotReady
 
@@ -30,11 +30,17 @@ def connect(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (ArgumentError, ImportError, SQLAlchemyError) as error:
-        raise BadInput(f"cannot open catalog {url!r}: {error}; e.g. sqlite:///var/catalog.sqlite") from error
+    except ArgumentError as error:
+        raise BadInput(
+            "cannot open catalog: not a database URL; e.g. sqlite:///var/catalog.sqlite"
+        ) from error
+    except (ImportError, SQLAlchemyError) as error:
+        raise BadInput(
+            f"cannot open catalog {parsed!r}: {error}; e.g. sqlite:///var/catalog.sqlite"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -68,7 +74,15 @@ def upgrade(engine: Engine) -> None:
 
     Raises:
         NotReady: the database is from a newer version of this package.
+        BadInput: it cannot be read: no database, no access, out of reach.
     """
+    try:
+        _upgrade(engine)
+    except DatabaseError as error:
+        raise BadInput(f"cannot open catalog {engine.url!r}: {error.orig}") from error
+
+
+def _upgrade(engine: Engine) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
