@@ -71,7 +71,7 @@ class Event(BaseModel):
     incognito_mode: bool = False
     platform: Text | None = None
     conn_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
-    payload: Annotated[str, Field(max_length=1_000_000)] | None = None
+    payload: Annotated[str, Field(max_length=8_000_000)] | None = None
 
     @field_validator("event_id")
     @classmethod

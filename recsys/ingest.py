@@ -84,6 +84,7 @@ class Mover:
         self._log, self._lake, self._interval, self._group = log, lake, interval, group
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
+        self._lock = threading.Lock()
         self._moves = 0
 
     def start(self) -> Mover:
@@ -91,9 +92,20 @@ class Mover:
         return self
 
     def stop(self) -> None:
-        """Moves what is left and ends the thread."""
+        """Ends the thread, where one runs, and moves what is left."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._try_once()
+
+    def run_once(self) -> Moved:
+        """Moves everything that is durable now; for tests, tools and readers that need the newest rows."""
+        with self._lock:
+            moved = move(self._log, self._lake, self._group)
+            self._moves += moved.written > 0
+            if moved.written and self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
+                self._lake.compact("events")
+            return moved
 
     def __enter__(self) -> Mover:
         return self.start()
@@ -105,15 +117,10 @@ class Mover:
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
-            self._step()
-        self._step()
+            self._try_once()
 
-    def _step(self) -> None:
+    def _try_once(self) -> None:
         try:
-            moved = move(self._log, self._lake, self._group)
-            if moved.written:
-                self._moves += 1
-                if self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
-                    self._lake.compact("events")
+            self.run_once()
         except Exception:  # whatever it was (disk, lake, damage), the events are safe in the log
-            logger.exception("moving events to the lake failed; trying again in %s s", self._interval)
+            logger.exception("moving events to the lake failed; the next pass tries again")

@@ -64,6 +64,8 @@ class UserState:
     not_interested: frozenset[str] = frozenset()
     followed: frozenset[str] = frozenset()  # artist ids
     personalized: bool = True  # the consent flag `personalization` of the newest event
+    consent_at: int = -1  # UTC ms of that event
+    saves: tuple[tuple[str, int, bool], ...] = ()  # newest save or unsave by track: (track_id, UTC ms, saved)
     offset: int = -1  # event-log offset up to which this state has been built
 
     @property

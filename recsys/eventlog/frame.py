@@ -15,7 +15,9 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from recsys.errors import BadInput
 from recsys.events import Event
 
 MAGIC = b"RLG1"
@@ -53,12 +55,20 @@ class Group:
 
 
 def entry(event: Event) -> Entry:
-    """What is stored of an event. Its body digest ignores `received_at`: a retry is the same event."""
+    """What is stored of an event. Its body digest ignores `received_at`: a retry is the same event.
+
+    Raises:
+        BadInput: the event was built without validation, and could not be read back.
+    """
     body = event.model_dump_json(exclude={"received_at"}, exclude_none=True).encode()
     stamp = event.received_at or event.ts
     line = body
     if event.received_at is not None:  # appended to the JSON object, so that it is serialised once only
         line = body[:-1] + b',"received_at":"' + event.received_at.isoformat().encode() + b'"}'
+    try:
+        Event.model_validate_json(line)
+    except ValidationError as error:
+        raise BadInput(f"event {event.event_id} cannot be logged: {error.errors()[0]['msg']}") from None
     return Entry(_digest(event.event_id.encode()), _digest(body), int(stamp.timestamp() * 1000), line)
 
 

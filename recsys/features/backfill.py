@@ -1,0 +1,123 @@
+"""Listener states of a whole lake at once; equal to folding every event through `recsys.features.state.apply`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from recsys.dataset import plays_frame, trainable
+from recsys.lake import Lake
+from recsys.plays import WINDOW
+from recsys.schemas import EventKind
+from recsys.types import UserState
+
+_ROWS_AT_ONCE = 5_000_000
+_COLUMNS = ("track_id", "start", "ms_played", "outcome", "hour", "device", "surface")
+
+
+def backfill(
+    lake: Lake, users: Sequence[str] | None = None, version: int | None = None
+) -> Iterator[UserState]:
+    """States of all listeners (or some) from the lake's events; `offset` stays -1.
+
+    Works through the listeners in parts, so that memory is bounded by the part, not by the lake.
+
+    Raises:
+        NotReady: the lake has no events.
+    """
+    events = lake.scan("events", version).filter(
+        pl.col("kind") != EventKind.DECISION.value, ~pl.col("incognito_mode").fill_null(False)
+    )
+    if users is not None:
+        events = events.filter(pl.col("user_id").is_in(list(users)))
+    parts = 1 + events.select(pl.len()).collect().item() // _ROWS_AT_ONCE
+    for part in range(parts):
+        mine = pl.col("user_id").hash(seed=0) % parts == part
+        yield from _states(events.filter(mine) if parts > 1 else events)
+
+
+def _states(events: pl.LazyFrame) -> Iterator[UserState]:
+    consent = _consent(events)
+    kept = trainable(events)
+    plays = _windows(kept)
+    saves = _saves(kept)
+    not_interested = dict(_ids(kept, EventKind.NOT_INTERESTED, "track_id").iter_rows())
+    followed = dict(_ids(kept, EventKind.FOLLOW, "artist_id").iter_rows())
+    for user_id, consent_at, personalized in consent.iter_rows():
+        marks = tuple(saves.get(user_id, ()))
+        yield UserState(
+            user_id,
+            **plays.get(user_id, {}),
+            saved=frozenset(track for track, _, saved in marks if saved),
+            saves=marks,
+            not_interested=frozenset(not_interested.get(user_id, ())),
+            followed=frozenset(followed.get(user_id, ())),
+            personalized=personalized,
+            consent_at=consent_at,
+        )
+
+
+def _consent(events: pl.LazyFrame) -> pl.DataFrame:
+    """user_id, time of the newest event, its consent (a refusal wins a tie); sorted by user_id."""
+    at, flag = pl.col("ts").dt.epoch("ms"), pl.col("consent_personalization").fill_null(True)
+    return (
+        events.select("user_id", at=at, flag=flag)
+        .group_by("user_id")
+        .agg(
+            pl.col("at").max().alias("newest"),
+            pl.col("flag").filter(pl.col("at") == pl.col("at").max()).min(),
+        )
+        .sort("user_id")
+        .collect()
+    )
+
+
+def _windows(events: pl.LazyFrame) -> dict[str, dict[str, Any]]:
+    """user_id -> play columns of UserState: the last WINDOW, one row for each (start, track_id)."""
+    plays = (
+        plays_frame(events)
+        .sort("user_id", "start", "track_id", "ms_played", "outcome", "hour", "device", "surface")
+        .unique(["user_id", "start", "track_id"], keep="last", maintain_order=True)
+    )
+    users = plays["user_id"].rle().struct.unnest()
+    columns = {name: plays[name].to_list() for name in _COLUMNS}
+    windows: dict[str, dict[str, Any]] = {}
+    stop = 0
+    for length, user_id in users.select("len", "value").iter_rows():
+        stop += length
+        first = max(stop - WINDOW, stop - length)
+        windows[user_id] = {name: tuple(values[first:stop]) for name, values in columns.items()}
+    return windows
+
+
+def _saves(events: pl.LazyFrame) -> dict[str, list[tuple[str, int, bool]]]:
+    """user_id -> (track_id, UTC ms, saved) sorted by track: the newest save or unsave of each (unsave wins ties)."""
+    rows = (
+        events.filter(pl.col("kind").is_in([EventKind.SAVE.value, EventKind.UNSAVE.value]))
+        .select(
+            "user_id",
+            "track_id",
+            at=pl.col("ts").dt.epoch("ms"),
+            saved=pl.col("kind") == EventKind.SAVE.value,
+        )
+        .collect()
+        .sort("user_id", "track_id", "at", "saved", descending=[False, False, False, True])
+        .unique(["user_id", "track_id"], keep="last", maintain_order=True)
+    )
+    saves: dict[str, list[tuple[str, int, bool]]] = defaultdict(list)
+    for user_id, track_id, at, saved in rows.iter_rows():
+        saves[user_id].append((track_id, at, saved))
+    return saves
+
+
+def _ids(events: pl.LazyFrame, kind: EventKind, column: str) -> pl.DataFrame:
+    """user_id, list of distinct ids in `column` of that listener's events of one kind."""
+    return (
+        events.filter(pl.col("kind") == kind.value)
+        .group_by("user_id")
+        .agg(pl.col(column).drop_nulls().unique())
+        .collect()
+    )

@@ -1,0 +1,191 @@
+"""The listener state, defined once: folded from a stream (`apply`), or built from the lake (`backfill`).
+
+A state is a pure function of the set of a listener's events: plays are the last plays.WINDOW by (start, track_id),
+saves and consent go by the newest time stamp (last-writer-wins registers: Shapiro et al. 2011, "A comprehensive
+study of convergent and commutative replicated data types"), the rest only grows. So neither order of arrival nor
+repetition matters, and batch, stream and request agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import orjson
+
+from recsys.errors import BadInput
+from recsys.events import Event
+from recsys.features.backfill import backfill
+from recsys.plays import WINDOW, Outcome
+from recsys.schemas import STREAM_MS, EventKind
+from recsys.types import DEVICES, SURFACES, UserState, local_hour
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_DEVICE = {name: i for i, name in enumerate(DEVICES)}
+_SURFACE = {name: i for i, name in enumerate(SURFACES)}
+_FORMAT = 1
+
+_PlayKey: TypeAlias = tuple[int, str]  # start (UTC ms), track id
+_PlayValue: TypeAlias = tuple[int, int, int, int, int]  # ms_played, outcome, hour, device, surface
+_Saves: TypeAlias = dict[str, tuple[int, bool]]  # track id -> (UTC ms, unsaved): the greatest wins
+
+
+def apply(state: UserState, events: Iterable[Event], offset: int = -1) -> UserState:
+    """The state after some more events of the same listener; `offset` is the log offset of the last one.
+
+    Incognito events change nothing. Events without the personalization consent change the consent alone; that of
+    `decision` events, which the server writes itself, is not the listener's word and is ignored.
+    Two ends of plays of one track with one start are one play: the longer one.
+    """
+    return merge(state, _state_of(state.user_id, events, offset))
+
+
+def merge(a: UserState, b: UserState) -> UserState:
+    """The state of all events that went into either of two states of one listener."""
+    consent = max((a.consent_at, not a.personalized), (b.consent_at, not b.personalized))
+    saves: _Saves = {track: (at, not saved) for track, at, saved in a.saves}
+    for track, at, saved in b.saves:
+        saves[track] = max(saves.get(track, (at, not saved)), (at, not saved))
+    joined = replace(
+        a,
+        saved=frozenset(track for track, (_, unsaved) in saves.items() if not unsaved),
+        saves=tuple((track, at, not unsaved) for track, (at, unsaved) in sorted(saves.items())),
+        not_interested=a.not_interested | b.not_interested,
+        followed=a.followed | b.followed,
+        personalized=not consent[1],
+        consent_at=consent[0],
+        offset=max(a.offset, b.offset),
+    )
+    return joined if b.is_new else _with_window(joined, [*_rows(a), *_rows(b)])
+
+
+def _state_of(user_id: str, events: Iterable[Event], offset: int) -> UserState:
+    plays: list[tuple[_PlayKey, _PlayValue]] = []
+    saves: _Saves = {}
+    not_interested, followed = set[str](), set[str]()
+    consent = (-1, False)
+    for event in events:
+        if event.incognito_mode or event.kind == EventKind.DECISION:
+            continue
+        ts = (event.ts - _EPOCH) // _MS
+        consent = max(consent, (ts, not event.consent_personalization))
+        if not event.consent_personalization:
+            continue
+        if event.kind == EventKind.PLAY_END:
+            plays.append(_play(event, ts))
+        elif event.kind in (EventKind.SAVE, EventKind.UNSAVE):
+            newest = (ts, event.kind == EventKind.UNSAVE)
+            saves[str(event.track_id)] = max(saves.get(str(event.track_id), newest), newest)
+        elif event.kind == EventKind.NOT_INTERESTED:
+            not_interested.add(str(event.track_id))
+        elif event.kind == EventKind.FOLLOW:
+            followed.add(str(event.artist_id))
+    state = UserState(
+        user_id,
+        saved=frozenset(track for track, (_, unsaved) in saves.items() if not unsaved),
+        saves=tuple((track, at, not unsaved) for track, (at, unsaved) in saves.items()),
+        not_interested=frozenset(not_interested),
+        followed=frozenset(followed),
+        personalized=not consent[1],
+        consent_at=consent[0],
+        offset=offset,
+    )
+    return _with_window(state, plays) if plays else state
+
+
+def _play(event: Event, ts: int) -> tuple[_PlayKey, _PlayValue]:
+    ms_played = event.ms_played or 0
+    start = ts - ms_played
+    if event.reason_end == "trackdone":
+        outcome = Outcome.FINISH
+    else:
+        outcome = Outcome.SKIP if ms_played < STREAM_MS else Outcome.PARTIAL
+    device, surface = _DEVICE.get(event.device or "", -1), _SURFACE.get(event.surface or "", -1)
+    hour = local_hour(start, event.tz or "UTC")
+    return (start, str(event.track_id)), (ms_played, int(outcome), hour, device, surface)
+
+
+def _rows(state: UserState) -> Iterable[tuple[_PlayKey, _PlayValue]]:
+    keys = zip(state.start, state.track_id, strict=True)
+    values = zip(state.ms_played, state.outcome, state.hour, state.device, state.surface, strict=True)
+    return zip(keys, values, strict=True)
+
+
+def _with_window(state: UserState, rows: list[tuple[_PlayKey, _PlayValue]]) -> UserState:
+    """The state with the window that these plays give (in sorted order, the last of equal keys is the longest)."""
+    window = sorted(dict(sorted(rows)).items())[-WINDOW:]
+    start, track_id = zip(*(key for key, _ in window), strict=True)
+    ms_played, outcome, hour, device, surface = zip(*(value for _, value in window), strict=True)
+    return replace(
+        state,
+        start=start,
+        track_id=track_id,
+        ms_played=ms_played,
+        outcome=outcome,
+        hour=hour,
+        device=device,
+        surface=surface,
+    )
+
+
+def encode(state: UserState) -> bytes:
+    """A state as JSON, for an online store; `decode(encode(state)) == state`."""
+    return orjson.dumps(
+        (
+            _FORMAT,
+            state.user_id,
+            "".join(state.track_id),  # ids are 22 characters each
+            state.start,
+            state.ms_played,
+            state.outcome,
+            state.hour,
+            state.device,
+            state.surface,
+            state.saves,
+            sorted(state.not_interested),
+            sorted(state.followed),
+            state.personalized,
+            state.consent_at,
+            state.offset,
+        )
+    )
+
+
+def decode(data: bytes) -> UserState:
+    """The state that `encode` wrote.
+
+    Raises:
+        BadInput: the data is damaged, or of a format this version does not read.
+    """
+    try:
+        version, user_id, ids, *columns, saves, disliked, followed, personalized, at, offset = orjson.loads(
+            data
+        )
+        if version != _FORMAT:
+            raise ValueError(f"format {version}")
+        start, ms_played, outcome, hour, device, surface = map(tuple, columns)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"an unreadable listener state ({error}): rebuild the states from the lake") from None
+    return UserState(
+        user_id=user_id,
+        track_id=tuple([ids[i : i + 22] for i in range(0, len(ids), 22)]),
+        start=start,
+        ms_played=ms_played,
+        outcome=outcome,
+        hour=hour,
+        device=device,
+        surface=surface,
+        saved=frozenset([track for track, _, saved in saves if saved]),
+        not_interested=frozenset(disliked),
+        followed=frozenset(followed),
+        personalized=personalized,
+        consent_at=at,
+        saves=tuple([(track, ts, saved) for track, ts, saved in saves]),
+        offset=offset,
+    )
+
+
+__all__ = ["apply", "backfill", "decode", "encode", "merge"]

@@ -1,0 +1,172 @@
+"""The embedded online store (SQLite) and the stream that keeps listener states in it up to date with the log.
+
+store = LocalStore(home.state_db)
+updater = StateUpdater(log, store)
+updater.catch_up()                   # everything that is durable now; or updater.start() for a thread
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from recsys.events import Event
+from recsys.features.state import apply, backfill, decode, encode, merge
+from recsys.lake import Lake
+from recsys.ports import EventLog, OnlineStore
+from recsys.schemas import EventKind
+from recsys.types import UserState
+
+logger = logging.getLogger(__name__)
+_BATCH = 5_000
+_BUSY_MS = 30_000
+
+
+class StateStore(OnlineStore, Protocol):
+    """An online store in which one process at a time may read, change and write states."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Everything written inside becomes visible at once, or not at all; others wait."""
+        ...
+
+
+class LocalStore:
+    """recsys.ports.OnlineStore in one SQLite file (write-ahead log): several threads and processes may use it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mine = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)"
+        )
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection."""
+        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if found is None:
+            found = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_MS / 1000)
+            found.execute("PRAGMA journal_mode=WAL")
+            found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
+            self._mine.connection = found
+        return found
+
+    def get(self, key: str) -> bytes | None:
+        row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def put(self, values: Sequence[tuple[str, bytes]]) -> None:
+        """Writes all values in one transaction."""
+        if self._connection.in_transaction:
+            self._put(values)
+        else:
+            with self.exclusive():
+                self._put(values)
+
+    def _put(self, values: Sequence[tuple[str, bytes]]) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", values)
+
+    def keys(self, limit: int) -> list[str]:
+        """Some listeners' keys, in order; keys of other kinds hold a colon."""
+        rows = self._connection.execute(
+            "SELECT key FROM entries WHERE instr(key, ':') = 0 ORDER BY key LIMIT ?", (limit,)
+        )
+        return [key for (key,) in rows]
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """See StateStore.exclusive."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+class StateUpdater:
+    """Folds new log records into the stored states.
+
+    How far it has come is stored with the states, in the same transaction, so a restart, a kill or a second
+    process at the same work applies each record once (and applying one twice would change nothing).
+    """
+
+    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1) -> None:
+        self._log, self._store, self._interval = log, store, interval
+        self._key = f"offset:{log.identity}"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="state-updater", daemon=True)
+
+    @property
+    def offset(self) -> int:
+        """Every record before this offset is in the stored states."""
+        return int(self._store.get(self._key) or 0)
+
+    def catch_up(self) -> int:
+        """Applies all records that are durable now; returns how many."""
+        total = 0
+        while self.offset < self._log.end:
+            with self._store.exclusive():
+                total += self._step()
+        return total
+
+    def _step(self) -> int:
+        offset = self.offset
+        events: dict[str, list[Event]] = defaultdict(list)
+        last: dict[str, int] = {}
+        count = 0
+        for record in islice(self._log.read(offset), _BATCH):
+            count += 1
+            if record.event.kind != EventKind.DECISION:  # they say nothing about the listener, and are many
+                events[record.event.user_id].append(record.event)
+                last[record.event.user_id] = record.offset
+        states = [apply(_stored(self._store, user), events[user], last[user]) for user in events]
+        values = [(state.user_id, encode(state)) for state in states]
+        self._store.put([*values, (self._key, str(offset + count).encode())])
+        return count
+
+    def start(self) -> StateUpdater:
+        """Catches up every `interval` seconds in a thread of its own."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self.catch_up()
+            except Exception:  # disk or log trouble: the records stay in the log, the next pass tries again
+                logger.exception("updating listener states failed; the next pass tries again")
+
+
+def refresh_states(lake: Lake, store: StateStore, users: Sequence[str] | None = None) -> int:
+    """Joins what the lake knows of the listeners (all, or some) into the stored states; returns how many.
+
+    States that live events have built meanwhile are kept: the two are merged.
+    """
+    total = 0
+    states = backfill(lake, users)
+    while part := list(islice(states, 500)):
+        with store.exclusive():
+            store.put([(s.user_id, encode(merge(_stored(store, s.user_id), s))) for s in part])
+        total += len(part)
+    return total
+
+
+def _stored(store: OnlineStore, user_id: str) -> UserState:
+    data = store.get(user_id)
+    return decode(data) if data is not None else UserState(user_id)
