@@ -143,3 +143,10 @@ def calibration_error(probability: F64, outcome: NDArray[np.integer] | Bools, bi
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
     gap = np.bincount(place, weights=np.asarray(outcome, np.float64) - probability, minlength=bins)
     return float(np.abs(gap).sum() / max(1, len(probability)))
+
+
+def lorenz(top: I32, eligible: Bools, k: int, points: int = 101) -> F64:
+    """(points,) share of all exposure that the least shown 0%, 1%, ... 100% of the eligible tracks get."""
+    counts = np.sort(exposures(top, len(eligible), k)[eligible])
+    share = np.concatenate([[0.0], np.cumsum(counts) / max(1, counts.sum())])
+    return np.asarray(np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(share)), share))

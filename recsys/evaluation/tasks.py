@@ -19,7 +19,7 @@ from recsys.dataset import Dataset
 from recsys.errors import NotReady
 from recsys.evaluation.ragged import Ragged
 from recsys.items import MS_PER_DAY, UNKNOWN_DAY, Items
-from recsys.plays import I64, WINDOW, Plays
+from recsys.plays import I8, I16, I64, WINDOW, Plays
 from recsys.types import QueryBatch
 
 TASKS = ("next_track", "next_track_new", "home")
@@ -179,6 +179,19 @@ class _Log:
         return {name: cohort for name, cohort in out.items() if len(cohort.rows)}
 
 
+def queries_at(dataset: Dataset, listener: I64, now: I64, hour: I8, country: I16, device: I8) -> QueryBatch:
+    """Requests of given listeners (dataset numbers, -1: one without plays) at given times, as the log then
+    stood."""
+    plays = dataset.plays
+    starts, stops = np.zeros(len(listener), np.int64), np.zeros(len(listener), np.int64)
+    for j, (number, time) in enumerate(zip(listener, now, strict=True)):
+        if number >= 0:
+            low, high = plays.offsets[number], plays.offsets[number + 1]
+            stops[j] = low + np.searchsorted(plays.start[low:high], time, side="left")
+            starts[j] = max(low, stops[j] - WINDOW)
+    return QueryBatch(plays.slices(starts, stops), now, hour, country, device)
+
+
 def _cohort(mask: NDArray[np.bool_], targets: Ragged) -> Cohort:
     rows = np.flatnonzero(mask)
     return Cohort(rows, targets.take(rows))
@@ -195,4 +208,4 @@ def _strictly_before(plays: Plays) -> I64:
     return np.maximum.accumulate(np.where(opens, np.arange(plays.rows), 0))
 
 
-__all__ = ["NEW_LISTENER_PLAYS", "TASKS", "Cohort", "Task", "build_tasks"]
+__all__ = ["NEW_LISTENER_PLAYS", "TASKS", "Cohort", "Task", "build_tasks", "queries_at"]

@@ -60,6 +60,7 @@ class Als:
 def fit(dataset: Dataset, until_ms: int, settings: AlsSettings | None = None) -> Als:
     """With the pinned settings (recsys.evaluation.pinned) unless others are given."""
     from implicit.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from recsys.evaluation.pinned import ALS
 
@@ -68,14 +69,14 @@ def fit(dataset: Dataset, until_ms: int, settings: AlsSettings | None = None) ->
     times = np.full(len(plays), until_ms, np.int64)
     confidence = profiles(plays, times, settings.half_life_days, len(dataset.items))
     confidence.data = 1 + np.float32(settings.alpha) * confidence.data
-    model = AlternatingLeastSquares(
-        factors=settings.embedding_dim,
-        regularization=settings.regularization,
-        alpha=1.0,  # already in the confidences
-        iterations=settings.epochs,
-        num_threads=1,
-        random_state=settings.seed,
-    )
-    model.fit(confidence, show_progress=False)
+    with threadpool_limits(1, "blas"):  # the library brings threads of its own; two pools would fight
+        model = AlternatingLeastSquares(
+            factors=settings.embedding_dim,
+            regularization=settings.regularization,
+            alpha=1.0,  # already in the confidences
+            iterations=settings.epochs,
+            random_state=settings.seed,
+        )
+        model.fit(confidence, show_progress=False)
     factors = np.asarray(model.item_factors, np.float32)
     return Als(factors, popularity.fit(dataset, until_ms), settings)
