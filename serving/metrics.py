@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from recsys.types import Decision
+
 Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[..., Awaitable[None]]
 
@@ -50,22 +52,19 @@ class Metrics:
         )
         self.gauges: dict[str, Gauge] = {}
 
-    def answered(self, surface: str, answer: Mapping[str, Any]) -> None:
-        """Counts one recommendation answer by its rung."""
-        self.answers.labels(surface, answer["rung"], str(answer["logged"]).lower()).inc()
-
     def ingested(self, answer: Mapping[str, Any]) -> None:
         """Counts the events of one acknowledged batch."""
         self.events.labels("accepted").inc(answer["accepted"])
         self.events.labels("duplicate").inc(answer["duplicates"])
         self.events.labels("refused").inc(len(answer["refused"]))
 
-    def decided(self, surface: str, stages_ms: Mapping[str, float], sources: Mapping[str, str]) -> None:
-        """Records one decision's stage times (ms) and its sources' outcomes (ok, failed, timeout)."""
-        for stage, ms in stages_ms.items():
-            self.stages.labels(surface, stage).observe(ms)
-        for source, outcome in sources.items():
-            self.sources.labels(source, outcome).inc()
+    def decided(self, decision: Decision) -> None:
+        """Counts one answer by its rung, with its stage times and the outcomes of its sources."""
+        self.answers.labels(decision.surface, decision.rung, str(decision.logged).lower()).inc()
+        for stage, ms in decision.stages_ms.items():
+            self.stages.labels(decision.surface, stage).observe(ms)
+        for source, facts in decision.sources.items():
+            self.sources.labels(source, facts["outcome"]).inc()
 
     def state(self, status: Mapping[str, Any]) -> None:
         """Every number in the service's status as a gauge `recsys_status_NAME`."""

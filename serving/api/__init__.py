@@ -1,0 +1,1 @@
+"""The HTTP API: `create_app(service)` in app.py; run it with `recsys serve`."""

@@ -1,0 +1,35 @@
+"""The FastAPI app as a factory: `create_app(service)`; no server, no Ray, so that tests call it in-process."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from music.catalog.api import router as catalog_router
+from serving.api import operations, problems, reference, routes
+from serving.api.contract import Service
+from serving.api.edge import Edge
+from serving.metrics import Measure, Metrics
+from serving.page import pages
+
+DESCRIPTION = "Home feed, radio and similar tracks for listeners; and the events they answer with."
+
+
+def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI:
+    """The whole HTTP surface over one service.
+
+    Args:
+        hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
+    """
+    metrics = Metrics()
+    service.observers.append(metrics.decided)
+    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(routes.router(service, metrics))
+    app.include_router(catalog_router(service.catalog))
+    app.include_router(operations.router(service, metrics))
+    app.include_router(reference.router(app))
+    app.include_router(pages.router(service))
+    app.mount("/static", pages.static_files())
+    app.add_middleware(Edge, hosts=hosts)
+    app.add_middleware(Measure, metrics=metrics)
+    return app

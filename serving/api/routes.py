@@ -1,0 +1,90 @@
+"""`/v1`: home, radio, similar, events, decisions. Handlers are plain `def`: they run in the thread pool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Response
+
+from recsys.types import Context
+from serving.api.contract import Service
+from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
+from serving.api.schemas import (
+    MAX_EVENTS,
+    PUBLIC_ID,
+    Acknowledgement,
+    Cursor,
+    EventBatch,
+    HomeAnswer,
+    Limit,
+    Problem,
+    RadioAnswer,
+    Seed,
+    ShelfLimit,
+    SimilarAnswer,
+    User,
+    context,
+)
+from serving.metrics import Metrics
+
+Situation = Annotated[Context, Depends(context)]
+TrackPath = Annotated[str, Path(pattern=PUBLIC_ID)]
+RequestPath = Annotated[str, Path(max_length=64)]
+
+
+def documented(model: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries: the model of a success, and the problem for each error status."""
+    schema = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    entries: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    return entries | {status: {"description": "Problem", "content": schema} for status in errors}
+
+
+def json(body: Any) -> Response:
+    """A 200 answer; numpy scalars are written as numbers."""
+    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def router(service: Service, metrics: Metrics) -> APIRouter:
+    """The recommendation endpoints over one service."""
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/home", tags=["recommendations"], responses=documented(HomeAnswer, 422, 503))
+    def home(situation: Situation, user_id: User = None, limit: ShelfLimit = 10) -> Response:
+        """Shelves of the home feed, for a listener or for somebody new."""
+        return json(service.home(user_id, limit, situation))
+
+    @routes.get("/radio", tags=["recommendations"], responses=documented(RadioAnswer, 400, 404, 422, 503))
+    def radio(
+        situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None, limit: Limit = 10
+    ) -> Response:
+        """The next tracks of an endless station; call again with `cursor`."""
+        return json(service.radio(seed, cursor, user_id, limit, situation))
+
+    @routes.get(
+        "/tracks/{track_id}/similar",
+        tags=["recommendations"],
+        responses=documented(SimilarAnswer, 404, 422, 503),
+    )
+    def similar(track_id: TrackPath, limit: Limit = 20) -> Response:
+        """Tracks that sound alike or are heard together."""
+        return json(service.similar(track_id, limit))
+
+    @routes.post("/events", tags=["events"], responses=documented(Acknowledgement, 400, 413, 415, 422, 503))
+    def events(batch: EventBatch) -> Response:
+        """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
+
+        Posting the same events again is safe: `event_id` makes them one.
+        """
+        if len(batch.events) > MAX_EVENTS:
+            return problem(TOO_LARGE, f"at most {MAX_EVENTS} events a batch; send more, smaller ones")
+        answer = service.ingest(batch.events)
+        metrics.ingested(answer)
+        return json(answer)
+
+    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(dict[str, Any], 404, 422))
+    def decision(request_id: RequestPath) -> Response:
+        """The whole record of one answer: sources, counts per stage, scores, propensities, versions."""
+        return json(service.decision(request_id))
+
+    return routes
