@@ -274,6 +274,14 @@ class Pipeline(Generic[Q]):
                 logger.exception("side effect %s failed", type(effect).__name__)
 
 
+def collect(sources: Sequence[Source[Q]], stages: Sequence[Stage[Q]], batch: Q) -> Candidates:
+    """Sources and stages alone, inline: what training reads of the same parts that serve."""
+    candidates = union({source.name: source.propose(batch) for source in sources}, len(batch))
+    for stage in stages:
+        candidates = apply(stage, batch, candidates)
+    return candidates
+
+
 def apply(stage: Stage[Q], batch: Q, candidates: Candidates) -> Candidates:
     """One stage after the union; dispatches on what the stage offers."""
     if isinstance(stage, Truncate):

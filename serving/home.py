@@ -1,25 +1,25 @@
 """The home feed, part by part in execution order.
 
 Shelves, top to bottom: made for you, because you finished X, new releases for you, jump back in, popular
-where you are. `home(release)` is the whole composition; `retrieval(release)` is its first half, which also
-feeds the ranker's training.
+where you are. `home(...)` is the whole ladder; `sources` and `eligible` also feed the ranker's training.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from bandits.epsilon_greedy import EpsilonGreedy
 from numpy.typing import NDArray
-from ranking.scorer import LightScorer, PairHydrator, RankScorer
 
+from bandits.epsilon_greedy import EpsilonGreedy
+from ranking.light import LightRanker
+from ranking.scorer import LightScorer, PairHydrator, RankScorer
 from recsys.items import Items
 from recsys.pipeline import Candidates, Pipeline, Rung, SideEffect, Source, Stage, Truncate
 from recsys.plays import Outcome
 from recsys.slate import Rules
 from recsys.types import QueryBatch
 from serving.filters import PolicyFilter, RightsFilter
-from serving.loaded import LoadedRelease
-from serving.scorers import SequenceScorer, TwoTowerScorer
+from serving.loaded import LoadedRelease, Retrieval
+from serving.scorers import ModelScorer
 from serving.selectors import ShelfSelector, ShelfSpec, everything, proposed_by
 from serving.settings import HomeSettings
 from serving.sources import (
@@ -35,7 +35,7 @@ from serving.sources import (
 )
 
 
-def sources(release: LoadedRelease) -> tuple[Source[QueryBatch], ...]:
+def sources(release: Retrieval) -> tuple[Source[QueryBatch], ...]:
     return (
         TwoTowerSource(release.two_tower, release.index, release.items),
         SequenceSource(release.sequence, release.items),
@@ -47,24 +47,24 @@ def sources(release: LoadedRelease) -> tuple[Source[QueryBatch], ...]:
     )
 
 
-def eligible(release: LoadedRelease) -> tuple[Stage[QueryBatch], ...]:
+def eligible(release: Retrieval) -> tuple[Stage[QueryBatch], ...]:
     return (
         RightsFilter(release.items),
         PolicyFilter(release.items),
-        TwoTowerScorer(release.two_tower),
+        ModelScorer(release.two_tower),
     )
 
 
-def light(release: LoadedRelease, settings: HomeSettings) -> tuple[Stage[QueryBatch], ...]:
+def light(ranker: LightRanker, settings: HomeSettings) -> tuple[Stage[QueryBatch], ...]:
     return (
-        LightScorer(release.light),
+        LightScorer(ranker),
         Truncate("light", settings.ranked, {f"source:{s}": settings.shelf_floor for s in SHELF_SOURCES}),
     )
 
 
 def heavy(release: LoadedRelease) -> tuple[Stage[QueryBatch], ...]:
     return (
-        SequenceScorer(release.sequence),
+        ModelScorer(release.sequence),
         PairHydrator(release.items, release.stats),
         RankScorer(release.ranker),
     )
@@ -83,7 +83,7 @@ def home(
     """The ladder of the home feed: full -> without the heavy scorers -> retrieval order -> last good -> popular."""
     base, found = eligible(release), sources(release)
     rules = (RightsFilter(release.items), PolicyFilter(release.items))
-    narrow = light(release, settings)
+    narrow = light(release.light, settings)
     popular = PopularSource(release.items, release.popularity)
     return Pipeline(
         [

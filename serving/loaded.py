@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.sequence.model import SequenceModel
+from models.two_tower.model import TwoTower
 from ranking.light import LightRanker
 from ranking.model import Ranker
-
-from models.sequence import SequenceModel
-from models.two_tower import TwoTower
 from recsys.errors import ReleaseRefused
 from recsys.features.stats import ItemStats
 from recsys.index import Index
@@ -20,30 +20,34 @@ from recsys.items import Items
 from recsys.release import Manifest, verify
 from recsys.types import ModelRef
 
-PARTS = ("items", "stats", "two_tower", "index", "sequence", "ranking", "light")
-
 
 @dataclass(frozen=True)
-class LoadedRelease:
-    """All parts of one release version."""
+class Retrieval:
+    """What candidates come from; the part of a release that the ranker is trained on."""
 
-    manifest: Manifest
     items: Items
     stats: ItemStats
     two_tower: TwoTower
     index: Index
     sequence: SequenceModel
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float32]:
+        """(countries+1, n) decayed plays by territory; the last row is worldwide."""
+        return np.ascontiguousarray(self.stats.territory.T)
+
+
+@dataclass(frozen=True)
+class LoadedRelease(Retrieval):
+    """All parts of one release version."""
+
+    manifest: Manifest
     ranker: Ranker
     light: LightRanker
 
     @property
     def ref(self) -> ModelRef:
         return ModelRef("recsys", self.manifest.version, self.manifest.digest)
-
-    @cached_property
-    def popularity(self) -> NDArray[np.float32]:
-        """(countries+1, n) decayed plays by territory; the last row is worldwide."""
-        return np.ascontiguousarray(self.stats.territory.T)
 
     @classmethod
     def load(cls, folder: Path) -> LoadedRelease:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.scorer import PairHydrator, RankScorer
-
 from recsys.pipeline import Pipeline, Rung, SideEffect, Truncate
 from recsys.types import QueryBatch
 from serving.filters import PolicyFilter, RightsFilter
 from serving.loaded import LoadedRelease
-from serving.scorers import RadioScorer, SequenceScorer, SkipScorer, StationScorer, TwoTowerScorer
+from serving.scorers import ModelScorer, RadioScorer, SkipScorer, StationScorer
 from serving.selectors import ShelfSelector, ShelfSpec, everything
 from serving.settings import RadioSettings
 from serving.sources import PopularSource, SequenceSource, StationSource, TwoTowerSource
@@ -32,8 +31,8 @@ def radio(
     near = (StationScorer(release.two_tower), SkipScorer(release.two_tower))
     narrow = (RadioScorer(settings, None, "near"), Truncate("near", settings.ranked))
     taste = (
-        TwoTowerScorer(release.two_tower),
-        SequenceScorer(release.sequence),
+        ModelScorer(release.two_tower),
+        ModelScorer(release.sequence),
         PairHydrator(items, release.stats),
         RankScorer(release.ranker),
         RadioScorer(settings, "utility"),

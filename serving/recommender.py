@@ -22,7 +22,7 @@ from serving.loaded import LoadedRelease
 from serving.radio import radio
 from serving.render import Renderer
 from serving.settings import ServiceSettings
-from serving.sources import LastGoodSource, unit_vectors
+from serving.sources import LastGoodSource
 
 
 class Recommender:
@@ -91,7 +91,7 @@ class Recommender:
     def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
         """The tracks nearest to one, with their cosine, nearest first."""
         track = int(self.release.items.number(track_id))
-        unit = unit_vectors(self.release.two_tower)
+        unit = self.release.two_tower.unit_vectors
         likeness = unit @ unit[track]
         likeness[track] = -np.inf
         best = np.argsort(-likeness, kind="stable")[:limit]

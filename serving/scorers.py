@@ -7,33 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sequence import SequenceModel
-from models.two_tower import TwoTower
+from models.sequence.model import SequenceModel
+from models.two_tower.model import TwoTower
 from recsys.pipeline import Candidates
 from recsys.types import QueryBatch
 from serving.settings import RadioSettings
-from serving.sources import station_vectors, unit_vectors, user_vectors
+from serving.sources import station_vectors
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class TwoTowerScorer:
-    """Inner product of listener and track vectors, for every candidate, whichever source found it."""
+class ModelScorer:
+    """A model's own score of every candidate, whichever source found it; the column has the model's name."""
 
-    model: TwoTower
-    name: str = "two_tower"
+    model: TwoTower | SequenceModel
 
-    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
-        return dots(user_vectors(self.model, batch), self.model.item_vectors, candidates)
-
-
-@dataclass(frozen=True)
-class SequenceScorer:
-    """The transformer's logit of each candidate as the next play."""
-
-    model: SequenceModel
-    name: str = "sequence"
+    @property
+    def name(self) -> str:
+        return self.model.name
 
     def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
         return self.model.score_candidates(batch, candidates.ids, candidates.offsets)
@@ -47,7 +39,7 @@ class StationScorer:
     name: str = "station"
 
     def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
-        return dots(station_vectors(self.model, batch), unit_vectors(self.model), candidates)
+        return dots(station_vectors(self.model, batch), self.model.unit_vectors, candidates)
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class SkipScorer:
 
     def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
         out = np.zeros(len(candidates), np.float32)
-        unit = unit_vectors(self.model)
+        unit = self.model.unit_vectors
         for j, query in enumerate(batch.queries):
             rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
             if query.skipped:

@@ -13,22 +13,23 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 import polars as pl
+from recsys.state_store import LocalStore, StateUpdater
+
 from experiments.assign import assign
 from experiments.config import Config
 from experiments.config import load as load_experiments
-from recsys.features.state import decode
-from recsys.state_store import LocalStore, StateUpdater
-
 from music.catalog.service import Catalog
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
 from recsys.eventlog import LocalEventLog
 from recsys.events import parse_batch
+from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
 from recsys.ingest import Mover
@@ -64,6 +65,7 @@ class Service:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.unlogged = 0
+        self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._updater.catch_up()
         self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
@@ -169,6 +171,8 @@ class Service:
             self._recent[decision.request_id] = decision
             if len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
+        for observe in self.observers:
+            observe(decision)
         return decision
 
     # --- events and state ---------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sequence import SequenceModel
-from models.two_tower import TwoTower
+from models.sequence.model import SequenceModel
+from models.two_tower.model import TwoTower
 from recsys.index import Index
 from recsys.items import Items
 from recsys.pipeline import Proposal
@@ -32,14 +32,6 @@ def rights(items: Items, batch: QueryBatch) -> Bools:
     return mask
 
 
-def user_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
-    """(b, d) user-tower outputs, computed once a batch."""
-    if "two_tower" not in batch.memo:
-        batch.memo["two_tower"] = model.encode(batch)
-    vectors: Floats = batch.memo["two_tower"]
-    return vectors
-
-
 def anchors(histories: Plays) -> NDArray[np.int64]:
     """(b,) the track that each listener finished last; -1 where there is none."""
     finished = histories.where((histories.outcome == Outcome.FINISH) & (histories.track >= 0)).last(1)
@@ -51,16 +43,11 @@ def anchors(histories: Plays) -> NDArray[np.int64]:
 def station_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
     """(b, d) unit mean of the item vectors of each station's seeds."""
     if "station" not in batch.memo:
-        unit = unit_vectors(model)
+        unit = model.unit_vectors
         means = [unit[list(q.station)].mean(0) for q in batch.queries]
         batch.memo["station"] = normalize(np.stack(means))
     vectors: Floats = batch.memo["station"]
     return vectors
-
-
-def unit_vectors(model: TwoTower) -> Floats:
-    """(n, d) item vectors of length 1, for similarity between tracks."""
-    return model.unit_vectors
 
 
 def normalize(vectors: Floats) -> Floats:
@@ -95,8 +82,7 @@ class TwoTowerSource:
     name: str = "two_tower"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        scores, ids = self.index.search(user_vectors(self.model, batch), self.k, rights(self.items, batch))
-        return ragged(ids, scores)
+        return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch), self.index))
 
 
 @dataclass(frozen=True)
@@ -109,7 +95,7 @@ class SequenceSource:
     name: str = "sequence"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        return top(np.where(rights(self.items, batch), self.model.score(batch), -np.inf), self.k)
+        return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch)))
 
 
 @dataclass(frozen=True)
@@ -209,7 +195,7 @@ class NewReleaseSource:
     name: str = "new"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        vectors = user_vectors(self.model, batch)
+        vectors = self.model.encode(batch)
         allowed = rights(self.items, batch)
         parts = []
         for j, now in enumerate(batch.now):
@@ -230,7 +216,7 @@ class AnchorSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         anchor = anchors(batch.histories)
-        unit = unit_vectors(self.model)
+        unit = self.model.unit_vectors
         scores = unit[anchor] @ unit.T
         scores[anchor < 0] = -np.inf
         scores[np.arange(len(anchor)), anchor] = -np.inf
@@ -247,7 +233,7 @@ class StationSource:
     name: str = "station"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        scores = station_vectors(self.model, batch) @ unit_vectors(self.model).T
+        scores = station_vectors(self.model, batch) @ self.model.unit_vectors.T
         return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
 
 

@@ -1,0 +1,21 @@
+"""The commands, gathered from one module per kind of work."""
+
+from __future__ import annotations
+
+import typer
+
+from serving.cli import data, releases, serve, train
+
+app = typer.Typer(
+    name="recsys",
+    help="Music personalization: listening logs in, a live home feed and radio out.\n\n"
+    "Start with `recsys demo --profile tiny`; everything it writes lies under one home folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+data.register(app)
+train.register(app)
+releases.register(app)
+serve.register(app)

@@ -1,0 +1,261 @@
+"""The whole offline path as one recipe, top to bottom: world -> states -> models -> index -> ranker -> release.
+
+    recipe = Recipe(home, RecipeConfig.of("demo"))
+    for step in recipe.steps(): step()
+
+Every step writes under `home.work`, is skipped when it is done for the same inputs, and logs an MLflow run.
+Time cuts: retrieval and sequence models see plays before `split.valid`; the ranker learns from [valid, test);
+evaluation looks at [test, end).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from models.sequence.config import SequenceConfig
+from models.two_tower.config import TwoTowerConfig
+from ranking.config import LightConfig, RankerConfig
+from recsys.dataset import Dataset, load
+from recsys.home import Home
+from recsys.lake import Lake
+from recsys.release import seal
+from serving import registry
+from serving.stages import Done, Stages
+
+Progress = Callable[[int, int], None]
+Bar = Callable[[str], Any]
+"""A context manager factory: `with bar("what") as update: update(done, total)`."""
+SOURCES = ("two_tower", "sequence", "history", "artist", "new", "anchor", "popular")
+"""The sources of the home feed, by name."""
+
+
+class RecipeConfig(BaseModel):
+    """Settings of every learned part, by profile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    two_tower: TwoTowerConfig = TwoTowerConfig()
+    sequence: SequenceConfig = SequenceConfig()
+    ranker: RankerConfig = RankerConfig()
+    light: LightConfig = LightConfig(
+        columns=("two_tower", *(f"source:{name}" for name in SOURCES if name != "two_tower"))
+    )
+    queries: int = 2000  # evaluation queries a task
+    probes: int = 1000  # listeners whose true value is computed
+
+    @classmethod
+    def of(cls, profile: str) -> RecipeConfig:
+        """The settings that ship for a profile; imported logs use those of `demo`."""
+        if profile == "tiny":
+            return cls(
+                two_tower=TwoTowerConfig(epochs=2, batch_size=256, uniform_negatives=512),
+                sequence=SequenceConfig(epochs=1, mixing_steps=60),
+                ranker=RankerConfig(queries=800, impressions=8_000, num_trees=40),
+                queries=400,
+                probes=200,
+            )
+        return cls()
+
+
+class Recipe:
+    """The steps of one home folder."""
+
+    def __init__(self, home: Home, config: RecipeConfig, say: Callable[[str], None], bar: Bar) -> None:
+        self.home, self.config, self.bar = home, config, bar
+        self.lake = Lake(home.lake)
+        self.stages = Stages(home, say)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The log as models see it, read once."""
+        return load(self.lake)
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """What every learned part depends on: the versions of the lake's tables."""
+        return self.lake.versions()
+
+    def states(self, force: bool = False) -> Done:
+        """Listener states from the lake into the embedded online store."""
+        from recsys.state_store import LocalStore
+
+        from recsys.features.state import backfill, encode
+
+        def work(folder: Path) -> dict[str, Any]:
+            store, count = LocalStore(self.home.state_db), 0
+            users = len(self.data.user_ids)
+            with self.bar("listener states") as update:
+                for rows in _chunks(backfill(self.lake), 500):
+                    store.put([(state.user_id, encode(state)) for state in rows])
+                    count += len(rows)
+                    update(count, users)
+            (folder / "count").write_text(str(count))
+            return {"listeners": count}
+
+        return self.stages.run("states", self.base, work, force)
+
+    def two_tower(self, force: bool = False) -> Done:
+        """The two-tower model."""
+        from models.two_tower.train import train
+
+        config = self.config.two_tower
+
+        def work(folder: Path) -> dict[str, Any]:
+            curve: list[tuple[int, dict[str, float]]] = []
+            with self.bar("two-tower") as update:
+                model = train(
+                    self.data, self.data.split.valid, config, lambda s, m: curve.append((s, m)), update
+                )
+            model.save(folder)
+            self._track("two_tower", config, curve, {}, folder)
+            return {"steps": curve[-1][0] if curve else 0}
+
+        return self.stages.run("two_tower", {**self.base, "config": config.model_dump()}, work, force)
+
+    def sequence(self, force: bool = False) -> Done:
+        """The transformer."""
+        from models.sequence.train import train
+
+        config = self.config.sequence
+
+        def work(folder: Path) -> dict[str, Any]:
+            curve: list[tuple[int, dict[str, float]]] = []
+            checkpoints = self.home.work / "sequence.checkpoint"
+            with self.bar("sequence") as update:
+                model = train(
+                    self.data,
+                    self.data.split.valid,
+                    config,
+                    lambda s, m: curve.append((s, m)),
+                    update,
+                    checkpoints,
+                )
+            model.save(folder)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            self._track("sequence", config, curve, {}, folder)
+            return {"steps": curve[-1][0] if curve else 0}
+
+        return self.stages.run("sequence", {**self.base, "config": config.model_dump()}, work, force)
+
+    def index(self, force: bool = False) -> Done:
+        """The FAISS index, its type chosen by measured recall on real listener vectors."""
+        from models.two_tower.model import TwoTower
+        from recsys.evaluation.tasks import build_tasks
+        from recsys.index import build
+
+        tower = self.two_tower()
+
+        def work(folder: Path) -> dict[str, Any]:
+            model = TwoTower.load(tower.folder, self.data.items)
+            split = self.data.split
+            (task,) = build_tasks(self.data, split.valid, split.test, names=("home",), cap=500)
+            with self.bar("index"):
+                index = build(model.item_vectors, model.encode(task.batch), seed=self.config.two_tower.seed)
+            index.save(folder)
+            best = index.report.chosen
+            metrics = {"recall": best.recall, "ms": best.ms}
+            self._track("index", {"kind": best.kind, **best.parameters}, [], metrics, folder)
+            return {"kind": best.kind, **metrics}
+
+        return self.stages.run("index", {"two_tower": tower.key}, work, force)
+
+    def ranker(self, force: bool = False) -> Done:
+        """Light scorer and ranker, from the window that the other models have not seen."""
+        from serving.rank_stage import train_ranker
+
+        needs = {
+            "two_tower": self.two_tower().key,
+            "sequence": self.sequence().key,
+            "index": self.index().key,
+        }
+        config = {
+            "ranker": self.config.ranker.model_dump(mode="json"),
+            "light": self.config.light.model_dump(),
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            with self.bar("ranker") as update:
+                report = train_ranker(
+                    self.home, self.data, self.config.ranker, self.config.light, folder, update
+                )
+            self._track("ranker", config, [], report, folder)
+            return report
+
+        return self.stages.run("ranker", {**needs, "config": config}, work, force)
+
+    def release(self, force: bool = False) -> Done:
+        """Seals all parts into one registered version and makes it champion."""
+        parts = {
+            "two_tower": self.two_tower(),
+            "sequence": self.sequence(),
+            "index": self.index(),
+            "ranker": self.ranker(),
+        }
+        names = registry.Registry(self.home)
+
+        def work(folder: Path) -> dict[str, Any]:
+            version = names.next_version()
+            target = self.home.releases / f"v{version}"
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir(parents=True)
+            for name in ("two_tower", "sequence", "index"):
+                shutil.copytree(parts[name].folder, target / name)
+            for name in ("ranking", "light", "stats"):
+                shutil.copytree(parts["ranker"].folder / name, target / name)
+            self.data.items.save(target / "items")
+            metrics = {k: float(v) for k, v in parts["index"].result.items() if isinstance(v, float)}
+            manifest = seal(
+                target,
+                version,
+                self.data.versions,
+                self.data.split.test,
+                self.config.model_dump(mode="json"),
+                metrics,
+            )
+            with registry.run(self.home, "release", {"version": version}, self.data.versions) as mlflow:
+                mlflow.log_artifact(str(target / "manifest.json"))
+                run_id = mlflow.active_run().info.run_id
+            names.register(target, run_id, {"digest": manifest.digest, "until": str(manifest.until)})
+            names.promote(version)
+            (folder / "version").write_text(version)
+            return {"version": version, "digest": manifest.digest}
+
+        return self.stages.run("release", {n: p.key for n, p in parts.items()}, work, force)
+
+    def _track(
+        self,
+        name: str,
+        config: Any,
+        curve: list[tuple[int, dict[str, float]]],
+        metrics: dict[str, float],
+        folder: Path,
+    ) -> None:
+        """One MLflow run: config, data version, curve, final metrics and the artefact."""
+        from serving.tracking import log_run
+
+        settings = config.model_dump() if isinstance(config, BaseModel) else config
+        log_run(self.home, name, settings, self.data.versions, curve, metrics, folder)
+
+
+def _chunks(values: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for value in values:
+        part.append(value)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+@contextmanager
+def silent(_what: str) -> Iterator[Progress]:
+    """A bar that shows nothing, for notebooks and tests."""
+    yield lambda _done, _total: None
