@@ -47,11 +47,13 @@ def test_every_public_class_and_long_public_function_says_what_it_is() -> None:
     assert not silent, "\n".join(silent)
 
 
-def classes(tree: ast.Module) -> Iterator[ast.ClassDef]:
-    """All classes but enumerations, whose members speak for themselves."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and not any("Enum" in ast.unparse(base) for base in node.bases):
-            yield node
+def classes(tree: ast.Module) -> list[ast.ClassDef]:
+    """Public classes that must speak for themselves: all but enumerations, and settings beside the one class
+    of a module, for which the module's docstring speaks."""
+    found = [n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+    found = [n for n in found if not any("Enum" in ast.unparse(base) for base in n.bases)]
+    main = [n for n in found if not n.name.endswith("Settings")]
+    return main if len(main) > 1 else []
 
 
 def lines(node: FunctionNode) -> int:
