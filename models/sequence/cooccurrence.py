@@ -1,0 +1,66 @@
+"""What follows what: successor counts within sessions, as sparse row-stochastic matrices.
+
+Sequential rules in the sense of Ludewig & Jannach, "Evaluation of session-based recommendation algorithms"
+(UMUAI 2018): a pair (a, b) counts 1/distance when b is played within a few plays after a.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.plays import I64, Plays
+
+Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
+SHRINK = 5.0
+"""Added to a row's total before dividing: rows seen rarely speak softly."""
+
+
+@dataclass(frozen=True)
+class Successors:
+    """`near`: within rule_window plays, by 1/distance; `next`: the very next play. (n, n) each."""
+
+    near: Sparse
+    next: Sparse
+    total: NDArray[np.float32]  # (n,) row totals of the raw counts behind `near`
+
+
+def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Successors:
+    """Counts over sessions of a log; every row keeps its `keep` heaviest successors."""
+    from scipy import sparse
+
+    owner = plays.owner
+    counts = sparse.csr_matrix((tracks, tracks), dtype=np.float32)
+    first = counts
+    for lag in range(1, window + 1):
+        counts = counts + _pairs(plays, owner, tracks, lag) * np.float32(1.0 / lag)
+        first = counts if lag == 1 else first
+    near, total = _stochastic(counts, keep)
+    return Successors(near, _stochastic(first, keep)[0], total)
+
+
+def _pairs(plays: Plays, owner: I64, tracks: int, lag: int) -> Sparse:
+    """(n, n) how often b came exactly `lag` plays after a in one session, b other than a."""
+    from scipy import sparse
+
+    a, b = plays.track[:-lag], plays.track[lag:]
+    same = (owner[:-lag] == owner[lag:]) & (plays.session[:-lag] == plays.session[lag:])
+    same &= (a >= 0) & (b >= 0) & (a != b)
+    ones = np.ones(int(same.sum()), np.float32)
+    return sparse.coo_matrix((ones, (a[same], b[same])), shape=(tracks, tracks)).tocsr()
+
+
+def _stochastic(counts: Sparse, keep: int) -> tuple[Sparse, NDArray[np.float32]]:
+    """Rows divided by their (shrunk) totals, pruned to the heaviest `keep` entries (ties by column)."""
+    from scipy import sparse
+
+    total = np.asarray(counts.sum(axis=1), np.float32).ravel()
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    order = np.lexsort((counts.indices, -counts.data, rows))
+    rank = np.arange(len(order)) - counts.indptr[rows[order]]
+    kept = np.sort(order[rank < keep])
+    data = counts.data[kept] / (total[rows[kept]] + np.float32(SHRINK))
+    return sparse.csr_matrix((data, (rows[kept], counts.indices[kept])), shape=counts.shape), total

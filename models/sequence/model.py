@@ -1,0 +1,107 @@
+"""The trained sequence model: encodes histories, scores every track or some candidates, saves and loads.
+
+model = SequenceModel.load(folder, items); scores = model.score(batch)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.sequence.config import SequenceConfig
+from models.sequence.evidence import F32, EvidenceModel
+from models.sequence.network import Network, TokenTensors
+from models.sequence.tokens import request_tokens
+from recsys.items import Items
+from recsys.plays import I32, I64
+from recsys.types import QueryBatch
+
+CHUNK = 64
+"""Requests scored at once: bounds memory at CHUNK * n_tracks floats."""
+
+
+class SequenceModel:
+    """Next-track scores from what was played; as a Source, the highest of them.
+
+    A score depends on the request and the track alone (to about 1e-6: sums run in another order in a batch).
+    """
+
+    name: ClassVar[str] = "sequence"
+
+    def __init__(
+        self, config: SequenceConfig, items: Items, network: Network, evidence: EvidenceModel
+    ) -> None:
+        self.config, self.items, self.network, self.evidence = config, items, network.eval(), evidence
+        with torch.inference_mode():
+            every = torch.arange(len(items))
+            self.item_vectors: F32 = np.ascontiguousarray(network.items(every).numpy())
+            self.item_bias: F32 = network.items.bias(every)[:, 0].numpy().copy()
+
+    def encode(self, batch: QueryBatch) -> F32:
+        """(b, embedding_dim) state of each listener at its request."""
+        return self._encode(batch)[0]
+
+    def score(self, batch: QueryBatch) -> F32:
+        """(b, n_tracks); higher is better."""
+        out = np.empty((len(batch), len(self.items)), np.float32)
+        for at in range(0, len(batch), CHUNK):
+            part = batch.take(np.arange(at, min(at + CHUNK, len(batch)), dtype=np.int64))
+            states, weights = self._encode(part)
+            found = self.evidence(part.histories, part.now)
+            scores = self.evidence.scores(found, weights)
+            scores += states @ self.item_vectors.T
+            out[at : at + CHUNK] = scores + self.item_bias
+        return out
+
+    def score_candidates(self, batch: QueryBatch, ids: I32 | I64, offsets: I64) -> F32:
+        """(m,) scores of some tracks; request j owns ids[offsets[j]:offsets[j + 1]]."""
+        owner = np.repeat(np.arange(len(batch)), np.diff(offsets))
+        states, weights = self._encode(batch)
+        found = self.evidence(batch.histories, batch.now)
+        features = self.evidence.at(found, owner, np.asarray(ids, np.int64))
+        out = np.einsum("md,md->m", states[owner], self.item_vectors[ids]) + self.item_bias[ids]
+        return np.asarray(out + np.einsum("mf,mf->m", features, weights[owner]), np.float32)
+
+    def candidates(
+        self, batch: QueryBatch, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[I64, F32]:
+        """The k best tracks of each request: ids (b, k), -1 where fewer are allowed, and scores (b, k).
+
+        Args:
+            allowed: (n_tracks,) or (b, n_tracks) mask.
+        """
+        scores = self.score(batch)
+        if allowed is not None:
+            scores = np.where(allowed, scores, -np.inf).astype(np.float32)
+        k = min(k, scores.shape[1])
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        value = np.take_along_axis(scores, top, axis=1)
+        order = np.lexsort((top, -value), axis=1)
+        top, value = np.take_along_axis(top, order, axis=1), np.take_along_axis(value, order, axis=1)
+        return np.where(np.isfinite(value), top, -1).astype(np.int64), value
+
+    def _encode(self, batch: QueryBatch) -> tuple[F32, F32]:
+        """States (b, d) and evidence weights (b, features)."""
+        tokens = request_tokens(batch, self.config.max_length, len(self.items))
+        longest = int(tokens.length.max(initial=0)) + 1
+        with torch.inference_mode():
+            states = self.network(TokenTensors.of(tokens, longest))
+            states = states[torch.arange(len(batch)), torch.from_numpy(tokens.length)]
+            return states.numpy(), self.network.weigh(states).numpy()
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of `models.sequence.store`."""
+        from models.sequence.store import save
+
+        save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path, items: Items) -> SequenceModel:
+        """Raises ReleaseRefused where files are missing, damaged or of other items."""
+        from models.sequence.store import load
+
+        return load(folder, items)

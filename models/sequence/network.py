@@ -1,0 +1,157 @@
+"""The network: a pre-norm causal transformer over plays, and item vectors tied between input and output.
+
+Self-attentive sequential recommendation (Kang & McAuley, ICDM 2018) with rotary positions (Su et al., 2021).
+A next track scores <h, v_i> + b_i + <f_i, w(h)>: h the state after the last play, v_i the track's vector from
+id and content, f_i its direct evidence (evidence.py) and w(h) that evidence's weights in this context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.sequence.config import SequenceConfig
+from models.sequence.evidence import FEATURES
+from models.sequence.tokens import GAPS, HOURS, NO_OUTCOME, Tokens
+from recsys.items import Items
+from recsys.types import DEVICES, SURFACES
+
+
+@dataclass(frozen=True)
+class TokenTensors:
+    """Tokens as int64 tensors (b, max_length + 1)."""
+
+    track: Tensor
+    outcome: Tensor
+    surface: Tensor
+    gap: Tensor
+    hour: Tensor
+    device: Tensor
+
+    @classmethod
+    def of(cls, tokens: Tokens, slots: int | None = None) -> TokenTensors:
+        """All slots, or the first `slots`."""
+        columns = (getattr(tokens, f.name)[:, :slots] for f in fields(cls))
+        return cls(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+
+
+class ItemEncoder(nn.Module):
+    """Vector and bias of a track from its id and content; a track unseen in training has content alone."""
+
+    content: Tensor
+    audio: Tensor
+
+    def __init__(self, items: Items, log_popularity: np.ndarray, config: SequenceConfig) -> None:
+        super().__init__()
+        d = config.embedding_dim
+        columns: list[NDArray[np.integer]] = [items.artist, items.album, items.genre, items.parent]
+        sizes = [int(c.max(initial=0)) + 2 for c in columns]  # one more for unknown
+        shifts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        content = np.stack(
+            [np.where(c < 0, s - 1, c) + at for c, s, at in zip(columns, sizes, shifts, strict=True)], axis=1
+        )
+        unknown = (shifts + np.array(sizes) - 1)[None].repeat(2, axis=0)
+        self.register_buffer("content", torch.from_numpy(np.vstack([content, unknown]).astype(np.int64)))
+        audio = np.vstack([items.audio, np.zeros((2, items.audio.shape[1]), np.float32)])
+        self.register_buffer("audio", torch.from_numpy(audio.astype(np.float32)))
+        self.track = nn.Embedding(len(items) + 2, d)
+        self.group = nn.Embedding(sum(sizes), d)
+        self.sound = nn.Linear(audio.shape[1], d, bias=False)
+        self.bias = nn.Embedding(len(items) + 2, 1)
+        nn.init.zeros_(self.track.weight)  # so that an id never trained adds nothing
+        nn.init.normal_(self.group.weight, std=0.1)
+        nn.init.normal_(self.sound.weight, std=0.02)
+        with torch.no_grad():
+            self.track.weight[-2:].normal_(std=0.1)
+            self.bias.weight.copy_(torch.from_numpy(np.append(log_popularity, [0.0, 0.0]))[:, None])
+        self.id_dropout = config.id_dropout
+
+    def forward(self, tracks: Tensor) -> Tensor:
+        """(...,) track numbers to (..., d) vectors."""
+        ids = self.track(tracks)
+        if self.training and self.id_dropout:
+            ids = ids * (torch.rand((*tracks.shape, 1)) >= self.id_dropout)
+        vectors: Tensor = ids + self.group(self.content[tracks]).sum(-2) + self.sound(self.audio[tracks])
+        return vectors
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each with a residual path."""
+
+    def __init__(self, config: SequenceConfig) -> None:
+        super().__init__()
+        d = config.embedding_dim
+        self.heads, self.dropout = config.num_heads, config.dropout
+        self.norm_1, self.norm_2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv, self.out = nn.Linear(d, 3 * d, bias=False), nn.Linear(d, d, bias=False)
+        self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """(b, t, d) to (b, t, d)."""
+        b, t, d = x.shape
+        qkv = self.qkv(self.norm_1(x)).view(b, t, 3, self.heads, d // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (b, heads, t, d / heads) each
+        mixed = functional.scaled_dot_product_attention(
+            rotate(q, rotation), rotate(k, rotation), v, is_causal=True
+        )
+        x = x + self._drop(self.out(mixed.transpose(1, 2).reshape(b, t, d)))
+        return x + self._drop(self.down(functional.gelu(self.up(self.norm_2(x)))))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout, self.training)
+
+
+def rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (length, width / 2) of rotary positions."""
+    rate = 10_000.0 ** (-torch.arange(0, width, 2) / width)
+    angle = torch.arange(length)[:, None] * rate
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotates the two halves of the last axis of (b, heads, t, width) by position."""
+    cos, sin = by
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
+
+
+class Network(nn.Module):
+    """Tokens to states, states to evidence weights, tracks to vectors."""
+
+    def __init__(self, items: Items, log_popularity: np.ndarray, config: SequenceConfig) -> None:
+        super().__init__()
+        d = config.embedding_dim
+        self.width = d // config.num_heads
+        self.items = ItemEncoder(items, log_popularity, config)
+        self.outcome = nn.Embedding(NO_OUTCOME + 1, d)
+        self.heard = nn.Embedding(NO_OUTCOME + 1, d)
+        self.surface = nn.Embedding(len(SURFACES) + 1, d)
+        self.gap = nn.Embedding(GAPS, d)
+        self.hour = nn.Embedding(HOURS, d)
+        self.device = nn.Embedding(len(DEVICES) + 1, d)
+        for table in (self.outcome, self.surface, self.gap, self.hour, self.device):
+            nn.init.normal_(table.weight, std=0.1)
+        nn.init.ones_(self.heard.weight)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(d)
+        self.weigh = nn.Linear(d, len(FEATURES))
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.zeros_(self.weigh.bias)
+        self.dropout = config.dropout
+
+    def forward(self, tokens: TokenTensors) -> Tensor:
+        """(b, t, d) state after each slot; slot k has seen plays up to k only."""
+        x = self.items(tokens.track) * self.heard(tokens.outcome)  # a skipped track pulls another way
+        x = x + self.outcome(tokens.outcome) + self.surface(tokens.surface)
+        x = x + self.gap(tokens.gap) + self.hour(tokens.hour) + self.device(tokens.device)
+        x = functional.dropout(x, self.dropout, self.training)
+        turn = rotation(x.shape[1], self.width)
+        for block in self.blocks:
+            x = block(x, turn)
+        states: Tensor = self.norm(x)
+        return states

@@ -1,0 +1,279 @@
+"""Trains the sequence model in two stages: the network on the past, then all of it on the newest days.
+
+model = train(dataset, dataset.split.valid, SequenceConfig(epochs=2))
+Stage 1 (pre-training): next-track prediction at every position of windows over the log, sampled softmax.
+Stage 2 (mixing): the newest plays, with hard candidates and direct evidence counted before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.sequence.checkpoint import Checkpoint, restore, store
+from models.sequence.config import SequenceConfig
+from models.sequence.cooccurrence import count_successors
+from models.sequence.evidence import RULES, EvidenceModel
+from models.sequence.loss import Proposal, sampled_softmax
+from models.sequence.mixing import gather
+from models.sequence.model import SequenceModel
+from models.sequence.network import Network
+from models.sequence.tokens import Ints, gap_before
+from models.sequence.windows import WindowBatch, Windows, newest, tiles, window_batch
+from recsys.dataset import Dataset
+from recsys.errors import NotReady
+from recsys.items import Items
+from recsys.plays import Outcome, Plays
+
+Log = Callable[[int, dict[str, float]], None]
+Progress = Callable[[int, int], None]
+FIRST_STAGE = 0.7
+"""Share of a time budget that pre-training gets."""
+WARM_UP = 0.05
+LOG_EVERY = 50
+
+
+def train(
+    dataset: Dataset,
+    until_ms: int,
+    config: SequenceConfig,
+    log: Log | None = None,
+    progress: Progress | None = None,
+    checkpoint_dir: Path | None = None,
+) -> SequenceModel:
+    """Trains on plays that started before `until_ms`.
+
+    Without `budget_s` the result depends on data, config and thread count alone, also when training was
+    interrupted and goes on from `checkpoint_dir`.
+
+    Args:
+        log: called with the step and {"loss", "learning_rate"} now and then.
+        progress: called with (steps done, steps in all); the total of a budgeted run is an estimate.
+        checkpoint_dir: where to keep the state; an unfinished run found there goes on.
+
+    Raises:
+        NotReady: fewer than two plays before `until_ms`.
+    """
+    plays = dataset.plays.before(until_ms)
+    if plays.rows < 2:
+        raise NotReady("no plays to train on before the split: simulate or import a longer log")
+    run = _Run.of(plays, dataset.items, config, log, progress)
+    if checkpoint_dir is not None:
+        run.resume(checkpoint_dir)
+    run.pretrain(checkpoint_dir)
+    run.mix()
+    evidence = _evidence(plays, dataset.items, config)
+    return SequenceModel(config, dataset.items, run.network.eval(), evidence)
+
+
+def _evidence(plays: Plays, items: Items, config: SequenceConfig) -> EvidenceModel:
+    successors = count_successors(plays, len(items), config.rule_window, config.rule_keep)
+    return EvidenceModel.of(successors, items, config.rule_window, config.rule_decay)
+
+
+@dataclass
+class _Run:
+    """The state of one training run."""
+
+    config: SequenceConfig
+    items: Items
+    plays: Plays
+    past: Plays  # what stage 1 sees
+    cut_ms: int  # what stage 2 predicts starts here
+    proposal: Proposal
+    network: Network
+    optimizer: torch.optim.Optimizer
+    log: Log
+    progress: Progress
+    began: float = field(default_factory=monotonic)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, plays: Plays, items: Items, config: SequenceConfig, log: Log | None, progress: Progress | None
+    ) -> _Run:
+        torch.manual_seed(config.seed)
+        cut_ms = int(np.quantile(plays.start, 1 - config.mixing_share))
+        past = plays.before(cut_ms)
+        counts = np.bincount(past.track[past.track >= 0], minlength=len(items)).astype(np.int64)
+        log_popularity = np.log((counts + 1.0) / (counts.mean() + 1.0)).astype(np.float32)
+        network = Network(items, log_popularity, config)
+        return cls(
+            config=config,
+            items=items,
+            plays=plays,
+            past=past,
+            cut_ms=cut_ms,
+            proposal=Proposal.of(counts, config.uniform_share),
+            network=network,
+            optimizer=_adam(network, config.learning_rate, config.weight_decay),
+            log=log or (lambda _step, _metrics: None),
+            progress=progress or (lambda _done, _total: None),
+        )
+
+    # Stage 1
+
+    def pretrain(self, checkpoint_dir: Path | None) -> None:
+        self.network.train()
+        gaps = gap_before(self.past)
+        epoch, windows = -1, Windows(*(np.zeros(0, np.int64),) * 4)
+        per_epoch = max(self._epoch_steps(), 1)
+        while (done := self._done(per_epoch)) < 1:
+            if self.step // per_epoch != epoch:
+                epoch = self.step // per_epoch
+                windows = self._epoch(epoch)
+            at = self.step % per_epoch * self.config.batch_size
+            batch = windows.take(np.arange(at, min(at + self.config.batch_size, len(windows))))
+            self._pretrain_step(batch, gaps, done)
+            if checkpoint_dir is not None and self.step % self.config.checkpoint_steps == 0:
+                self._save(checkpoint_dir)
+        if checkpoint_dir is not None:
+            self._save(checkpoint_dir)
+
+    def _epoch_steps(self) -> int:
+        """Steps in every epoch; the random first cut adds a few windows, which are left."""
+        sizes = np.diff(self.past.offsets)
+        fewest = np.ceil(sizes / self.config.max_length).sum()
+        return int(np.ceil(fewest / self.config.batch_size))
+
+    def _epoch(self, epoch: int) -> Windows:
+        rng = np.random.default_rng([self.config.seed, 1, epoch])
+        windows = tiles(self.past, self.config.max_length, rng)
+        return windows.take(rng.permutation(len(windows)))
+
+    def _done(self, per_epoch: int) -> float:
+        """Share of stage 1 that is done."""
+        if self.config.budget_s is not None:
+            return (monotonic() - self.began) / (FIRST_STAGE * self.config.budget_s)
+        steps = per_epoch * self.config.epochs if self.config.steps is None else self.config.steps
+        return self.step / steps if steps else 1.0
+
+    def _pretrain_step(self, windows: Windows, gaps: Ints, done: float) -> None:
+        rng = self._seed_step()
+        batch = window_batch(self.past, gaps, windows, self.config.max_length, len(self.items))
+        if not len(batch.row):
+            self.step += 1
+            return
+        states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
+        target = torch.from_numpy(self.past.track[batch.row].astype(np.int64))
+        self._update(self._pretrain_loss(states, target, rng), self.past, batch, self._rate(done))
+        self._report(done)
+
+    def _pretrain_loss(self, states: Tensor, target: Tensor, rng: np.random.Generator) -> Tensor:
+        """(p,) losses of states (p, d); no evidence yet."""
+        n, items = len(self.items), self.network.items
+        if n <= self.config.full_softmax_below:
+            negatives = np.flatnonzero(self.proposal.probability)
+            expected = torch.zeros(len(negatives))
+        else:
+            negatives = self.proposal.draw((self.config.num_negatives,), rng)
+            expected = torch.from_numpy(self.proposal.log_expected(negatives, len(negatives)))
+        drawn = torch.from_numpy(negatives)
+        positive = (states * items(target)).sum(-1) + items.bias(target)[:, 0]
+        negative = states @ items(drawn).T + items.bias(drawn)[:, 0]
+        return sampled_softmax(positive, negative, expected, drawn == target[:, None])
+
+    # Stage 2
+
+    def mix(self) -> None:
+        """Fits the evidence weights and fine-tunes the network on the newest plays."""
+        windows = newest(self.plays, self.cut_ms, self.config.max_length)
+        if not len(windows) or not self.config.mixing_steps:
+            return
+        evidence = _evidence(self.past, self.items, self.config)
+        gaps = gap_before(self.plays)
+        torch.nn.init.constant_(self.network.weigh.bias[: len(RULES)], 0.3)
+        self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
+        first, began = self.step, monotonic()
+        order = np.zeros(0, np.int64)
+        while (done := self._mixed(self.step - first, began)) < 1:
+            if len(order) < self.config.mixing_batch_size:
+                rng = np.random.default_rng([self.config.seed, 2, self.step])
+                order = np.concatenate([order, rng.permutation(len(windows))])
+            chosen, order = np.split(order, [self.config.mixing_batch_size])
+            self._mixing_step(windows.take(chosen), gaps, evidence, done)
+
+    def _mixed(self, steps: int, began: float) -> float:
+        if self.config.budget_s is not None:
+            return (monotonic() - began) / ((1 - FIRST_STAGE) * self.config.budget_s)
+        return steps / self.config.mixing_steps
+
+    def _mixing_step(self, windows: Windows, gaps: Ints, evidence: EvidenceModel, done: float) -> None:
+        rng = self._seed_step()
+        batch = window_batch(self.plays, gaps, windows, self.config.max_length, len(self.items))
+        if not len(batch.row):
+            self.step += 1
+            return
+        found = gather(self.plays, batch.row, evidence, self.proposal, self.config, rng)
+        states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
+        weights, items = self.network.weigh(states), self.network.items
+        positive = (states * items(found.target)).sum(-1) + items.bias(found.target)[:, 0]
+        positive = positive + (weights * found.target_features).sum(-1)
+        negative = torch.einsum("pd,pmd->pm", states, items(found.track)) + items.bias(found.track)[..., 0]
+        negative = negative + torch.einsum("pf,pmf->pm", weights, found.features)
+        loss = sampled_softmax(positive, negative, found.log_expected, found.masked)
+        self._update(loss, self.plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
+        self._report(done)
+
+    # Both
+
+    def _seed_step(self) -> np.random.Generator:
+        """Every step has a random stream of its own, so a resumed run repeats an uninterrupted one."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        return np.random.default_rng([self.config.seed, 3, self.step])
+
+    def _rate(self, done: float) -> float:
+        return (
+            self.config.learning_rate * min(1.0, (done + 1e-3) / WARM_UP) * min(1.0, 1.5 * (1 - done) + 0.02)
+        )
+
+    def _update(self, losses: Tensor, plays: Plays, batch: WindowBatch, rate: float) -> None:
+        skipped = torch.from_numpy(plays.outcome[batch.row] == Outcome.SKIP)
+        weight = torch.where(skipped, self.config.skip_target_weight, 1.0)
+        loss = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.optimizer.step()
+        self.losses.append(float(loss.detach()))
+        self.step += 1
+
+    def _report(self, done: float) -> None:
+        total = round(self.step / max(done, 1e-6))
+        self.progress(self.step, max(total, self.step))
+        if self.step % LOG_EVERY == 0:
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.log(self.step, {"loss": float(np.mean(self.losses)), "learning_rate": rate})
+            self.losses.clear()
+
+    def resume(self, folder: Path) -> None:
+        found = restore(folder, self.config)
+        if found is None:
+            return
+        self.network.load_state_dict(found.network)
+        self.optimizer.load_state_dict(found.optimizer)
+        self.step = found.step
+        self.began = monotonic() - found.seconds
+
+    def _save(self, folder: Path) -> None:
+        state = Checkpoint(
+            self.step, monotonic() - self.began, self.network.state_dict(), self.optimizer.state_dict()
+        )
+        store(folder, self.config, state)
+
+
+def _adam(network: Network, rate: float, decay: float, boost: float = 1.0) -> torch.optim.Optimizer:
+    """AdamW; the evidence weights learn `boost` times faster (few parameters, fitted late)."""
+    weigh = list(network.weigh.parameters())
+    rest = [p for name, p in network.named_parameters() if not name.startswith("weigh.")]
+    groups = [{"params": rest, "factor": 1.0}, {"params": weigh, "factor": boost}]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
