@@ -17,8 +17,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     routes = APIRouter(tags=["operations"])
 
     @routes.get("/healthz", responses=documented(dict[str, str]))
-    def healthz() -> Response:
-        """The process lives."""
+    async def healthz() -> Response:
+        """The process lives; answered on the event loop, so that a busy thread pool cannot hide it."""
         return json({"status": "ok"})
 
     @routes.get("/readyz", responses=documented(dict[str, Any], 503))

@@ -227,3 +227,10 @@ def _decision(request_id: str, surface: str, user_id: str, slots: list[dict[str,
             for s in slots
         ],
     )
+
+
+def full_log_service() -> FakeService:
+    """A service whose event log has no room left."""
+    service = FakeService()
+    service.log_full = True
+    return service

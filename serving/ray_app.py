@@ -1,0 +1,213 @@
+"""Runs the app: on a local Ray with Ray Serve (`serve_home`), or in one plain process (`serve_uvicorn`).
+
+One deployment holds retrieval, ranking and HTTP: a hop between deployments would cost more than the ranking.
+HAProxy (a wheel) stands in front of the replicas; each replica opens the home folder for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from recsys.errors import BadInput, NotReady
+from recsys.home import Home
+from serving.api.app import create_app
+from serving.api.contract import Service
+from serving.api.edge import LOOPBACK_NAMES
+
+Opener = Callable[[], Service]
+CONCURRENT_REQUESTS = 128
+SHUTDOWN_SECONDS = 5.0
+
+# Measured in docs/serving.md: HAProxy and the throughput mode bring one hop from 6.5 to 0.8 ms, and without the
+# last flag a shutdown waits 32 s. libgomp's spinning threads starve each other on shared cores.
+RAY_ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def serve_home(
+    home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: int = 1, block: bool = True
+) -> None:
+    """Serves a home folder with Ray Serve; prints one line with the address when it answers.
+
+    Args:
+        block: stay until Ctrl-C or SIGTERM, then shut all down; otherwise return, and `stop()` ends it.
+
+    Raises:
+        BadInput: the port is taken.
+        NotReady: no replica could open the home.
+    """
+    serve_ray(partial(open_home, home.root), host, port, replicas, block)
+
+
+def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM."""
+    import uvicorn
+
+    check_port(host, port)
+    service = open_home(home.root)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            announce(host, port)
+
+    try:
+        app = create_app(service, allowed_hosts(host))
+        Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
+    finally:
+        service.close()
+
+
+def open_home(root: Path) -> Service:
+    """The real service over one home folder."""
+    from serving.service import Service as HomeService
+
+    return HomeService.open(Home.of(root))
+
+
+def serve_ray(open_service: Opener, host: str, port: int, replicas: int, block: bool) -> None:
+    """Serves what `open_service` returns in each replica."""
+    check_port(host, port)
+    with _interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder:
+        try:
+            _start(open_service, host, port, replicas, Path(folder))
+            announce(host, port)
+            if block:
+                interrupted.wait()
+        finally:
+            if block:
+                stop()
+
+
+def stop() -> None:
+    """Ends Serve and the local Ray; nothing of it stays behind."""
+    import ray
+    from ray import serve
+
+    serve.shutdown()
+    ray.shutdown()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises BadInput where the address cannot be bound: Ray would only say so deep in a log."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadInput(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            ) from None
+
+
+def allowed_hosts(host: str) -> frozenset[str] | None:
+    """Host names that requests may carry: on loopback only its own, else any (a proxy in front checks)."""
+    return LOOPBACK_NAMES if host in {"127.0.0.1", "localhost", "::1"} else None
+
+
+def announce(host: str, port: int) -> None:
+    """The one line on standard output."""
+    print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+
+def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Path) -> None:
+    _prepare_environment(folder)
+    import ray
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray.init(
+        address="local",
+        num_cpus=max(replicas, 2),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    quiet = serve.schema.LoggingConfig(log_level="WARNING", enable_access_log=False)
+    serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
+    deployment = serve.deployment(
+        serve.ingress()(_Replica),
+        name="recsys",
+        num_replicas=replicas,
+        max_ongoing_requests=CONCURRENT_REQUESTS,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=SHUTDOWN_SECONDS,
+        max_constructor_retry_count=1,
+        logging_config=quiet,
+    )
+    try:
+        serve.run(deployment.bind(open_service, allowed_hosts(host)), name="recsys", route_prefix="/")
+    except RuntimeError as error:
+        raise NotReady(f"no replica could start: {str(error).splitlines()[-1]}") from error
+
+
+class _Replica:
+    """One process with its own service; Serve asks it for the ASGI app after it is constructed."""
+
+    def __init__(self, open_service: Opener, hosts: frozenset[str] | None) -> None:
+        self._service = open_service()
+        self._hosts = hosts
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self._service, self._hosts)
+
+    def __del__(self) -> None:
+        self._service.close()
+
+
+def _prepare_environment(folder: Path) -> None:
+    """Ray reads these at import; workers inherit them. The proxy's files and ports are this server's own."""
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    own: dict[str, Any] = {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": folder / "haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": folder / "admin.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": folder / "server-state",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": folder / "metrics.sock",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": _free_port(),
+        "RAY_SERVE_HAPROXY_STATS_PORT": _free_port(),
+    }
+    os.environ.update({name: str(value) for name, value in own.items()})
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; where called off the main thread, signals stay as they are."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {s: signal.signal(s, lambda *_: event.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
