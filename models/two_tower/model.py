@@ -149,9 +149,12 @@ class TwoTower:
         plays = batch.histories
         history = gather(plays, trace(plays), Queries.of(batch), self.config.max_length)
         pad = torch.from_numpy(history.track < 0)
+        distinct, played = np.unique(np.maximum(history.track, 0), return_inverse=True)
+        vectors = self._vectors[torch.from_numpy(distinct)]
         with torch.inference_mode():
-            vectors = self._vectors[torch.from_numpy(np.maximum(history.track, 0))]
-            user, memory = self.network.user(vectors, pad, *history_tensors(history))
+            user, _, memory = self.network.user(
+                vectors, torch.from_numpy(played), pad, *history_tensors(history)
+            )
         return user.numpy(), memory.numpy(), history
 
     def _own_scores(self, user: F32, memory: F32, history: History, allowed: NDArray[np.bool_] | None) -> F32:

@@ -18,6 +18,7 @@ from recsys.schemas import AUDIO
 from recsys.types import DEVICES
 
 _FEATURE_HIDDEN = 32
+_KEY_DIM = 8
 
 
 class ItemTower(nn.Module):
@@ -48,41 +49,46 @@ class UserTower(nn.Module):
 
     def __init__(self, countries: int, config: TwoTowerConfig) -> None:
         super().__init__()
-        dim, heads = config.embedding_dim - 1, config.num_heads
-        self.heads = heads
+        dim, self.heads = config.embedding_dim, config.num_heads
         self.hour, self.weekday = _table(24, 16), _table(7, 4)
         self.device, self.country = _table(len(DEVICES) + 1, 8), _table(countries + 1, 8)
-        context = 16 + 4 + 8 + 8 + LISTENER_FEATURES
+        situation = 16 + 4 + 8 + 8 + LISTENER_FEATURES
         self.how = nn.Linear(TRACK_FEATURES, _FEATURE_HIDDEN)
-        self.who = nn.Linear(context, _FEATURE_HIDDEN)
-        self.judge = nn.Linear(_FEATURE_HIDDEN, heads + 1)
-        self.ask = nn.Linear(context, heads * dim)
-        self.gain = nn.Parameter(torch.full((heads, dim), 1.0 / heads))
-        self.deep = _mlp(heads * dim + context, config.hidden_dim, dim + 1)
+        self.who = nn.Linear(situation, _FEATURE_HIDDEN)
+        self.judge = nn.Linear(_FEATURE_HIDDEN, self.heads + 1)
+        self.key = nn.Linear(dim, _KEY_DIM)
+        self.ask = nn.Linear(situation, self.heads * _KEY_DIM)
+        self.gain = nn.Parameter(torch.full((self.heads, dim), 1.0 / self.heads))
+        self.deep = _mlp(self.heads * dim + situation, config.hidden_dim, dim)
 
     def forward(
         self,
-        vectors: Tensor,  # (b, L, embedding_dim) of the tracks played
+        vectors: Tensor,  # (m, embedding_dim) of tracks
+        played: Tensor,  # (b, L) which of them were played
         pad: Tensor,  # (b, L) bool
         features: Tensor,  # (b, L, TRACK_FEATURES)
         listener: Tensor,  # (b, LISTENER_FEATURES)
         context: Tensor,  # (b, 4) hour, weekday, device, country
-    ) -> tuple[Tensor, Tensor]:
-        """Listener vectors (b, embedding_dim) and memory terms (b, L), 0 where padded."""
-        tastes = vectors[..., :-1]
-        places = self.hour(context[:, 0]), self.weekday(context[:, 1])
-        means = self.device(context[:, 2]), self.country(context[:, 3])
-        situation = torch.cat([*places, *means, listener], dim=1)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Listener vectors (b, embedding_dim); scores of the tracks played (b, L); memory terms in them (b, L)."""
+        times = self.hour(context[:, 0]), self.weekday(context[:, 1])
+        places = self.device(context[:, 2]), self.country(context[:, 3])
+        situation = torch.cat([*times, *places, listener], dim=1)
         judged = self.judge(nn.functional.gelu(self.how(features) + self.who(situation)[:, None]))
-        wanted = self.ask(situation).unflatten(1, (self.heads, tastes.shape[2]))
-        attention = judged[..., 1:].transpose(1, 2) + wanted @ tastes.transpose(1, 2)
-        attention = attention.masked_fill(pad[:, None], -torch.inf)
-        nothing = torch.zeros_like(attention[..., :1])  # weight left over goes to the zero vector
-        weights = torch.softmax(torch.cat([attention, nothing], dim=2), dim=2)[..., :-1]
-        pools = weights @ tastes  # (b, heads, dim)
-        out = self.deep(torch.cat([pools.flatten(1), situation], dim=1))
-        taste = (pools * self.gain).sum(1) + out[:, :-1]
-        return torch.cat([taste, 1 + out[:, -1:]], dim=1), judged[..., 0].masked_fill(pad, 0.0)
+        tracks = nn.functional.embedding(played, vectors)  # (b, L, d)
+        keys = nn.functional.embedding(played, self.key(vectors))  # (b, L, _KEY_DIM)
+        asked = self.ask(situation).unflatten(1, (self.heads, _KEY_DIM))
+        pools = _attend(judged[..., 1:].transpose(1, 2) + asked @ keys.transpose(1, 2), pad) @ tracks
+        user = (pools * self.gain).sum(1) + self.deep(torch.cat([pools.flatten(1), situation], dim=1))
+        memory = judged[..., 0]
+        return user, (user[:, None] @ tracks.transpose(1, 2))[:, 0] + memory, memory.masked_fill(pad, 0.0)
+
+
+def _attend(logits: Tensor, pad: Tensor) -> Tensor:
+    """(b, heads, L) weights; what they lack of 1 goes to the zero vector, all of it for an empty history."""
+    logits = logits.masked_fill(pad[:, None], -torch.inf)
+    nothing = torch.zeros_like(logits[..., :1])
+    return torch.softmax(torch.cat([logits, nothing], dim=2), dim=2)[..., :-1]
 
 
 class Network(nn.Module):

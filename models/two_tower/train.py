@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
-from models.two_tower.history import History, trace
+from models.two_tower.history import trace
 from models.two_tower.loss import Draws, Positives, mixture_softmax
 from models.two_tower.model import TwoTower, history_tensors
 from models.two_tower.sampling import Batch, Sampler
@@ -106,13 +106,13 @@ def _loss(
     needed = np.unique(np.concatenate([[0], history.track.ravel(), batch.columns]))
     needed = needed[needed >= 0]
     vectors = _item_vectors(network, content, needed, batch.now, config, dropout)
-    tastes, pad = _lookup(vectors, needed, history)
-    user, memory = network.user(tastes, pad, *history_tensors(history))
-    known = (tastes @ user[:, :, None]).squeeze(2) + memory  # (b, L)
+    played = torch.from_numpy(np.searchsorted(needed, np.maximum(history.track, 0)))
+    pad = torch.from_numpy(history.track < 0)
+    user, known, _ = network.user(vectors, played, pad, *history_tensors(history))
     columns = vectors[torch.from_numpy(np.searchsorted(needed, batch.columns))]
     positive = torch.from_numpy(np.searchsorted(needed, np.maximum(batch.positive, 0)))
     place = torch.from_numpy(batch.positive_place)
-    plain = (torch.nn.functional.embedding(positive, vectors) @ user[:, :, None]).squeeze(2)
+    plain = (user[:, None] @ torch.nn.functional.embedding(positive, vectors).transpose(1, 2))[:, 0]
     logits = torch.where(place >= 0, known.gather(1, place.clamp(min=0)), plain)
     return mixture_softmax(
         Positives(
@@ -141,10 +141,3 @@ def _item_vectors(
     age = torch.from_numpy(content.age_bucket(tracks, now))
     vectors: Tensor = network.item(rows, torch.from_numpy(content.audio[tracks]), age)
     return vectors
-
-
-def _lookup(vectors: Tensor, needed: I64, history: History) -> tuple[Tensor, Tensor]:
-    """Vectors of a history's tracks (b, L, d), zero where padded, and the padding."""
-    place = torch.from_numpy(np.searchsorted(needed, np.maximum(history.track, 0)))
-    pad = torch.from_numpy(history.track < 0)
-    return torch.nn.functional.embedding(place, vectors), pad
