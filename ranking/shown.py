@@ -1,17 +1,22 @@
 """Pages that an earlier recommender showed, slot by slot, with what the listener did: columns of dense numbers.
 
-shown = ranking.logged.load_shown(lake, data, since, until)
+shown = load_shown(lake, data, since, until)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
 from ranking.config import OBJECTIVES
+from ranking.labels import dense_rows
+from recsys.dataset import Dataset, trainable
+from recsys.lake import Lake
 from recsys.plays import I8, I64
+from recsys.rewards import attribute
 from recsys.types import DEVICES, SURFACES, local_hour
 
 
@@ -51,6 +56,18 @@ class Shown:
             rng = np.random.default_rng([seed, 2])
             pages = pages[np.sort(rng.choice(len(pages), keep, replace=False))]
         return self.take(pages)
+
+
+def load_shown(lake: Lake, data: Dataset, since: int, until: int) -> Shown:
+    """Pages shown in [since, until), judged by what had happened before `until`.
+
+    Reads the lake version that `data` was read from; unknown listeners and tracks are left out.
+    """
+    first, last = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (since, until))
+    events = trainable(lake.scan("events", data.versions.get("events"))).filter(
+        pl.col("day").is_between(first.date(), last.date()), pl.col("ts") >= first, pl.col("ts") < last
+    )
+    return shown_of(dense_rows(attribute(events), data))
 
 
 def shown_of(rows: pl.DataFrame) -> Shown:
