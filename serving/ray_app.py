@@ -25,6 +25,7 @@ from recsys.home import Home
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
+from serving.registry import Registry
 
 Opener = Callable[[], Service]
 CONCURRENT_REQUESTS = 128
@@ -54,8 +55,10 @@ def serve_home(
 
     Raises:
         BadInput: the port is taken.
-        NotReady: no replica could open the home.
+        NotReady: no release has been promoted, or no replica could open the home.
     """
+    if not Registry(home).stamp.exists():  # said at once, rather than by a replica half a minute later
+        raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
     serve_ray(partial(open_home, home.root), host, port, replicas, block)
 
 
@@ -63,7 +66,7 @@ def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None
     """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM."""
     import uvicorn
 
-    check_port(host, port)
+    port = claim_port(host, port)
     service = open_home(home.root)
 
     class Server(uvicorn.Server):
@@ -87,7 +90,7 @@ def open_home(root: Path) -> Service:
 
 def serve_ray(open_service: Opener, host: str, port: int, replicas: int, block: bool) -> None:
     """Serves what `open_service` returns in each replica."""
-    check_port(host, port)
+    port = claim_port(host, port)
     with _interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder:
         try:
             _start(open_service, host, port, replicas, Path(folder))
@@ -108,8 +111,12 @@ def stop() -> None:
     ray.shutdown()
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises BadInput where the address cannot be bound: Ray would only say so deep in a log."""
+def claim_port(host: str, port: int) -> int:
+    """The port to listen on; a free one for 0.
+
+    Raises:
+        BadInput: the address cannot be bound (Ray would only say so deep in a log).
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,6 +126,7 @@ def check_port(host: str, port: int) -> None:
             raise BadInput(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
             ) from None
+        return int(probe.getsockname()[1])
 
 
 def allowed_hosts(host: str) -> frozenset[str] | None:
@@ -186,16 +194,10 @@ def _prepare_environment(folder: Path) -> None:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": folder / "server-state",
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": folder / "metrics.sock",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": _free_port(),
-        "RAY_SERVE_HAPROXY_STATS_PORT": _free_port(),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": claim_port("127.0.0.1", 0),
+        "RAY_SERVE_HAPROXY_STATS_PORT": claim_port("127.0.0.1", 0),
     }
     os.environ.update({name: str(value) for name, value in own.items()})
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 
 from recsys.errors import BadInput
 from recsys.ids import uuid7
-from serving.ray_app import allowed_hosts, check_port
+from serving.ray_app import allowed_hosts, claim_port
 from tests.api.fake_service import LISTENERS, TRACK_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +26,6 @@ from tests.api.fake_service import FakeService, full_log_service
 import sys
 serve_ray({"full": full_log_service, "normal": FakeService}[sys.argv[2]], "127.0.0.1", int(sys.argv[1]), 1, True)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def descendants(pid: int) -> set[int]:
@@ -51,7 +45,7 @@ def descendants(pid: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    port = free_port()
+    port = claim_port("127.0.0.1", 0)
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(port), "full"],
@@ -112,7 +106,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadInput, match="choose another --port"):
-            check_port("127.0.0.1", taken.getsockname()[1])
+            claim_port("127.0.0.1", taken.getsockname()[1])
 
 
 def test_only_a_loopback_server_is_bound_to_its_own_names() -> None:
