@@ -81,7 +81,8 @@ class Proposal:
 class Source(Protocol[Q_contra]):
     """Proposes candidates; a track at most once a request."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def propose(self, batch: Q_contra) -> Proposal: ...
 
@@ -89,7 +90,8 @@ class Source(Protocol[Q_contra]):
 class Hydrator(Protocol[Q_contra]):
     """Adds columns; the only per-candidate I/O."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def hydrate(self, batch: Q_contra, candidates: Candidates) -> dict[str, Column]: ...
 
@@ -97,7 +99,8 @@ class Hydrator(Protocol[Q_contra]):
 class Filter(Protocol[Q_contra]):
     """A pure mask, True = keep; it cannot fail open: an error drops the rung, never the filter."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def keep(self, batch: Q_contra, candidates: Candidates) -> NDArray[np.bool_]: ...
 
@@ -105,7 +108,8 @@ class Filter(Protocol[Q_contra]):
 class Scorer(Protocol[Q_contra]):
     """Adds one score column, called by its name; the score of one candidate never depends on the others."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def score(self, batch: Q_contra, candidates: Candidates) -> NDArray[np.floating]: ...
 
@@ -127,7 +131,8 @@ class Truncate:
 class Selector(Protocol[Q_contra]):
     """Orders and truncates, and states the propensity of every slot."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def select(self, batch: Q_contra, candidates: Candidates) -> list[Slate]: ...
 

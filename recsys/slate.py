@@ -63,7 +63,8 @@ class Slot:
 class SlotPolicy(Protocol):
     """A distribution for one slot given the allowed set."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def distribution(self, utility: Floats, allowed: Bools) -> Floats:
         """(n,) probabilities, 0 outside `allowed` (which is not empty), summing to 1.
@@ -153,7 +154,7 @@ def break_ties(utility: Floats, ids: I64, seed: int) -> Floats:
 
 def scramble(ids: I64, seed: int) -> NDArray[np.uint64]:
     """A 64-bit hash of (seed, id): splitmix64's finaliser (Steele et al. 2014), the same on every machine."""
-    x = ids.astype(np.uint64) + np.uint64(seed & 0xFFFFFFFFFFFFFFFF) * np.uint64(0x9E3779B97F4A7C15)
+    x = ids.astype(np.uint64) + np.uint64(seed * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(x ^ (x >> np.uint64(31)))

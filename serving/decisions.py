@@ -126,7 +126,7 @@ def to_event(decision: Decision) -> Event:
         request_id=decision.request_id,
         ts=now,
         received_at=now,
-        surface=decision.surface,
+        surface=Surface(decision.surface),
         consent_personalization=bool(decision.listener["personalized"]),
         payload=orjson.dumps(asdict(decision), option=orjson.OPT_SERIALIZE_NUMPY).decode(),
     )

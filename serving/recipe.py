@@ -84,20 +84,11 @@ class Recipe:
 
     def states(self, force: bool = False) -> Done:
         """Listener states from the lake into the embedded online store."""
-        from recsys.state_store import LocalStore
+        from recsys.state_store import LocalStore, refresh_states
 
-        from recsys.features.state import backfill, encode
-
-        def work(folder: Path) -> dict[str, Any]:
-            store, count = LocalStore(self.home.state_db), 0
-            users = len(self.data.user_ids)
-            with self.bar("listener states") as update:
-                for rows in _chunks(backfill(self.lake), 500):
-                    store.put([(state.user_id, encode(state)) for state in rows])
-                    count += len(rows)
-                    update(count, users)
-            (folder / "count").write_text(str(count))
-            return {"listeners": count}
+        def work(_folder: Path) -> dict[str, Any]:
+            with self.bar("listener states"):
+                return {"listeners": refresh_states(self.lake, LocalStore(self.home.state_db))}
 
         return self.stages.run("states", self.base, work, force)
 
@@ -242,17 +233,6 @@ class Recipe:
 
         settings = config.model_dump() if isinstance(config, BaseModel) else config
         log_run(self.home, name, settings, self.data.versions, curve, metrics, folder)
-
-
-def _chunks(values: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    for value in values:
-        part.append(value)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
 
 
 @contextmanager

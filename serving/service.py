@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any
 
 import polars as pl
-from recsys.state_store import LocalStore, StateUpdater
 
 from experiments.assign import assign
 from experiments.config import Config
@@ -37,6 +36,7 @@ from recsys.lake import Lake
 from recsys.plays import Outcome
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
+from recsys.state_store import LocalStore, StateUpdater
 from recsys.types import Assignment, Context, Decision, Query, UserState
 from serving import stations
 from serving.decisions import from_payload, to_event

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Stages:
 
     home: Home
     say: Callable[[str], None]
+    told: set[str] = field(default_factory=set)  # each stage is mentioned once
 
     def run(
         self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], force: bool = False
@@ -46,7 +47,9 @@ class Stages:
         if not force and marker.exists():
             kept = orjson.loads(marker.read_bytes())
             if kept["key"] == key:
-                self.say(f"{name}: done before ({kept['seconds']:.0f} s)")
+                if name not in self.told:
+                    self.say(f"{name}: done before ({kept['seconds']:.0f} s)")
+                self.told.add(name)
                 return Done(name, folder, key, kept["result"], kept["seconds"], True)
         marker.unlink(missing_ok=True)
         partial = self.home.work / f"{name}.partial"
@@ -58,6 +61,7 @@ class Stages:
         partial.rename(folder)
         _write(marker, {"key": key, "result": result, "seconds": seconds})
         self.say(f"{name}: {seconds:.0f} s")
+        self.told.add(name)
         return Done(name, folder, key, result, seconds, False)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from recsys.home import Home
 from serving.registry import run
 
+
 def log_run(
     home: Home,
     name: str,

@@ -27,6 +27,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a progr
 
 def open_home(path: Path | None) -> Home:
     """The home folder, made if absent."""
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
