@@ -2,7 +2,7 @@
 
     store = FeatureStore(home)
     store.backfill(dataset, since, until)        # one row a listener and UTC midnight -> lake table
-    x = store.training_join(users, now)          # (b, len(PROFILE)), every row back, in order
+    x = store.training_join(user_ids, now)       # (b, len(PROFILE)), every row back, in order
     store.materialize(until)                     # newest rows -> embedded online store (SQLite)
 
 Feast is imported inside functions (seconds) and never on the request path: a request computes the same
@@ -11,7 +11,7 @@ definition, recsys.features.listener.profile, from the listener's window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,6 +81,11 @@ class FeatureStore:
         joined = pl.DataFrame(job.to_arrow())
         _forget_connection()
         return _checked(joined, asked)
+
+    def profiles(self, data: Dataset, since: int, until: int) -> Callable[[I64, I64], NDArray[np.float64]]:
+        """Backfills [since, until]; returns (listener numbers, UTC ms) -> joined profiles, for training examples."""
+        self.backfill(data, since, until)
+        return lambda users, now: self.training_join([data.user_ids[u] for u in users], now)
 
     def materialize(self, until: int) -> None:
         """Copies each listener's newest profile as of `until` into the online store."""
