@@ -44,9 +44,7 @@ class Table:
 
     def at(self, owner: I64, key: I64) -> F32:
         """(m, features) of the given pairs."""
-        if not len(owner):
-            return np.zeros((0, self.values.shape[1]), np.float32)
-        rows = np.asarray(self.index[owner, key]).ravel().astype(np.int64)
+        rows = _lookup(self.index, owner, key).astype(np.int64)
         padded = np.vstack([np.zeros((1, self.values.shape[1]), np.float32), self.values])
         return padded[rows]
 
@@ -130,7 +128,7 @@ class EvidenceModel:
 
     def at(self, evidence: Evidence, owner: I64, tracks: I64) -> F32:
         """(m, len(FEATURES)) features of (request, track) pairs."""
-        rules = [np.asarray(r[owner, tracks], np.float32).ravel() for r in evidence.rules]
+        rules = [_lookup(matrix, owner, tracks) for matrix in evidence.rules]
         return np.hstack(
             [
                 np.stack(rules, axis=1),
@@ -154,6 +152,11 @@ class EvidenceModel:
             + _dense(evidence.artists, weights[:, r + p : r + p + g])[:, self.artist.number]
             + _dense(evidence.albums, weights[:, r + p + g :])[:, self.album.number]
         )
+
+
+def _lookup(matrix: Sparse, row: I64, column: I64) -> NDArray[np.floating]:
+    """(m,) entries of a sparse matrix (scipy answers no indices with a matrix)."""
+    return np.asarray(matrix[row, column]).ravel() if len(row) else np.zeros(0)
 
 
 def _distance(plays: Plays) -> I64:
