@@ -1,8 +1,8 @@
 """Item kNN: tracks played in the same sessions as the listener's recent plays, by cosine.
 
-Similarities are cosines of binary session columns with shrinkage, the best `neighbors` kept per track
-(Sarwar et al., WWW 2001; Deshpande & Karypis, ACM TOIS 2004); a listener's score sums them over the last
-plays with a decay.
+Similarities are cosines of binary session columns, damped for rare tracks, the best `neighbors` kept per
+track (Sarwar et al., WWW 2001; Deshpande & Karypis, ACM TOIS 2004); a listener's score sums them over the
+last plays with a decay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from recsys.plays import Plays
 from recsys.types import QueryBatch
 
 BACKOFF = 1e-6
-_CHUNK = 2000  # tracks whose similarities are held at once
 
 
 class ItemKnnSettings(BaseModel):
@@ -69,24 +68,13 @@ def _sessions(plays: Plays, n_items: int) -> Csr:
 
 
 def _cosines(baskets: Csr, settings: ItemKnnSettings) -> Csr:
-    from scipy.sparse import vstack
+    """(n, n) count(i, j) / sqrt((count(i) + s) (count(j) + s)), the best neighbors of each track, itself
+    left out."""
+    from implicit.nearest_neighbours import all_pairs_knn
 
-    by_item = baskets.T.tocsr()
-    norm = np.sqrt(np.asarray(by_item.sum(1)).ravel())
-    parts = []
-    for low in range(0, by_item.shape[0], _CHUNK):
-        together = (by_item[low : low + _CHUNK] @ baskets).tocoo()
-        row, col, count = together.row, together.col, together.data
-        value = count / (norm[row + low] * norm[col] + settings.shrinkage)
-        other = row + low != col
-        parts.append(_best(row[other], col[other], value[other], together.shape, settings.neighbors))
-    return vstack(parts).tocsr()
-
-
-def _best(row: np.ndarray, col: np.ndarray, value: np.ndarray, shape: tuple[int, int], neighbors: int) -> Csr:
-    """The largest `neighbors` entries of each row."""
-    order = np.lexsort((col, -value, row))
-    row, col, value = row[order], col[order], value[order]
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    keep = place < neighbors
-    return csr(row[keep], col[keep], value[keep], shape)
+    count = np.asarray(baskets.sum(0)).ravel()
+    damped = baskets.multiply(1 / np.sqrt(count + settings.shrinkage)[None, :]).tocsr().astype(np.float64)
+    similarity = all_pairs_knn(damped, settings.neighbors + 1, num_threads=0, show_progress=False).tocoo()
+    other = similarity.row != similarity.col
+    row, col, value = similarity.row[other], similarity.col[other], similarity.data[other]
+    return csr(row, col, value, (len(count), len(count)))
