@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import zlib
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,13 +45,13 @@ def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: 
         release=release,
         versions={"state": str(query.user.offset)},
         arms=query.assignment.arms,
-        sources={name: asdict(outcome) for name, outcome in result.sources.items()},
+        sources={name: vars(outcome) for name, outcome in result.sources.items()},
         counts=result.counts,
         stages_ms={name: round(ms, 3) for name, ms in result.stages_ms.items()},
         listener=pack_listener(batch, j),
         eligible=own.ids.tolist(),
         scores={name: _floats(column) for name, column in own.columns.items() if column.ndim == 1},
-        slots=[{**asdict(item), "track_id": items.track_id(item.track)} for item in slate.items],
+        slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
     )
 
 
@@ -128,8 +127,13 @@ def to_event(decision: Decision) -> Event:
         received_at=now,
         surface=Surface(decision.surface),
         consent_personalization=bool(decision.listener["personalized"]),
-        payload=orjson.dumps(asdict(decision), option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+        payload=orjson.dumps(to_json(decision)).decode(),
     )
+
+
+def to_json(decision: Decision) -> dict[str, Any]:
+    """A Decision as plain JSON values (shallow: dataclasses.asdict would copy every number)."""
+    return {**vars(decision), "release": vars(decision.release)}
 
 
 def from_payload(payload: str) -> Decision:

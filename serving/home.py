@@ -6,6 +6,9 @@ where you are. `home(...)` is the whole ladder; `sources` and `eligible` also fe
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +23,7 @@ from recsys.types import QueryBatch
 from serving.filters import PolicyFilter, RightsFilter
 from serving.loaded import LoadedRelease, Retrieval
 from serving.scorers import ModelScorer
-from serving.selectors import ShelfSelector, ShelfSpec, everything, proposed_by
+from serving.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
 from serving.settings import HomeSettings
 from serving.sources import (
     AnchorSource,
@@ -115,11 +118,11 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
     """All shelves, ordered by one score column."""
     items = release.items
     shelves = (
-        ShelfSpec("made_for_you", everything, lambda b, j, c, row: made_for_you(items, b, j, c, row)),
-        ShelfSpec("because_you_finished", proposed_by("anchor"), lambda b, j, _c, _r: because(items, b, j)),
-        ShelfSpec("new_releases", new_to_listener, lambda _b, _j, _c, _r: "new_release"),
-        ShelfSpec("jump_back_in", not_just_now, lambda _b, _j, _c, _r: "played_before"),
-        ShelfSpec("popular", proposed_by("popular"), lambda _b, _j, _c, _r: "popular_near_you"),
+        ShelfSpec("made_for_you", everything, partial(made_for_you, items)),
+        ShelfSpec("because_you_finished", proposed_by("anchor"), partial(because, items)),
+        ShelfSpec("new_releases", new_to_listener, always("new_release")),
+        ShelfSpec("jump_back_in", not_just_now, always("played_before")),
+        ShelfSpec("popular", proposed_by("popular"), always("popular_near_you")),
     )
     return ShelfSelector(
         shelves,
@@ -133,7 +136,7 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
 
 def flat(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
     """One shelf, for the rungs that have no more to say."""
-    shelf = ShelfSpec("popular", everything, lambda _b, _j, _c, _r: f"{rung}_fallback")
+    shelf = ShelfSpec("popular", everything, always(f"{rung}_fallback"))
     return ShelfSelector((shelf,), column, EpsilonGreedy(settings.epsilon), release.items, Rules(), rung)
 
 
@@ -155,22 +158,30 @@ def heard(batch: QueryBatch, j: int) -> NDArray[np.int32]:
     return batch.histories.track[rows]
 
 
-def because(items: Items, batch: QueryBatch, j: int) -> str:
+def because(items: Items, batch: QueryBatch, j: int, _own: Candidates) -> Reason:
+    """The track that the shelf's candidates are similar to."""
     anchor = int(anchors(batch.histories.take(np.array([j])))[0])
-    return f"finished:{items.track_id(anchor)}" if anchor >= 0 else "similar"
+    code = f"finished:{items.track_id(anchor)}" if anchor >= 0 else "similar"
+    return lambda _row: code
 
 
-def made_for_you(items: Items, batch: QueryBatch, j: int, own: Candidates, row: int) -> str:
-    """The plainest true statement about why this track is near this listener."""
-    track = int(own.ids[row])
+def made_for_you(items: Items, batch: QueryBatch, j: int, own: Candidates) -> Reason:
+    """The plainest true statement about why each track is near this listener."""
     rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
     past = batch.histories.track[rows][batch.histories.outcome[rows] != Outcome.SKIP]
     past = past[past >= 0]
-    if track in past:
-        return "played_before"
-    same_artist = int((items.artist[past] == items.artist[track]).sum())
-    if same_artist >= 2:
-        return f"artist:{items.artist_ids[items.artist[track]]}"
-    if np.isfinite(own.columns.get("source:popular", np.full(len(own), np.nan))[row]) and not len(past):
-        return "popular_near_you"
-    return "taste" if len(past) else "explore"
+    played, artists = set(past.tolist()), Counter(items.artist[past].tolist())
+    popular = proposed_by("popular")(batch, j, own)
+
+    def reason(row: int) -> str:
+        track = int(own.ids[row])
+        artist = int(items.artist[track])
+        if track in played:
+            return "played_before"
+        if artists[artist] >= 2:
+            return f"artist:{items.artist_ids[artist]}"
+        if not played:
+            return "popular_near_you" if popular[row] else "explore"
+        return "taste"
+
+    return reason

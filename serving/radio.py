@@ -9,7 +9,7 @@ from recsys.types import QueryBatch
 from serving.filters import PolicyFilter, RightsFilter
 from serving.loaded import LoadedRelease
 from serving.scorers import ModelScorer, RadioScorer, SkipScorer, StationScorer
-from serving.selectors import ShelfSelector, ShelfSpec, everything
+from serving.selectors import ShelfSelector, ShelfSpec, always, everything
 from serving.settings import RadioSettings
 from serving.sources import PopularSource, SequenceSource, StationSource, TwoTowerSource
 
@@ -55,9 +55,7 @@ def radio(
 
 def selector(release: LoadedRelease, settings: RadioSettings, column: str, rung: str) -> ShelfSelector:
     """One endless list with artist separation."""
-    shelf = ShelfSpec(
-        "radio", everything, lambda _b, _j, _c, _r: "station" if rung != "popular" else "popular"
-    )
+    shelf = ShelfSpec("radio", everything, always("station" if rung != "popular" else "popular"))
     name = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else "popular"
     return ShelfSelector(
         (shelf,), column, EpsilonGreedy(settings.epsilon), release.items, settings.rules, name

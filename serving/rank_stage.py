@@ -25,6 +25,7 @@ from ranking.train import train
 from recsys.dataset import Dataset
 from recsys.evaluation.tasks import Task, build_tasks
 from recsys.features.stats import item_stats, series
+from recsys.features.store import FeatureStore
 from recsys.home import Home
 from recsys.index import Index
 from recsys.items import MS_PER_DAY
@@ -67,6 +68,7 @@ def train_ranker(
         retrieve=_retrieve(retrieval, light),
         hydrate=_hydrate(retrieval),
         config=config,
+        profiles=FeatureStore(home).profiles(data, split.valid, split.test),
     )
     sessions = session_examples(inputs, load_saves(lake, data), split.valid, split.test)
     progress(2, 4)

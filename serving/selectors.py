@@ -15,7 +15,9 @@ from recsys.types import QueryBatch, RankedItem, Slate
 
 Bools = NDArray[np.bool_]
 Member = Callable[[QueryBatch, int, Candidates], Bools]
-Reason = Callable[[QueryBatch, int, Candidates, int], str]
+Reason = Callable[[int], str]
+"""Candidate row -> reason code."""
+Reasons = Callable[[QueryBatch, int, Candidates], Reason]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ShelfSpec:
 
     name: str
     member: Member
-    reason: Reason
+    reasons: Reasons
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ShelfSelector:
     def _one(self, batch: QueryBatch, j: int, own: Candidates) -> Slate:
         problem = self.problem(batch, j, own)
         score = own.columns[self.column]
-        specs = {spec.name: spec for spec in self.shelves}
+        why = {spec.name: spec.reasons(batch, j, own) for spec in self.shelves}
         placed = [
             RankedItem(
                 track=int(own.ids[slot.row]),
@@ -52,7 +54,7 @@ class ShelfSelector:
                 position=slot.position,
                 score=float(score[slot.row]),
                 propensity=slot.propensity,
-                reason=specs[slot.shelf].reason(batch, j, own, slot.row),
+                reason=why[slot.shelf](slot.row),
             )
             for slot in fill(problem, self.policy, batch.queries[j].seed)
         ]
@@ -70,6 +72,11 @@ class ShelfSelector:
             rules=self.rules,
             recent_artists=batch.queries[j].recent_artists,
         )
+
+
+def always(code: str) -> Reasons:
+    """The same reason for every candidate."""
+    return lambda _batch, _j, _own: lambda _row: code
 
 
 def proposed_by(source: str) -> Member:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -39,7 +39,7 @@ from recsys.schemas import EventKind, Surface
 from recsys.state_store import LocalStore, StateUpdater
 from recsys.types import Assignment, Context, Decision, Query, UserState
 from serving import stations
-from serving.decisions import from_payload, to_event
+from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
@@ -218,7 +218,7 @@ class Service:
         Raises:
             UnknownId: no such decision.
         """
-        return asdict(self.decision_record(request_id))
+        return to_json(self.decision_record(request_id))
 
     def decision_record(self, request_id: str) -> Decision:
         """Like `decision`, typed; from memory, else from the lake partition of the id's own day."""

@@ -80,9 +80,8 @@ def register(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Import real listening logs; what is refused is counted, with the reason."""
-        from recsys.importers import import_logs
-
         from music.catalog.service import Catalog
+        from recsys.importers import import_logs
 
         place = open_home(home)
         catalog = Catalog.open(place.catalog_url)
