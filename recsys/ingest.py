@@ -65,13 +65,15 @@ def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) ->
         duplicates += len(records) - rows.height
 
 
-def new_rows(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
+def new_rows(lake: Lake, rows: pl.DataFrame, slack_days: int = 0) -> pl.DataFrame:
     """Rows of `events` whose ids neither the lake nor an earlier row has.
 
-    The same event has the same `ts`, so looking into the day partitions of the rows is enough.
+    The same event has the same `ts`, so looking into the day partitions of the rows is enough; where `ts` is
+    an estimate that may have changed, `slack_days` looks that much further.
     """
     rows = rows.unique("event_id", keep="first", maintain_order=True)
-    days = rows["day"].unique().to_list()
+    shifts = range(-slack_days, slack_days + 1)
+    days = pl.concat([rows["day"].unique().dt.offset_by(f"{n}d") for n in shifts]).unique().to_list()
     known = lake.scan("events").filter(pl.col("day").is_in(days)).select("event_id")
     known_ids = known.join(rows.lazy().select("event_id"), on="event_id", how="semi").collect()
     return rows.join(known_ids, on="event_id", how="anti", maintain_order="left")
