@@ -17,7 +17,9 @@ from recsys.simulation.rng import F64
 
 TASTE, MOOD, QUALITY = 3.6, 0.30, 0.28
 FAMILIAR, FATIGUE, CURIOUS = 0.50, 0.70, 0.35
-BASE = 0.35
+BASE = 1.45
+DEVICE_SHIFT = np.array([-0.15, 0.30, 0.20, 0.0])
+"""Mobile, desktop, speaker, car: listeners with a hand on the phone skip more (Lamere 2014)."""
 SKIP, LATE, SAVE = 1.15, 0.55, 5.0
 SLOW_DAYS, FAST_DAYS, FATIGUE_DAYS = 30.0, 4.0, 0.8
 REWARD_FINISH, REWARD_PARTIAL, REWARD_SKIP, REWARD_SAVE = 1.0, 0.3, -0.5, 1.0
@@ -83,15 +85,15 @@ def click(z: F64) -> F64:
 
 def retrieval_weight(slow: Float, fast: Float, fatigue: Float, cosine: Float) -> F64:
     """Weight with which a known track comes to mind: activation, damped while tired of it, drawn by taste."""
-    activation = (slow + 2.0 * fast) ** 0.9
+    activation = (slow + fast) ** 0.75
     out: F64 = activation * np.exp(-0.6 * np.maximum(fatigue - 1.0, 0.0) + 4.0 * (cosine - 0.5))
     return out
 
 
 def leading_vector(tastes: Float, weights: Float, lead: NDArray[np.integer]) -> Float:
-    """(n, d) unit preference of a session: .85 its leading taste, .15 the listener's long-term mixture."""
+    """(n, d) unit preference of a session: .8 its leading taste, .2 the listener's long-term mixture."""
     rows = np.arange(len(lead))
-    mixed = 0.85 * tastes[rows, lead] + 0.15 * np.einsum("nk,nkd->nd", weights, tastes)
+    mixed = 0.8 * tastes[rows, lead] + 0.2 * np.einsum("nk,nkd->nd", weights, tastes)
     out: Float = mixed / np.sqrt(np.einsum("nd,nd->n", mixed, mixed))[:, None]
     return out
 

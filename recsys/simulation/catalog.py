@@ -145,7 +145,7 @@ def _artists(profile: Profile, rng: np.random.Generator) -> dict[str, NDArray]: 
         "artist_start": np.concatenate([[0], np.cumsum(size)]).astype(np.int32),
         "artist_leaf": leaf.astype(np.int16),
         "artist_home": rng.choice(len(CODES), profile.artists, p=_listener_shares()).astype(np.int16),
-        "artist_weight": rng.lognormal(0, 1.0, profile.artists).astype(np.float32),
+        "artist_weight": _saturated(0.85 * rng.standard_normal(profile.artists)),
         "artist_latent": _around(leaf_latent[leaf], 0.8, rng),
         "leaf_parent": parent.astype(np.int16),
     }
@@ -155,18 +155,23 @@ def _listener_shares() -> NDArray[np.float64]:
     return np.array([share for _, _, share in COUNTRIES.values()])
 
 
+def _saturated(log_weight: NDArray[np.float64], cap: float = 2.8) -> F32:
+    """Popularity with a long lower tail and a flat head: exp(log_weight), levelling off at exp(cap)."""
+    return (1 / (np.exp(-log_weight) + np.exp(-cap))).astype(np.float32)
+
+
 def _tracks(artists: dict[str, NDArray], artist: I32, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
     n = len(artist)
     latent = _around(artists["artist_latent"][artist], 0.85, rng)
     mood = latent @ rng.standard_normal((LATENT, 2)) + 0.8 * rng.standard_normal((n, 2))
-    fame = np.log(artists["artist_weight"][artist]) + 0.7 * rng.standard_normal(n)
+    fame = np.log(artists["artist_weight"][artist]) + 0.5 * rng.standard_normal(n)
     quality = 0.4 * fame / fame.std() + np.sqrt(1 - 0.4**2) * rng.standard_normal(n)
     return {
         "leaf": artists["artist_leaf"][artist].astype(np.int16),
         "latent": latent,
         "mood": ((mood - mood.mean(0)) / mood.std(0)).astype(np.float32),
         "quality": quality.astype(np.float32),
-        "weight": np.exp(fame).astype(np.float32),
+        "weight": _saturated(fame),
         "duration_ms": np.clip(rng.lognormal(np.log(222_000), 0.28, n), 65_000, 900_000).astype(np.int32),
         "explicit": rng.random(n) < np.where(artists["artist_leaf"][artist] % 3 == 0, 0.3, 0.08),
     }

@@ -26,10 +26,10 @@ NEXT, SAME, NEAR, LIBRARY, EXPLORE, AGAIN, HOME = range(7)
 _FOLLOW = np.cumsum(
     [
         # NEXT, SAME, NEAR, LIBRARY, EXPLORE, AGAIN by mode, while a run goes on
-        [0.88, 0.04, 0.01, 0.03, 0.02, 0.02],
-        [0.12, 0.68, 0.05, 0.07, 0.05, 0.03],
-        [0.03, 0.06, 0.09, 0.70, 0.10, 0.02],
-        [0.02, 0.07, 0.30, 0.06, 0.54, 0.01],
+        [0.91, 0.03, 0.01, 0.02, 0.023, 0.007],
+        [0.18, 0.66, 0.04, 0.06, 0.053, 0.007],
+        [0.04, 0.07, 0.08, 0.69, 0.113, 0.007],
+        [0.03, 0.08, 0.30, 0.04, 0.543, 0.007],
     ],
     axis=1,
 )
@@ -45,6 +45,10 @@ _START = np.cumsum(
 )
 _BREAK = 0.25
 """Chance that a skip breaks the run."""
+_WISH = np.array([0.5, 0.0, 0.0, 0.2, -0.2, 3.0, 0.0])
+"""Shift of the score by source: what one puts on oneself is skipped less than what turns up."""
+_LOOP, _OBSESSION = 0.75, 0.985
+"""Chance that a track on repeat is repeated once more, and the same in an obsessed session."""
 _NEAREST = np.cumsum(0.6 ** np.arange(NEIGHBOURS)) / np.sum(0.6 ** np.arange(NEIGHBOURS))
 RECENT = 12
 """Plays within which a session does not come back to a track, unless it is put on repeat."""
@@ -74,6 +78,7 @@ class _Cursor:
     clock: NDArray[np.int64]
     track: I32
     skipped: NDArray[np.bool_]
+    looping: NDArray[np.bool_]
     streak: NDArray[np.int64]
     recent: I32  # (m, RECENT)
     queue: I32  # (m, SLOTS) home plays to come; slot of each in `queue_slot`
@@ -94,11 +99,13 @@ def play(
         u = uniforms(sessions.key[active], DRAWS, 20 + step * DRAWS)
         track, source, slot, usable = _choose(market, sessions, shelf, cursor, active, u, step)
         active, u = active[usable], u[:, usable]
-        done = _end(market, listeners, memory, sessions, cursor, active, track[usable], u)
+        wish = _WISH[source[usable]]
+        done = _end(market, listeners, memory, sessions, cursor, active, track[usable], wish, u)
         rows = Played(
             active, np.full(len(active), step), track[usable], source[usable], slot[usable], *done[:5]
         )
         steps.append(rows)
+        cursor.looping[active] = rows.source == AGAIN
         active = active[_goes_on(sessions, cursor, active, step, u)]
         step += 1
     return _join(steps)
@@ -116,6 +123,7 @@ def _cursor(sessions: Sessions, pages: Pages) -> _Cursor:
         clock=sessions.start.copy(),
         track=np.full(m, -1, np.int32),
         skipped=np.zeros(m, bool),
+        looping=np.zeros(m, bool),
         streak=np.zeros(m, np.int64),
         recent=np.full((m, RECENT), -1, np.int32),
         queue=queue,
@@ -220,6 +228,8 @@ def _source(
     fresh = (cursor.track[active] < 0) | (cursor.skipped[active] & (u[0] < _BREAK))
     table = np.where(fresh[:, None], _START[mode], _FOLLOW[mode])
     source = (table[:, :-1] <= u[1][:, None]).sum(1).astype(np.int8)
+    again = np.where(sessions.obsessed[active], _OBSESSION, _LOOP)
+    source[cursor.looping[active] & ~cursor.skipped[active] & (u[11] < again)] = AGAIN
     if step < SLOTS:
         source[cursor.queued[active] > step] = HOME
     return source
@@ -254,11 +264,12 @@ def _end(
     cursor: _Cursor,
     active: NDArray[np.int64],
     track: I32,
+    wish: F64,
     u: F64,
 ) -> tuple[NDArray[np.int64], I32, NDArray[np.int8], NDArray[np.bool_], F32]:
     """How each play ends: its start, length, outcome, whether saved, and reward. Moves the cursor on."""
     z, known = scores(market, listeners, memory, sessions, active, track)
-    finish, skip, save = behaviour.outcome_probabilities(z, known)
+    finish, skip, save = behaviour.outcome_probabilities(z + wish, known)
     outcome = np.where(u[4] < skip, 0, np.where(u[4] < 1 - finish, 1, 2)).astype(np.int8)
     saved = (outcome == 2) & (u[5] < save / finish)
     duration = market.catalog.duration_ms[track]

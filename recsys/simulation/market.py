@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recsys.simulation.catalog import F32, I32, Catalog
 from recsys.simulation.rng import F64, U64, uniforms
 
-BUZZ = 0.25
+BUZZ = 0.12
 """Exponent by which recent plays feed back into popularity."""
 TOP = 300
 
@@ -33,7 +33,7 @@ class Market:
     def weight(self) -> F64:
         """(n,) popularity: the track's own, newness in its first weeks, and the buzz of recent plays."""
         age = self.day - self.catalog.release
-        fresh = np.where((age > 0) & (age < 60), 1 + 5 * np.exp(-np.maximum(age, 0) / 10), 1.0)
+        fresh = np.where((age > 0) & (age < 60), 1 + 2 * np.exp(-np.maximum(age, 0) / 10), 1.0)
         buzz = (1 + self.recent / max(float(self.recent.mean()), 1e-9)) ** BUZZ
         out: F64 = self.catalog.weight * fresh * buzz * (age > 0)
         return out

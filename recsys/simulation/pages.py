@@ -74,7 +74,7 @@ def scores(
         slow,
         fatigue,
         listeners.novelty[row],
-        listeners.patience[row],
+        listeners.patience[row] + behaviour.DEVICE_SHIFT[sessions.device[session]],
     )
     return z, known
 
@@ -86,7 +86,7 @@ def _candidates(
     row = sessions.row[session]
     u = uniforms(key, AGAIN + 2 * GENRE + POPULAR).T
     size = (memory.track[row] != EMPTY).sum(1)
-    top = market.top[np.floor(u[:, -POPULAR:] ** 2 * min(TOP, len(market.top))).astype(np.int64)]
+    top = market.top[np.floor(u[:, -POPULAR:] * min(TOP, len(market.top))).astype(np.int64)]
 
     def from_library(v: F64) -> I32:
         place_ = np.floor(v * np.maximum(size, 1)[:, None]).astype(np.int64)

@@ -77,13 +77,13 @@ def make_listeners(profile: Profile, catalog: Catalog, index: NDArray[np.int64])
         index=index,
         country=country,
         join_day=_join_days(profile, u[1], u[2]),
-        rate=np.clip(0.30 * np.exp(0.8 * g[1]), 0.02, 2.5),
+        rate=np.clip(0.42 * np.exp(0.8 * g[1]), 0.02, 2.5),
         novelty=novelty,
         patience=0.5 * g[2],
         taste=_vectors(profile, "taste", index, catalog.artist_latent[anchor], 0.85),
         drift=_vectors(profile, "drift", index, np.zeros((n, TASTES, LATENT), np.float32), 0.0),
         leaf=catalog.artist_leaf[anchor].astype(np.int64),
-        logit=0.9 * g[3 : 3 + TASTES].T,
+        logit=1.2 * g[3 : 3 + TASTES].T,
         period=20 + 40 * u[8 : 8 + TASTES].T,
         phase=u[12 : 12 + TASTES].T,
         hour=24 * u[16 : 16 + TASTES].T,
@@ -121,7 +121,7 @@ def _vectors(profile: Profile, name: str, index: NDArray[np.int64], center: F32,
 
 def _modes(novelty: F64, g: F64) -> F64:
     """(n, modes) how a listener's sessions divide into album, artist, library and discovery sessions."""
-    base = np.log(np.array([0.27, 0.23, 0.28, 0.22]))
+    base = np.log(np.array([0.41, 0.23, 0.20, 0.16]))
     tilt = np.stack([0 * novelty, 0 * novelty, -1.5 * (novelty - 0.45), 1.5 * (novelty - 0.45)], axis=1)
     weight = np.exp(base + 0.6 * g + tilt)
     out: F64 = weight / weight.sum(1, keepdims=True)

@@ -44,6 +44,9 @@ class ProbeSample:
     def __len__(self) -> int:
         return len(self.listener)
 
+    def take(self, rows: NDArray[np.integer]) -> ProbeSample:
+        return ProbeSample(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
 
 def sample(
     profile: Profile, listeners: Listeners, memory: Memory, planned: Sessions, day: int

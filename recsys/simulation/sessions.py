@@ -49,6 +49,7 @@ class Sessions:
     home: NDArray[np.bool_]  # began on the home page
     offline: NDArray[np.bool_]
     incognito: NDArray[np.bool_]
+    obsessed: NDArray[np.bool_]  # a track put on repeat stays on
 
     def __len__(self) -> int:
         return len(self.row)
@@ -76,7 +77,7 @@ def plan(listeners: Listeners, memory: Memory, day: int, epoch_ms: int, seed: in
     clock = hour % 24
     device = _devices(clock, u[0])
     weights = listeners.taste_weights(row, day, clock, device)
-    lead = np.where((u[1] < 0.5) & (memory.lead[row] >= 0), memory.lead[row], pick_rows(weights, u[2]))
+    lead = np.where((u[1] < 0.55) & (memory.lead[row] >= 0), memory.lead[row], pick_rows(weights, u[2]))
     day_mood = normals(keys(stream(seed, "mood"), listeners.index[row], day), 2)
     return Sessions(
         row=row,
@@ -93,10 +94,11 @@ def plan(listeners: Listeners, memory: Memory, day: int, epoch_ms: int, seed: in
         mood=behaviour.hour_mood(clock) + 0.7 * day_mood.T + 0.5 * g[:2].T,
         leaf=listeners.leaf[row, lead],
         mode=pick_rows(listeners.mode[row], u[3]),
-        planned=np.clip(np.exp(2.55 + 1.0 * g[2]), 1, MAX_PLAYS).astype(np.int64),
+        planned=np.clip(np.exp(2.75 + 1.0 * g[2]), 1, MAX_PLAYS).astype(np.int64),
         home=(u[4] < 0.55) & (u[5] > 0.03),
         offline=u[5] <= 0.03,
         incognito=u[6] < 0.015,
+        obsessed=u[7] < 0.06,
     )
 
 
