@@ -53,14 +53,18 @@ def profile(histories: Plays, now: I64, artist: NDArray[np.integer]) -> NDArray[
         now: (b,) UTC ms. artist: (n_tracks,) dense artist of each track.
     """
     night = midnight(now)
-    plays = histories.before(night).last(PROFILE_PLAYS)
-    owner, b = plays.owner, len(plays)
-    count = np.diff(plays.offsets).astype(np.float64)
-    days = (night[owner] - plays.start) / MS_PER_DAY
+    b, all_owner = len(histories), histories.owner
+    stops = histories.offsets[:-1] + np.bincount(all_owner[histories.start < night[all_owner]], minlength=b)
+    starts = np.maximum(histories.offsets[:-1], stops - PROFILE_PLAYS)
+    length = stops - starts
+    rows = np.repeat(starts - np.cumsum(length) + length, length) + np.arange(length.sum())
+    owner, track, outcome = all_owner[rows], histories.track[rows], histories.outcome[rows]
+    days = (night[owner] - histories.start[rows]) / MS_PER_DAY
+    count = length.astype(np.float64)
     since = np.full(b, np.nan)
-    filled = count > 0
-    since[filled] = days[plays.offsets[1:][filled] - 1]
-    known = plays.track >= 0
+    filled = length > 0
+    since[filled] = days[np.cumsum(length)[filled] - 1]
+    known = track >= 0
 
     def share(rows: NDArray[np.bool_], prior: float) -> NDArray[np.float64]:
         return np.asarray((np.bincount(owner[rows], minlength=b) + prior * PRIOR) / (count + PRIOR))
@@ -71,10 +75,10 @@ def profile(histories: Plays, now: I64, artist: NDArray[np.integer]) -> NDArray[
             since,
             np.bincount(owner[days <= 28], minlength=b) / 28,
             np.bincount(owner, np.exp2(-days / 7), b),
-            share(plays.outcome == Outcome.SKIP, 0.3),
-            share(plays.outcome == Outcome.FINISH, 0.5),
-            (_distinct(owner[known], plays.track[known], b) + PRIOR) / (count + PRIOR),
-            (_distinct(owner[known], artist[plays.track[known]], b) + PRIOR) / (count + PRIOR),
+            share(outcome == Outcome.SKIP, 0.3),
+            share(outcome == Outcome.FINISH, 0.5),
+            (_distinct(owner[known], track[known], b) + PRIOR) / (count + PRIOR),
+            (_distinct(owner[known], artist[track[known]], b) + PRIOR) / (count + PRIOR),
         ],
         axis=1,
     )
@@ -83,4 +87,6 @@ def profile(histories: Plays, now: I64, artist: NDArray[np.integer]) -> NDArray[
 def _distinct(owner: I64, key: NDArray[np.integer], listeners: int) -> I64:
     """(b,) distinct keys of each listener."""
     pairs = np.sort((owner << 32) + key)
-    return np.bincount(pairs[np.diff(pairs, prepend=-1) != 0] >> 32, minlength=listeners)
+    new = np.ones(len(pairs), bool)
+    new[1:] = pairs[1:] != pairs[:-1]
+    return np.bincount(pairs[new] >> 32, minlength=listeners)

@@ -241,17 +241,21 @@ def _track(batch: QueryBatch, owner: I64, ids: I64, items: Items, stats: ItemSta
 
 def _audio_distance(window: Window, owner: I64, ids: I64, items: Items) -> list[F64]:
     """Euclidean distance of each candidate's audio features to two means of the listener's; NaN where unknown."""
-    heard = window.plays.track
+    heard, stops = window.plays.track, window.plays.offsets[1:]
     known = (heard >= 0) & items.audio_known[heard]
-    audio = items.audio[heard]
-    from_end = window.plays.offsets[1:][window.owner] - np.arange(len(heard))
+    recent = stops[window.owner] - np.arange(len(heard)) <= RECENT_PLAYS
+    audio, wanted, unknown = items.audio[heard], items.audio[ids], ~items.audio_known[ids]
     out = []
-    for weight in (window.values[:, 2] * known, ((from_end <= RECENT_PLAYS) & known).astype(np.float64)):
-        sums = window.per_listener(np.column_stack([weight[:, None] * audio, weight]))
-        with np.errstate(invalid="ignore"):
-            mean = np.where(sums[:, -1:] > 1e-9, sums[:, :-1] / sums[:, -1:], np.nan)
-        apart = np.sqrt(np.square(items.audio[ids] - mean[owner]).sum(axis=1))
-        out.append(np.where(items.audio_known[ids], apart, np.nan))
+    for weight in (window.values[:, 2] * known, (recent & known).astype(np.float64)):
+        weighted = np.empty((len(heard), audio.shape[1] + 1))
+        np.multiply(audio, weight[:, None], out=weighted[:, :-1])
+        weighted[:, -1] = weight
+        sums = window.per_listener(weighted)
+        mean = sums[:, :-1] / np.where(sums[:, -1:] > 1e-9, sums[:, -1:], np.nan)
+        difference = wanted - mean[owner]
+        apart = np.sqrt(np.einsum("md,md->m", difference, difference))
+        apart[unknown] = np.nan
+        out.append(apart)
     return out
 
 

@@ -98,7 +98,7 @@ class Window:
         pairs = (self.owner[known] << 32) + key[known]
         order = np.argsort(pairs, kind="stable")
         pairs, rows = pairs[order], known[order]
-        first = np.flatnonzero(np.diff(pairs, prepend=-1))
+        first = changes(pairs)
         if not len(first):
             empty = np.zeros(0)
             return Groups(np.zeros(0, np.int64), np.zeros((0, len(VALUES))), empty, empty)
@@ -141,6 +141,13 @@ class Found:
 
     def __getitem__(self, name: str) -> F64:
         return np.asarray(self.sums[:, VALUES.index(name)])
+
+
+def changes(ascending: I64) -> I64:
+    """Rows at which a new value begins."""
+    new = np.ones(len(ascending), bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    return np.flatnonzero(new)
 
 
 def current_session(plays: Plays, now: I64, owner: I64) -> Bools:
