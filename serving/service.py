@@ -230,9 +230,10 @@ class Service:
         return read_decision(self._lake, request_id)
 
     def listeners(self, limit: int) -> list[dict[str, Any]]:
-        """Some listeners to look at: id, plays in the window, country, most played genres."""
+        """Some listeners to look at, those with most plays first: id, plays in the window, most played genres."""
         recommender = self._fleet.of(Assignment())
-        return [_sketch(self.state(user_id), recommender) for user_id in self.store.keys(limit)]
+        rows = [_sketch(self.state(user_id), recommender) for user_id in self.store.keys(8 * limit)]
+        return sorted(rows, key=lambda row: -row["plays"])[:limit]
 
     def status(self) -> dict[str, Any]:
         """Releases in memory, log end, how far lake and states are behind it."""

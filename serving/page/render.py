@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,7 +27,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"hue": hue, "utc": utc, "words": words, "leaf": leaf}
+    env.filters |= {"hue": hue, "utc": utc, "words": words, "leaf": leaf, "code": code}
     return env
 
 
@@ -47,3 +49,8 @@ def words(name: str) -> str:
 def leaf(genre: str) -> str:
     """`electronic/house` as `house`."""
     return genre.rsplit("/", 1)[-1]
+
+
+def code(text: str) -> Markup:
+    """Text with its `quoted` parts as code, all of it escaped first."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
