@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -184,6 +184,7 @@ class Pipeline(Generic[Q]):
     Args:
         rungs: best first; a rung's stages read top to bottom.
         budget_ms: time that each source gets; None runs sources inline without a limit (offline, replay).
+        clock: seconds; what stage times are measured with (benchmarks pass the thread's CPU time).
         effects: called with each result, in order; an effect that raises is logged and counted, never served.
     """
 
@@ -192,7 +193,9 @@ class Pipeline(Generic[Q]):
         rungs: Sequence[Rung[Q]],
         budget_ms: float | None = None,
         effects: Sequence[SideEffect[Q]] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.clock = clock
         self.rungs = tuple(rungs)
         self.budget_ms = budget_ms
         self.effects = tuple(effects)
@@ -226,20 +229,20 @@ class Pipeline(Generic[Q]):
             if source.name not in proposals:
                 proposals[source.name] = self._propose(source, batch)
         outcomes = {s.name: proposals[s.name][1] for s in rung.sources}
-        begin = time.perf_counter()
+        begin = self.clock()
         candidates = union({s.name: proposals[s.name][0] for s in rung.sources}, len(batch))
-        ms["union"] = _since(begin)
+        ms["union"] = self._since(begin)
         counts = {"union": len(candidates)}
         for stage in rung.stages:
-            begin = time.perf_counter()
+            begin = self.clock()
             candidates = apply(stage, batch, candidates)
-            ms[stage.name] = _since(begin)
+            ms[stage.name] = self._since(begin)
             counts[stage.name] = len(candidates)
         if len(batch) and not candidates.counts().all():
             raise PipelineFailed("no candidates left for a request")
-        begin = time.perf_counter()
+        begin = self.clock()
         slates = rung.selector.select(batch, candidates)
-        ms["select"] = _since(begin)
+        ms["select"] = self._since(begin)
         ms |= {f"source:{name}": o.ms for name, o in outcomes.items()}
         return Result(slates, rung.name, candidates, outcomes, counts, ms, {})
 
@@ -258,18 +261,21 @@ class Pipeline(Generic[Q]):
         raise PipelineFailed(f"no rung {rung!r} in this pipeline: the record comes from another version")
 
     def _propose(self, source: Source[Q], batch: Q) -> tuple[Proposal | None, SourceOutcome]:
-        begin = time.perf_counter()
+        begin = self.clock()
         try:
             if self._pool is None or self.budget_ms is None:
                 proposal = source.propose(batch)
             else:
                 proposal = self._pool.submit(source.propose, batch).result(self.budget_ms / 1000)
         except TimeoutError:
-            return None, SourceOutcome("timeout", 0, _since(begin))
+            return None, SourceOutcome("timeout", 0, self._since(begin))
         except Exception as error:  # a source may be skipped; it is counted and said
             logger.warning("source %s failed: %s: %s", source.name, type(error).__name__, error)
-            return None, SourceOutcome("failed", 0, _since(begin))
-        return proposal, SourceOutcome("ok", len(proposal.ids), _since(begin))
+            return None, SourceOutcome("failed", 0, self._since(begin))
+        return proposal, SourceOutcome("ok", len(proposal.ids), self._since(begin))
+
+    def _since(self, begin: float) -> float:
+        return (self.clock() - begin) * 1000
 
     def _observe(self, batch: Q, result: Result) -> None:
         for effect in self.effects:
@@ -342,7 +348,3 @@ def _rank(candidates: Candidates, score: NDArray[Any]) -> I64:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - candidates.offsets[owner[order]]
     return rank
-
-
-def _since(begin: float) -> float:
-    return (time.perf_counter() - begin) * 1000

@@ -6,7 +6,9 @@ where you are. `home(...)` is the whole ladder; `sources` and `eligible` also fe
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -82,6 +84,7 @@ def home(
     last_good: LastGoodSource,
     effects: tuple[SideEffect[QueryBatch], ...] = (),
     budget_ms: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Pipeline[QueryBatch]:
     """The ladder of the home feed: full -> without the heavy scorers -> retrieval order -> last good -> popular."""
     base, found = eligible(release), sources(release)
@@ -100,6 +103,7 @@ def home(
         ],
         budget_ms,
         effects,
+        clock,
     )
 
 

@@ -7,7 +7,8 @@ decision = recommender.answer(query)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Recommender:
         release: the parts in memory.
         settings: of the surfaces.
         budget_ms: time that each source gets; None (offline) is without limit.
+        clock: what stage times are measured with (seconds).
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class Recommender:
         release: LoadedRelease,
         settings: ServiceSettings | None = None,
         budget_ms: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         settings = settings or ServiceSettings()
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
         self._pipelines: dict[Surface, Pipeline[QueryBatch]] = {
-            Surface.HOME: home(release, settings.home, self.last_good, budget_ms=budget_ms),
+            Surface.HOME: home(release, settings.home, self.last_good, budget_ms=budget_ms, clock=clock),
             Surface.RADIO: radio(release, settings.radio, budget_ms=budget_ms),
         }
         self._impersonal = popular(release, settings.home)

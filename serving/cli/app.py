@@ -15,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-data.register(app)
-train.register(app)
-releases.register(app)
-serve.register(app)
+app.add_typer(data.app)
+app.add_typer(train.app)
+app.add_typer(releases.release, name="release")
+app.add_typer(serve.app)

@@ -13,11 +13,6 @@ from serving.cli.common import HomeOption, JsonOption, console, open_home, print
 release = typer.Typer(help="Which release serves: list, show, promote, roll back.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the program."""
-    app.add_typer(release, name="release")
-
-
 @release.command("list")
 def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """All registered releases, newest first."""

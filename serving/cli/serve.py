@@ -12,79 +12,80 @@ from serving.cli.common import HomeOption, JsonOption, console, open_home, print
 from serving.cli.data import simulate_world
 from serving.cli.train import make_recipe, run_evaluation
 
+app = typer.Typer()
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback address.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the program."""
+@app.command()
+def serve(
+    port: PortOption = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; loopback unless you know better.")
+    ] = "127.0.0.1",
+    engine: Annotated[
+        str, typer.Option(help="ray (Ray Serve) or uvicorn (one process, starts faster).")
+    ] = "ray",
+    replicas: Annotated[int, typer.Option(min=1, help="Ray Serve replicas.")] = 1,
+    home: HomeOption = None,
+) -> None:
+    """Serve the champion release over HTTP until Ctrl-C; prints one line with the address when ready."""
+    serve_home(open_home(home), host, port, engine, replicas)
 
-    @app.command()
-    def serve(
-        port: PortOption = 8000,
-        host: Annotated[
-            str, typer.Option(help="Address to listen on; loopback unless you know better.")
-        ] = "127.0.0.1",
-        engine: Annotated[
-            str, typer.Option(help="ray (Ray Serve) or uvicorn (one process, starts faster).")
-        ] = "ray",
-        replicas: Annotated[int, typer.Option(min=1, help="Ray Serve replicas.")] = 1,
-        home: HomeOption = None,
-    ) -> None:
-        """Serve the champion release over HTTP until Ctrl-C; prints one line with the address when ready."""
-        serve_home(open_home(home), host, port, engine, replicas)
 
-    @app.command()
-    def recommend(
-        user: Annotated[str, typer.Argument(help="A listener's id; any unknown one is a new listener.")],
-        limit: Annotated[int, typer.Option(min=1, max=50, help="Tracks a shelf.")] = 5,
-        country: Annotated[str | None, typer.Option(help="Where the listener is, like SE.")] = None,
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """The home feed of one listener, with reasons, without a server."""
-        from recsys.types import Context
-        from serving.service import Service
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="A listener's id; any unknown one is a new listener.")],
+    limit: Annotated[int, typer.Option(min=1, max=50, help="Tracks a shelf.")] = 5,
+    country: Annotated[str | None, typer.Option(help="Where the listener is, like SE.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The home feed of one listener, with reasons, without a server."""
+    from recsys.types import Context
+    from serving.service import Service
 
-        with Service.open(open_home(home), background=False) as service:
-            answer = service.home(user, limit, Context(country=country))
-        print_json(answer) if as_json else show_home(answer)
+    with Service.open(open_home(home), background=False) as service:
+        answer = service.home(user, limit, Context(country=country))
+    print_json(answer) if as_json else show_home(answer)
 
-    @app.command()
-    def replay(
-        request_id: Annotated[str, typer.Argument(help="As in an answer's request_id.")],
-        from_log: Annotated[
-            bool, typer.Option("--from-log", help="Rebuild the listener's state at that log offset first.")
-        ] = False,
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Re-run Scorer -> Selector of a logged answer from its record, and compare the slates."""
-        from serving.replay import replay as run
 
-        report = run(open_home(home), request_id, from_log)
-        print_json(report) if as_json else console.print(report)
-        if not report["same"]:
-            raise typer.Exit(1)
+@app.command()
+def replay(
+    request_id: Annotated[str, typer.Argument(help="As in an answer's request_id.")],
+    from_log: Annotated[
+        bool, typer.Option("--from-log", help="Rebuild the listener's state at that log offset first.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-run Scorer -> Selector of a logged answer from its record, and compare the slates."""
+    from serving.replay import replay as run
 
-    @app.command()
-    def demo(
-        profile: Annotated[str, typer.Option(help="tiny, demo or large.")] = "demo",
-        seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 0,
-        serve: Annotated[bool, typer.Option(help="Leave the API up at the end.")] = True,
-        port: PortOption = 8000,
-        engine: Annotated[str, typer.Option(help="ray or uvicorn.")] = "ray",
-        home: HomeOption = None,
-    ) -> None:
-        """The whole path: simulate, train, build a release, evaluate, recommend, serve.
+    report = run(open_home(home), request_id, from_log)
+    print_json(report) if as_json else console.print(report)
+    if not report["same"]:
+        raise typer.Exit(1)
 
-        Resumes where an earlier run was interrupted.
-        """
-        place = open_home(home)
-        run_demo(place, profile, seed)
-        if serve:
-            serve_home(place, "127.0.0.1", port, engine, 1)
-        else:
-            console.print(f"next: recsys serve --home {place.root}, then open http://127.0.0.1:{port}/")
+
+@app.command()
+def demo(
+    profile: Annotated[str, typer.Option(help="tiny, demo or large.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 0,
+    serve: Annotated[bool, typer.Option(help="Leave the API up at the end.")] = True,
+    port: PortOption = 8000,
+    engine: Annotated[str, typer.Option(help="ray or uvicorn.")] = "ray",
+    home: HomeOption = None,
+) -> None:
+    """The whole path: simulate, train, build a release, evaluate, recommend, serve.
+
+    Resumes where an earlier run was interrupted.
+    """
+    place = open_home(home)
+    run_demo(place, profile, seed)
+    if serve:
+        serve_home(place, "127.0.0.1", port, engine, 1)
+    else:
+        console.print(f"next: recsys serve --home {place.root}, then open http://127.0.0.1:{port}/")
 
 
 def run_demo(home: Home, profile: str, seed: int) -> None:

@@ -12,6 +12,7 @@ from recsys.errors import BadInput
 from recsys.home import Home
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json, progress_bar
 
+app = typer.Typer()
 ProfileOption = Annotated[str, typer.Option(help="Settings of the learned parts: tiny, demo or large.")]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="YAML with settings that replace the profile's, by component.")
@@ -54,75 +55,74 @@ def seconds(text: str | None) -> float | None:
         raise BadInput(f"a time budget looks like 90s, 60m or 2h, not {text!r}") from None
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the program."""
+@app.command()
+def train(
+    part: Annotated[str, typer.Argument(help="two-tower, sequence or ranker.")],
+    profile: ProfileOption = "demo",
+    config: ConfigOption = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Train the sequence model this long: 90s, 60m, 2h.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one part anew on the lake's current versions; what it needs is trained first if absent."""
+    recipe = make_recipe(open_home(home), profile, config, seconds(budget))
+    steps = {"two-tower": recipe.two_tower, "sequence": recipe.sequence, "ranker": recipe.ranker}
+    if part not in steps:
+        raise BadInput(f"unknown part {part!r}: choose one of {', '.join(steps)}")
+    _tell(steps[part](force=True), as_json)
 
-    @app.command()
-    def train(
-        part: Annotated[str, typer.Argument(help="two-tower, sequence or ranker.")],
-        profile: ProfileOption = "demo",
-        config: ConfigOption = None,
-        budget: Annotated[
-            str | None, typer.Option(help="Train the sequence model this long: 90s, 60m, 2h.")
-        ] = None,
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Train one part anew on the lake's current versions; what it needs is trained first if absent."""
-        recipe = make_recipe(open_home(home), profile, config, seconds(budget))
-        steps = {"two-tower": recipe.two_tower, "sequence": recipe.sequence, "ranker": recipe.ranker}
-        if part not in steps:
-            raise BadInput(f"unknown part {part!r}: choose one of {', '.join(steps)}")
-        _tell(steps[part](force=True), as_json)
 
-    @app.command()
-    def index(
-        profile: ProfileOption = "demo",
-        config: ConfigOption = None,
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Build the index and seal everything into a registered release, which becomes champion."""
-        recipe = make_recipe(open_home(home), profile, config)
-        recipe.states()
-        _tell(recipe.release(force=True), as_json)
+@app.command()
+def index(
+    profile: ProfileOption = "demo",
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the index and seal everything into a registered release, which becomes champion."""
+    recipe = make_recipe(open_home(home), profile, config)
+    recipe.states()
+    _tell(recipe.release(force=True), as_json)
 
-    @app.command()
-    def evaluate(
-        release: Annotated[str, typer.Option(help="Version or alias.")] = "champion",
-        profile: ProfileOption = "demo",
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Compare a release with the baselines on the test window; writes JSON and an HTML report."""
-        from recsys.evaluation.table import render, to_json
 
-        place = open_home(home)
-        rows = run_evaluation(make_recipe(place, profile), release)
-        if as_json:
-            print_json(to_json(rows))
-        else:
-            typer.echo(render(rows))
-            console.print(f"report: {place.reports / 'evaluation.html'}")
+@app.command()
+def evaluate(
+    release: Annotated[str, typer.Option(help="Version or alias.")] = "champion",
+    profile: ProfileOption = "demo",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a release with the baselines on the test window; writes JSON and an HTML report."""
+    from recsys.evaluation.table import render, to_json
 
-    @app.command()
-    def tune(
-        model: Annotated[str, typer.Argument(help="als: the tuned baseline.")] = "als",
-        home: HomeOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Tune a baseline on the validation window and print every point tried."""
-        from recsys.evaluation.tune import tune_als
+    place = open_home(home)
+    rows = run_evaluation(make_recipe(place, profile), release)
+    if as_json:
+        print_json(to_json(rows))
+    else:
+        typer.echo(render(rows))
+        console.print(f"report: {place.reports / 'evaluation.html'}")
 
-        from recsys.dataset import load
-        from recsys.lake import Lake
 
-        if model != "als":
-            raise BadInput(f"unknown model {model!r}: als is the one that is tuned")
-        place = open_home(home)
-        with progress_bar("tuning als") as update:
-            points = tune_als(load(Lake(place.lake)), progress=update)
-        print_json(points) if as_json else console.print(points)
+@app.command()
+def tune(
+    model: Annotated[str, typer.Argument(help="als: the tuned baseline.")] = "als",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune a baseline on the validation window and print every point tried."""
+    from recsys.dataset import load
+    from recsys.evaluation.tune import tune_als
+    from recsys.lake import Lake
+
+    if model != "als":
+        raise BadInput(f"unknown model {model!r}: als is the one that is tuned")
+    place = open_home(home)
+    with progress_bar("tuning als") as update:
+        points = tune_als(load(Lake(place.lake)), progress=update)
+    print_json(points) if as_json else console.print(points)
 
 
 def run_evaluation(recipe: Any, release: str) -> list[Any]:

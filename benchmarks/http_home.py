@@ -1,0 +1,126 @@
+"""Latency of the home feed through HTTP, open loop, interleaved with an empty handler of the same server.
+
+    python -m benchmarks.http_home --home var --rate 20 --runs 5 --seconds 60
+
+Open loop: requests start on schedule whether or not earlier ones have come back, and latency counts from the
+scheduled start (no coordinated omission). A run whose empty handler has p99 > 15 ms says that the machine was
+busy with something else: it is void, and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results import table, write
+from recsys.home import Home
+from recsys.state_store import LocalStore
+
+VOID_MS = 15.0
+
+
+@contextmanager
+def server(home: Path, engine: str) -> Iterator[str]:
+    """`recsys serve` in a process of its own; yields its address."""
+    run = [sys.executable, "-c", "from serving.cli import main; main()", "serve", "--home", str(home)]
+    process = subprocess.Popen(
+        [*run, "--port", "0", "--engine", engine], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if "http" not in line:
+            raise SystemExit(f"the server did not start: {line!r}")
+        yield line.split()[-1]
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+async def open_loop(address: str, paths: list[str], rate: float, seconds: float) -> list[float]:
+    """Latency in ms of each request, from its scheduled start; failures are infinite."""
+    import aiohttp
+
+    source, out = cycle(paths), []
+
+    async def one(session: aiohttp.ClientSession, due: float, path: str) -> None:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        try:
+            async with session.get(address + path) as answer:
+                await answer.read()
+                out.append((time.perf_counter() - due) * 1000 if answer.status == 200 else float("inf"))
+        except aiohttp.ClientError:
+            out.append(float("inf"))
+
+    async with aiohttp.ClientSession() as session:
+        begin = time.perf_counter() + 0.1
+        calls = [one(session, begin + i / rate, next(source)) for i in range(int(rate * seconds))]
+        await asyncio.gather(*calls)
+    return out
+
+
+def measure(home: Path, rate: float, runs: int, seconds: float, engine: str) -> dict[str, Any]:
+    """All runs; medians over the valid ones."""
+    users = LocalStore(Home.of(home).state_db).keys(500)
+    homes = [f"/v1/home?user_id={user}&limit=10" for user in users]
+    valid: list[dict[str, dict[str, float]]] = []
+    void = 0
+    with server(home, engine) as address:
+        asyncio.run(open_loop(address, homes, rate, 5))  # connections and caches
+        while len(valid) < runs and void < runs:
+            empty = _percentiles(asyncio.run(open_loop(address, ["/healthz"], rate, seconds)))
+            full = _percentiles(asyncio.run(open_loop(address, homes, rate, seconds)))
+            if empty["p99"] > VOID_MS:
+                void += 1
+            else:
+                valid.append({"empty": empty, "home": full})
+            print(f"empty {empty}  home {full}{'  void' if empty['p99'] > VOID_MS else ''}", flush=True)
+    return {"rate": rate, "seconds": seconds, "engine": engine, "void": void, "runs": valid, **_median(valid)}
+
+
+def _percentiles(ms: list[float]) -> dict[str, float]:
+    values = np.array(ms)
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": float(p50), "p99": float(p99), "failed": int(np.isinf(values).sum())}
+
+
+def _median(runs: list[dict[str, dict[str, float]]]) -> dict[str, float]:
+    names = [(what, p) for what in ("empty", "home") for p in ("p50", "p99")]
+    return {f"{what}_{p}": float(np.median([r[what][p] for r in runs])) for what, p in names if runs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, default=Path("var"))
+    parser.add_argument("--rate", type=float, default=20.0, help="requests a second")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--engine", default="ray", choices=["ray", "uvicorn"])
+    given = parser.parse_args()
+    figures = measure(given.home, given.rate, given.runs, given.seconds, given.engine)
+    table(
+        ["", "p50 ms", "p99 ms"],
+        [
+            [what, figures.get(f"{what}_p50", "-"), figures.get(f"{what}_p99", "-")]
+            for what in ("empty", "home")
+        ],
+    )
+    print(write(f"http-home-{given.engine}", figures))
+
+
+if __name__ == "__main__":
+    main()
