@@ -37,6 +37,7 @@ SUFFIXES = {
 KINDS = tuple(SUFFIXES)
 _SOURCES = {"listenbrainz": "musicbrainz", "lastfm": "musicbrainz"}
 _SHOWN_USERS = 20
+_DAYS_AT_ONCE = 200
 
 
 @dataclass
@@ -111,9 +112,9 @@ def import_logs(
         users = _write_plays(Path(folder), matched, lake, kind, summary)
     summary.read, summary.refused, summary.problems = tally.read, dict(tally.refused), tally.problems
     summary.listeners, summary.user_ids = len(users), users[:_SHOWN_USERS]
-    summary.seconds = time.perf_counter() - began
     if users:
         refresh_states(lake, LocalStore(home.state_db), users)
+    summary.seconds = time.perf_counter() - began
     return summary
 
 
@@ -159,8 +160,7 @@ def _write_plays(
     for listens in staged(folder):
         events = to_events(listens, matched.tracks, source)
         fresh = new_rows(lake, events, slack_days=1) if lake.has("events") else events
-        if not fresh.is_empty():
-            lake.append("events", fresh.drop("way"))
+        _append(fresh.drop("way"), lake)
         ways.update(dict(fresh["way"].value_counts().iter_rows()))
         users.update(events["user_id"].unique())
         _add_listeners(events, lake)
@@ -170,6 +170,14 @@ def _write_plays(
     summary.tracks = dict(Counter(matched.tracks.unique("track_id")["way"].to_list()))
     summary.match_rate = 1 - summary.tracks.get("new", 0) / max(sum(summary.tracks.values()), 1)
     return sorted(users)
+
+
+def _append(events: pl.DataFrame, lake: Lake) -> None:
+    """Appends some days at a time: a Delta writer keeps buffers for every day partition it writes."""
+    days = events["day"].unique().sort()
+    for first in range(0, len(days), _DAYS_AT_ONCE):
+        some = days[first : first + _DAYS_AT_ONCE]
+        lake.append("events", events.filter(pl.col("day").is_between(some[0], some[-1])))
 
 
 def _add_listeners(events: pl.DataFrame, lake: Lake) -> None:

@@ -10,8 +10,8 @@ import polars as pl
 from recsys.importers.listens import LISTENS
 from recsys.importers.match import TRACK_KEY
 
-_PART_BYTES = 128 * 1024 * 1024
-_MOST_PARTS = 64
+_PART_BYTES = 24 * 1024 * 1024
+_MOST_PARTS = 256
 
 
 def parts_for(paths: list[Path]) -> int:
