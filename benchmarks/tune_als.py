@@ -32,7 +32,9 @@ def main() -> None:
 
     dataset = load(Lake(Home.of(given.home).lake))
     tune = tune_als if given.model == "als" else tune_bpr
-    found = tune(dataset, cap=given.cap, progress=print)
+    found = tune(
+        dataset, cap=given.cap, progress=lambda done, about: print(f"{done} of about {about}", end="\r")
+    )
     out = given.out or Path(__file__).parent / "results" / f"tune_{given.model}.json"
     facts = {
         "model": given.model,

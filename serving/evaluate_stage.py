@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from recsys.dataset import Dataset
 from recsys.evaluation.baselines import BASELINES
 from recsys.evaluation.evaluate import Row, counts_before, evaluate
-from recsys.evaluation.report import write_html
+from recsys.evaluation.report import add_curves, write_html
 from recsys.evaluation.table import read_json, write_json
 from recsys.evaluation.tasks import build_tasks
 from recsys.home import Home
 from serving.loaded import LoadedRelease
-from serving.offline import home_models, models
+from serving.offline import home_models, models, served_slates
 from serving.recommender import Recommender
 from serving.registry import Registry
 from serving.settings import HomeSettings
@@ -35,14 +38,27 @@ def evaluate_release(
     fitted = {name: fit(data, split.test) for name, fit in BASELINES.items()}
     everywhere = {**fitted, **models(release)}
     plays = counts_before(data, split.test)
-    rows = evaluate(everywhere, tasks, plays_per_track=plays, progress=progress)
-    at_home = [task for task in tasks if task.name == "home"]
-    rows += evaluate(home_models(release, HomeSettings()), at_home, plays_per_track=plays, progress=progress)
+    curves: dict[str, dict[str, list[float]]] = {}
+    scored = partial(
+        evaluate, plays_per_track=plays, progress=progress, keep=partial(add_curves, into=curves)
+    )
+    rows = scored(everywhere, tasks)
+    rows += scored(home_models(release, HomeSettings()), [task for task in tasks if task.name == "home"])
+    _curves(home).parent.mkdir(parents=True, exist_ok=True)
+    _curves(home).write_text(json.dumps(curves))
     if home.world.exists():
         from recsys.evaluation.true_value import true_value_rows
 
-        rows += true_value_rows(home, data, fitted | models(release), Recommender(release), probes, progress)
+        served = {"served": served_slates(Recommender(release))}
+        rows += true_value_rows(
+            home, data, {**fitted, **models(release)}, served, probes=probes, progress=progress
+        )
     return rows
+
+
+def _curves(home: Home) -> Path:
+    """Concentration curves of the last evaluation, for its report."""
+    return home.reports / "exposure.json"
 
 
 def write_report(home: Home, data: Dataset, rows: list[Row], facts: dict[str, Any]) -> None:
@@ -53,7 +69,8 @@ def write_report(home: Home, data: Dataset, rows: list[Row], facts: dict[str, An
         "lake": ", ".join(f"{t} v{v}" for t, v in data.versions.items()),
         **{k: str(v) for k, v in facts.items()},
     }
-    write_html(rows, home.reports / "evaluation.html", title="Evaluation", facts=told)
+    curves = json.loads(_curves(home).read_text()) if _curves(home).exists() else None
+    write_html(rows, home.reports / "evaluation.html", title="Evaluation", facts=told, curves=curves)
 
 
 def read_report(home: Home) -> list[Row]:

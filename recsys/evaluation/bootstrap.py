@@ -55,6 +55,13 @@ class Resampler:
         means = (self.weights @ sums)[drawn > 0] / drawn[drawn > 0]
         return _percentiles(float(values[known].mean()), means)
 
+    def ratio(self, above: F64, below: F64) -> Interval:
+        """Mean of `above` over mean of `below` (a ratio of means), both (q,)."""
+        clusters = self.weights.shape[1]
+        top = self.weights @ np.bincount(self.cluster, weights=above, minlength=clusters)
+        bottom = self.weights @ np.bincount(self.cluster, weights=below, minlength=clusters)
+        return _percentiles(float(above.mean() / below.mean()), top / bottom)
+
 
 def _percentiles(value: float, replicates: F64) -> Interval:
     if not len(replicates):

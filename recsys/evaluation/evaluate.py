@@ -60,11 +60,13 @@ def evaluate(
     bootstrap: int = 500,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[TopLists], None] | None = None,
 ) -> list[Row]:
     """All metrics of all models. `plays_per_track` (before the window) gives the novelty rows, absent
     without it.
 
-    `progress(done, total)` is called as blocks of queries are scored.
+    `progress(done, total)` is called as blocks of queries are scored; `keep` gets each task's top lists (for
+    concentration curves).
     """
     total = sum(len(task) for task in tasks) * len(models)
     rows: list[Row] = []
@@ -74,6 +76,8 @@ def evaluate(
         top = top_lists(models, task, max(ks), seed=seed, progress=step)
         rows += table(top, ks, plays_per_track=plays_per_track, bootstrap=bootstrap, seed=seed)
         done += len(task) * len(models)
+        if keep:
+            keep(top)
     return rows
 
 

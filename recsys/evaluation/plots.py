@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.evaluation.baselines import BASELINES
 from recsys.evaluation.evaluate import Row
@@ -80,7 +79,7 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
     return _png(figure)
 
 
-def concentration(curves: Mapping[str, NDArray[np.float64]]) -> bytes:
+def concentration(curves: Mapping[str, Sequence[float]]) -> bytes:
     """Lorenz curves of exposure: the further below the diagonal, the fewer tracks get the slots."""
     figure, axes = _figure(4.4, 4.0)
     shade = colors(list(curves))

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from recsys.evaluation import metrics, plots
+from recsys.evaluation.evaluate import Row, TopLists
 
-from recsys.evaluation import plots
-from recsys.evaluation.evaluate import Row
-
-Curves = Mapping[str, Mapping[str, NDArray[np.float64]]]  # task -> model -> metrics.lorenz
+Curve = list[float]
+Curves = Mapping[str, Mapping[str, Curve]]  # task -> model -> metrics.lorenz
 
 _ABOUT = {
     "next_track": "Which track is played next in a running session; repeats count.",
@@ -63,9 +61,14 @@ def write_html(
     path.write_text(page)
 
 
-def _task(
-    name: str, rows: Sequence[Row], k: int, curves: Mapping[str, NDArray[np.float64]] | None
-) -> dict[str, Any]:
+def add_curves(top: TopLists, into: dict[str, dict[str, Curve]], k: int = 10) -> None:
+    """Adds a task's Lorenz curves of exposure, rounded as they are written: for `evaluate(..., keep=...)`."""
+    for model, lists in top.lists.items():
+        curve = metrics.lorenz(lists, top.eligible, k)
+        into.setdefault(top.task.name, {})[model] = [round(float(v), 6) for v in curve]
+
+
+def _task(name: str, rows: Sequence[Row], k: int, curves: Mapping[str, Curve] | None) -> dict[str, Any]:
     here = [r for r in rows if r.task == name and r.cohort == "all"]
     main = [r for r in here if r.metric == "ndcg" and r.k == k]
     heads = sorted({(r.metric, r.k) for r in here}, key=_order)

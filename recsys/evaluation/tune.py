@@ -1,7 +1,7 @@
 """Tuning a baseline on the validation window: coordinate descent over a grid that grows where the optimum
 is on its edge.
 
-found = tune_als(dataset, progress=print)
+found = tune_als(dataset); found.best, found.points
 python -m benchmarks.tune_als --home H     # writes every point as JSON
 """
 
@@ -25,6 +25,7 @@ from recsys.evaluation.tasks import Task, build_tasks
 Settings = TypeVar("Settings", bound=BaseModel)
 Grid = Mapping[str, Sequence[float]]
 Value = float | int
+Progress = Callable[[int, int], None]  # points done, about how many there will be
 
 ALS_GRID: Grid = {
     "embedding_dim": (32, 64, 128),
@@ -66,14 +67,14 @@ class Tuned(Generic[Settings]):
 
 
 def tune_als(
-    dataset: Dataset, grid: Grid = ALS_GRID, cap: int = 2000, progress: Callable[[str], None] | None = None
+    dataset: Dataset, grid: Grid = ALS_GRID, cap: int = 2000, progress: Progress | None = None
 ) -> Tuned[als.AlsSettings]:
     """Best Recall@100 on `home` over the validation window, trained on plays before it."""
     return _search(als.fit, als.AlsSettings(), dataset, grid, cap, progress)
 
 
 def tune_bpr(
-    dataset: Dataset, grid: Grid = BPR_GRID, cap: int = 2000, progress: Callable[[str], None] | None = None
+    dataset: Dataset, grid: Grid = BPR_GRID, cap: int = 2000, progress: Progress | None = None
 ) -> Tuned[bpr.BprSettings]:
     """As tune_als."""
     return _search(bpr.fit, bpr.BprSettings(), dataset, grid, cap, progress)
@@ -85,11 +86,12 @@ def _search(
     dataset: Dataset,
     grid: Grid,
     cap: int,
-    progress: Callable[[str], None] | None,
+    progress: Progress | None,
 ) -> Tuned[Settings]:
     split = dataset.split
     (task,) = build_tasks(dataset, split.valid, split.test, names=("home",), cap=cap)
     tried: dict[Settings, Point] = {}
+    expected = 2 * sum(len(values) for values in grid.values())
 
     def value(settings: Settings) -> float:
         if settings not in tried:
@@ -97,7 +99,7 @@ def _search(
             model = fit(dataset, split.valid, settings)
             tried[settings] = _point(model, task, settings, begin)
             if progress:
-                progress(f"{settings.model_dump()} recall@100 {tried[settings].recall_100:.4f}")
+                progress(len(tried), max(expected, len(tried)))
         return tried[settings].recall_100
 
     axes = {name: list(values) for name, values in grid.items()}

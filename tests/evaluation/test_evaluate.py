@@ -11,8 +11,7 @@ import pytest
 from recsys.evaluation import evaluate as module
 from recsys.evaluation.baselines import BASELINES
 from recsys.evaluation.evaluate import counts_before, evaluate, top_lists
-from recsys.evaluation.metrics import lorenz
-from recsys.evaluation.report import write_html
+from recsys.evaluation.report import add_curves, write_html
 from recsys.evaluation.table import read_json, render, to_json, write_json
 from recsys.evaluation.tasks import build_tasks
 
@@ -97,9 +96,7 @@ def test_the_text_table_lists_the_best_model_first(rows):
 
 def test_the_html_report_holds_every_model_and_its_plots(rows, models, tasks, tmp_path):
     curves = {}
-    for task in tasks:
-        top = top_lists(models, task, 10)
-        curves[task.name] = {m: lorenz(lists, top.eligible, 10) for m, lists in top.lists.items()}
+    evaluate(models, tasks, ks=(10,), bootstrap=10, keep=lambda top: add_curves(top, curves))
     page = tmp_path / "report.html"
     write_html(rows, page, title="Checkerboard", curves=curves)
     html = page.read_text()
