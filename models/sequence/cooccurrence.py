@@ -37,7 +37,7 @@ def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Succe
     first = counts
     for lag in range(1, window + 1):
         counts = counts + _pairs(plays, owner, tracks, lag) * np.float32(1.0 / lag)
-        first = counts if lag == 1 else first
+        first = counts.copy() if lag == 1 else first
     near, total = _stochastic(counts, keep)
     return Successors(near, _stochastic(first, keep)[0], total)
 
@@ -54,13 +54,11 @@ def _pairs(plays: Plays, owner: I64, tracks: int, lag: int) -> Sparse:
 
 
 def _stochastic(counts: Sparse, keep: int) -> tuple[Sparse, NDArray[np.float32]]:
-    """Rows divided by their (shrunk) totals, pruned to the heaviest `keep` entries (ties by column)."""
-    from scipy import sparse
-
+    """Rows divided by their (shrunk) totals, pruned to the heaviest `keep` entries; and the totals."""
     total = np.asarray(counts.sum(axis=1), np.float32).ravel()
-    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    order = np.lexsort((counts.indices, -counts.data, rows))
-    rank = np.arange(len(order)) - counts.indptr[rows[order]]
-    kept = np.sort(order[rank < keep])
-    data = counts.data[kept] / (total[rows[kept]] + np.float32(SHRINK))
-    return sparse.csr_matrix((data, (rows[kept], counts.indices[kept])), shape=counts.shape), total
+    counts.data /= np.repeat(total + np.float32(SHRINK), np.diff(counts.indptr))
+    for row in np.flatnonzero(np.diff(counts.indptr) > keep):
+        entries = counts.data[counts.indptr[row] : counts.indptr[row + 1]]  # a view
+        entries[np.argpartition(entries, -keep)[:-keep]] = 0
+    counts.eliminate_zeros()
+    return counts, total

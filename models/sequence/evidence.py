@@ -37,14 +37,26 @@ RULE_SCALE = 200.0
 class Table:
     """Features of some (request, key) pairs; all other pairs have zeros."""
 
-    index: Sparse  # (b, keys) row of `values` plus one; 0 where absent
+    shape: tuple[int, int]  # (b, keys)
     owner: I64  # (pairs,)
     key: I64  # (pairs,)
     values: F32  # (pairs, features)
 
+    def sparse(self, values: NDArray[np.floating]) -> Sparse:
+        """(b, keys) with one value for each pair."""
+        from scipy import sparse
+
+        return sparse.csr_matrix((values, (self.owner, self.key)), shape=self.shape)
+
+    def dense(self, weights: F32) -> F32:
+        """(b, keys) weighted sums; `weights` (b, features)."""
+        out = np.zeros(self.shape, np.float32)
+        out[self.owner, self.key] = np.einsum("pf,pf->p", self.values, weights[self.owner])
+        return out
+
     def at(self, owner: I64, key: I64) -> F32:
         """(m, features) of the given pairs."""
-        rows = _lookup(self.index, owner, key).astype(np.int64)
+        rows = _lookup(self.sparse(np.arange(1.0, len(self.key) + 1)), owner, key).astype(np.int64)
         padded = np.vstack([np.zeros((1, self.values.shape[1]), np.float32), self.values])
         return padded[rows]
 
@@ -53,7 +65,8 @@ class Table:
 class Evidence:
     """All features of b requests, sparse."""
 
-    rules: tuple[Sparse, ...]  # one (b, n) matrix for each of RULES
+    near: Sparse  # (3 b, n) RULES but the last, one block of b rows after the other
+    next: Sparse  # (b, n) the last of RULES
     repeats: Table  # over tracks
     artists: Table  # over artists
     albums: Table  # over albums
@@ -91,36 +104,44 @@ class EvidenceModel:
 
     def __call__(self, histories: Plays, now: I64) -> Evidence:
         """Features of b requests at `now` (b,) UTC ms from plays strictly before."""
-        known = histories.where(histories.track >= 0)
+        known = histories.where(histories.track >= 0) if (histories.track < 0).any() else histories
+        recent = known.last(self.window)
         return Evidence(
-            rules=self._rules(known.last(self.window)),
+            near=self._near(recent),
+            next=self._next(recent),
             repeats=_repeats(known, now, len(self.artist.number)),
             artists=_groups(known, self.artist, self.window, self.decay),
             albums=_groups(known, self.album, self.window, self.decay),
         )
 
-    def _rules(self, recent: Plays) -> tuple[Sparse, ...]:
-        """Decayed sums of successor shares over the last plays: by count, heard, skipped, the last alone."""
+    def _near(self, recent: Plays) -> Sparse:
+        """Decayed sums of successor shares over the last plays: by count, of heard ones, of skipped ones."""
         from scipy import sparse
 
-        b, n = len(recent), len(self.artist.number)
-        owner, distance = recent.owner, _distance(recent)
-        weight = (self.decay**distance).astype(np.float32)
+        weight = self.decay ** _distance(recent)
         skipped = recent.outcome == Outcome.SKIP
-        parts = (
-            (self.successors.near, weight * self.successors.total[recent.track]),
-            (self.successors.near, weight * ~skipped),
-            (self.successors.near, weight * skipped),
-            (self.successors.next, (distance == 0).astype(np.float32)),
+        total = self.successors.total[recent.track]
+        votes = np.concatenate(
+            [weight * total, weight * ~skipped * RULE_SCALE, weight * skipped * RULE_SCALE]
         )
-        out = []
-        for scale, (matrix, values) in zip((1.0, *([RULE_SCALE] * 3)), parts, strict=True):
-            votes = sparse.csr_matrix((values.astype(np.float32), (owner, recent.track)), shape=(b, n))
-            product = votes @ matrix
-            product.sort_indices()
-            product.data = np.log1p(np.float32(scale) * product.data)
-            out.append(product)
-        return tuple(out)
+        indptr = np.concatenate([recent.offsets + block * recent.rows for block in range(3)])
+        indptr = np.delete(indptr, [len(recent) + 1, 2 * len(recent) + 2])
+        columns = np.concatenate([recent.track] * 3)
+        shape = (3 * len(recent), len(self.artist.number))
+        return _logged(
+            sparse.csr_matrix((votes.astype(np.float32), columns, indptr), shape=shape), self.successors.near
+        )
+
+    def _next(self, recent: Plays) -> Sparse:
+        """Shares of the successors of the last play."""
+        from scipy import sparse
+
+        last = recent.last(1)
+        votes = np.full(last.rows, RULE_SCALE, np.float32)
+        shape = (len(last), len(self.artist.number))
+        return _logged(
+            sparse.csr_matrix((votes, last.track, last.offsets), shape=shape), self.successors.next
+        )
 
     @property
     def width(self) -> int:
@@ -128,7 +149,9 @@ class EvidenceModel:
 
     def at(self, evidence: Evidence, owner: I64, tracks: I64) -> F32:
         """(m, len(FEATURES)) features of (request, track) pairs."""
-        rules = [_lookup(matrix, owner, tracks) for matrix in evidence.rules]
+        b = evidence.next.shape[0]
+        rules = [_lookup(evidence.near, block * b + owner, tracks) for block in range(len(RULES) - 1)]
+        rules.append(_lookup(evidence.next, owner, tracks))
         return np.hstack(
             [
                 np.stack(rules, axis=1),
@@ -140,18 +163,25 @@ class EvidenceModel:
 
     def scores(self, evidence: Evidence, weights: F32) -> F32:
         """(b, n) weighted sums for every track; `weights` (b, len(FEATURES))."""
-        b, n = weights.shape[0], len(self.artist.number)
         r, p, g = len(RULES), len(REPEATS), len(GROUP)
-        out = np.zeros((b, n), np.float32)
-        for column, matrix in enumerate(evidence.rules):
-            rows = np.repeat(np.arange(b), np.diff(matrix.indptr))
-            out[rows, matrix.indices] += matrix.data * weights[rows, column]
-        _add(out, evidence.repeats, weights[:, r : r + p])
-        return (
-            out
-            + _dense(evidence.artists, weights[:, r + p : r + p + g])[:, self.artist.number]
-            + _dense(evidence.albums, weights[:, r + p + g :])[:, self.album.number]
-        )
+        out = evidence.repeats.dense(weights[:, r : r + p])
+        _add(out, evidence.near, weights[:, : r - 1].T.ravel())
+        _add(out, evidence.next, weights[:, r - 1])
+        out += evidence.artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
+        out += evidence.albums.dense(weights[:, r + p + g :])[:, self.album.number]
+        return out
+
+
+def _logged(votes: Sparse, successors: Sparse) -> Sparse:
+    product = votes @ successors
+    product.data = np.log1p(product.data)
+    return product
+
+
+def _add(out: F32, matrix: Sparse, weights: F32) -> None:
+    """Adds every row of `matrix`, times its weight, to row (number modulo b) of `out` (b, n)."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    np.add.at(out, (rows % len(out), matrix.indices), matrix.data * weights[rows])
 
 
 def _lookup(matrix: Sparse, row: I64, column: I64) -> NDArray[np.floating]:
@@ -162,16 +192,6 @@ def _lookup(matrix: Sparse, row: I64, column: I64) -> NDArray[np.floating]:
 def _distance(plays: Plays) -> I64:
     """(rows,) how many plays of the listener came after each row."""
     return np.repeat(plays.offsets[1:], np.diff(plays.offsets)) - 1 - np.arange(plays.rows)
-
-
-def _add(out: F32, table: Table, weights: F32) -> None:
-    out[table.owner, table.key] += np.einsum("pf,pf->p", table.values, weights[table.owner])
-
-
-def _dense(table: Table, weights: F32) -> F32:
-    out = np.zeros(table.index.shape, np.float32)
-    _add(out, table, weights)
-    return out
 
 
 @dataclass(frozen=True)
@@ -204,12 +224,7 @@ def _runs(owner: I64, key: I64, keys: int) -> _Runs:
 
 
 def _table(runs: _Runs, values: list[NDArray[np.floating]], shape: tuple[int, int]) -> Table:
-    from scipy import sparse
-
-    rows = np.arange(1, len(runs.first) + 1, dtype=np.float64)
-    index = sparse.csr_matrix((rows, (runs.owner, runs.key)), shape=shape)
-    matrix = np.stack(values, axis=1).astype(np.float32)
-    return Table(index, runs.owner, runs.key, matrix)
+    return Table(shape, runs.owner, runs.key, np.stack(values, axis=1).astype(np.float32))
 
 
 def _repeats(plays: Plays, now: I64, tracks: int) -> Table:

@@ -8,6 +8,7 @@ the positions' days, as it will be in use, so no position sees itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def gather(
     found = evidence(histories, plays.start[rows])
     target = plays.track[rows].astype(np.int64)
     head = np.hstack(
-        [strongest(found.rules[0], config.head_rules), _active(found.repeats, config.head_repeats)]
+        [strongest(found.near[: len(rows)], config.head_rules), _active(found.repeats, config.head_repeats)]
     )
     tail = proposal.draw((len(rows), config.head_tail), rng)
     track, is_tail, repeated = _distinct(head, tail)
@@ -68,21 +69,19 @@ def gather(
 
 
 def strongest(matrix: Sparse, k: int) -> I64:
-    """(rows, k) columns of each row's k largest entries (ties by column); -1 where a row has fewer."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    rank = np.arange(len(order)) - matrix.indptr[rows[order]]
-    kept = order[rank < k]
+    """(rows, k) columns of each row's k largest entries, in no order; -1 where a row has fewer."""
     out = np.full((matrix.shape[0], k), -1, np.int64)
-    out[rows[kept], rank[rank < k]] = matrix.indices[kept]
+    for row, (start, stop) in enumerate(pairwise(matrix.indptr)):
+        columns = matrix.indices[start:stop]
+        if stop - start > k:
+            columns = columns[np.argpartition(matrix.data[start:stop], -k)[-k:]]
+        out[row, : len(columns)] = columns
     return out
 
 
 def _active(repeats: Table, k: int) -> I64:
     """(b, k) tracks most active in each history."""
-    matrix = repeats.index.copy()
-    matrix.data = repeats.values[matrix.data.astype(np.int64) - 1, _ACTIVATION]
-    return strongest(matrix, k)
+    return strongest(repeats.sparse(repeats.values[:, _ACTIVATION]), k)
 
 
 def _distinct(head: I64, tail: I64) -> tuple[I64, np.ndarray, np.ndarray]:

@@ -62,9 +62,9 @@ class SequenceModel:
         owner = np.repeat(np.arange(len(batch)), np.diff(offsets))
         states, weights = self._encode(batch)
         found = self.evidence(batch.histories, batch.now)
-        features = self.evidence.at(found, owner, np.asarray(ids, np.int64))
-        out = np.einsum("md,md->m", states[owner], self.item_vectors[ids]) + self.item_bias[ids]
-        return np.asarray(out + np.einsum("mf,mf->m", features, weights[owner]), np.float32)
+        out = self.evidence.scores(found, weights)[owner, ids] + self.item_bias[ids]
+        out += np.einsum("md,md->m", states[owner], self.item_vectors[ids])
+        return out
 
     def candidates(
         self, batch: QueryBatch, k: int, allowed: NDArray[np.bool_] | None = None

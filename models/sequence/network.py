@@ -95,10 +95,9 @@ class Block(nn.Module):
         """(b, t, d) to (b, t, d)."""
         b, t, d = x.shape
         qkv = self.qkv(self.norm_1(x)).view(b, t, 3, self.heads, d // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (b, heads, t, d / heads) each
-        mixed = functional.scaled_dot_product_attention(
-            rotate(q, rotation), rotate(k, rotation), v, is_causal=True
-        )
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, b, heads, t, d / heads)
+        q, k = rotate(qkv[:2], rotation)
+        mixed = functional.scaled_dot_product_attention(q, k, qkv[2], is_causal=True)
         x = x + self._drop(self.out(mixed.transpose(1, 2).reshape(b, t, d)))
         return x + self._drop(self.down(functional.gelu(self.up(self.norm_2(x)))))
 
@@ -114,7 +113,7 @@ def rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates the two halves of the last axis of (b, heads, t, width) by position."""
+    """Rotates the two halves of the last axis of (..., t, width) by position."""
     cos, sin = by
     left, right = x.chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
@@ -123,10 +122,15 @@ def rotate(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
 class Network(nn.Module):
     """Tokens to states, states to evidence weights, tracks to vectors."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, items: Items, log_popularity: np.ndarray, config: SequenceConfig) -> None:
         super().__init__()
         d = config.embedding_dim
-        self.width = d // config.num_heads
+        cos, sin = rotation(config.max_length + 1, d // config.num_heads)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self.items = ItemEncoder(items, log_popularity, config)
         self.outcome = nn.Embedding(NO_OUTCOME + 1, d)
         self.heard = nn.Embedding(NO_OUTCOME + 1, d)
@@ -150,7 +154,7 @@ class Network(nn.Module):
         x = x + self.outcome(tokens.outcome) + self.surface(tokens.surface)
         x = x + self.gap(tokens.gap) + self.hour(tokens.hour) + self.device(tokens.device)
         x = functional.dropout(x, self.dropout, self.training)
-        turn = rotation(x.shape[1], self.width)
+        turn = (self.cos[: x.shape[1]], self.sin[: x.shape[1]])
         for block in self.blocks:
             x = block(x, turn)
         states: Tensor = self.norm(x)

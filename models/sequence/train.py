@@ -21,7 +21,7 @@ from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import RULES, EvidenceModel
 from models.sequence.loss import Proposal, sampled_softmax
-from models.sequence.mixing import gather
+from models.sequence.mixing import Candidates, gather
 from models.sequence.model import SequenceModel
 from models.sequence.network import Network
 from models.sequence.tokens import Ints, gap_before
@@ -213,11 +213,7 @@ class _Run:
             return
         found = gather(self.plays, batch.row, evidence, self.proposal, self.config, rng)
         states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
-        weights, items = self.network.weigh(states), self.network.items
-        positive = (states * items(found.target)).sum(-1) + items.bias(found.target)[:, 0]
-        positive = positive + (weights * found.target_features).sum(-1)
-        negative = torch.einsum("pd,pmd->pm", states, items(found.track)) + items.bias(found.track)[..., 0]
-        negative = negative + torch.einsum("pf,pmf->pm", weights, found.features)
+        positive, negative = _candidate_scores(self.network, states, found)
         loss = sampled_softmax(positive, negative, found.log_expected, found.masked)
         self._update(loss, self.plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
         self._report(done)
@@ -269,6 +265,16 @@ class _Run:
             self.step, monotonic() - self.began, self.network.state_dict(), self.optimizer.state_dict()
         )
         store(folder, self.config, state)
+
+
+def _candidate_scores(network: Network, states: Tensor, found: Candidates) -> tuple[Tensor, Tensor]:
+    """Scores of the targets (p,) and of the candidates (p, m)."""
+    every = torch.cat([found.target[:, None], found.track], dim=1)
+    tracks, number = torch.unique(every, return_inverse=True)  # one vector a track, however often it occurs
+    scores = (states @ network.items(tracks).T + network.items.bias(tracks)[:, 0]).gather(1, number)
+    weights = network.weigh(states)
+    positive = scores[:, 0] + (weights * found.target_features).sum(-1)
+    return positive, scores[:, 1:] + torch.einsum("pf,pmf->pm", weights, found.features)
 
 
 def _adam(network: Network, rate: float, decay: float, boost: float = 1.0) -> torch.optim.Optimizer:
