@@ -56,6 +56,7 @@ def write_html(
             _task(name, rows, k, (curves or {}).get(name)) for name in dict.fromkeys(r.task for r in rows)
         ],
         cohorts=_cohorts(rows, k),
+        differences=[r for r in rows if r.metric == "true_value_difference"],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)

@@ -52,9 +52,21 @@ def render(rows: Sequence[Row], cohort: str = "all", width: int = 140) -> str:
         here = [row for row in rows if row.task == task and row.cohort == cohort]
         if here:
             out.print(_table(task, cohort, here))
+    if cohort == "all":
+        for line in differences(rows):
+            out.print(line, highlight=False, markup=False)
     text = out.file
     assert isinstance(text, StringIO)
     return text.getvalue()
+
+
+def differences(rows: Sequence[Row]) -> list[str]:
+    """One line for each paired difference of true value, with its 95% interval."""
+    return [
+        f"true value of {r.model} {r.cohort.replace('_', ' ', 1)}: {r.value:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+        for r in rows
+        if r.metric == "true_value_difference"
+    ]
 
 
 def _table(task: str, cohort: str, rows: Sequence[Row]) -> Any:

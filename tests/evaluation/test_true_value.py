@@ -8,6 +8,7 @@ import pytest
 from recsys.dataset import load
 from recsys.errors import BadInput
 from recsys.evaluation.baselines import BASELINES
+from recsys.evaluation.table import render
 from recsys.evaluation.true_value import LONG_TERM, true_value_rows
 from recsys.home import Home
 from recsys.lake import Lake
@@ -88,6 +89,12 @@ def test_differences_are_paired(rows):
     better = _value(rows, "best", "true_value_difference", "over_popularity")
     assert better.value == pytest.approx(1 - _value(rows, "popularity").value)
     assert 0 < better.low < better.value < better.high
+
+
+def test_the_text_table_tells_the_differences(rows):
+    text = render(rows)
+    assert "true value of best over popularity: +" in text
+    assert LONG_TERM in text
 
 
 def test_a_slate_that_repeats_a_track_is_refused(home, dataset):
