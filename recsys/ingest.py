@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from itertools import islice
 from types import TracebackType
 
@@ -31,6 +32,7 @@ class Moved:
     written: int = 0  # rows appended to the lake
     duplicates: int = 0  # records whose event id the lake already had
     offset: int = 0  # everything in the log before this offset is in the lake
+    days: frozenset[date] = field(default=frozenset(), compare=False)  # partitions that got rows
 
 
 def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) -> Moved:
@@ -44,15 +46,15 @@ def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) ->
         LogUnavailable, BadInput: the log cannot be read.
         Conflict: another mover kept winning.
     """
-    written = duplicates = 0
-    failures = 0
+    written = duplicates = failures = 0
+    days: set[date] = set()
     while True:
         cursor = lake.cursor("events", f"{group}@{log.identity}")
         records = list(islice(log.read(cursor.position), batch))
         if not records:
             if log.committed(group) != cursor.position:  # for whoever watches the lag; the lake decides
                 log.commit(group, cursor.position)
-            return Moved(written, duplicates, cursor.position)
+            return Moved(written, duplicates, cursor.position, frozenset(days))
         rows = new_rows(lake, to_frame([record.event for record in records]))
         try:
             lake.append_through(cursor, rows, records[-1].offset + 1)
@@ -62,6 +64,7 @@ def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) ->
                 raise
             continue
         written += rows.height
+        days.update(rows["day"])
         duplicates += len(records) - rows.height
 
 
@@ -88,6 +91,7 @@ class Mover:
         self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
         self._lock = threading.Lock()
         self._moves = 0
+        self._days: set[date] = set()
 
     def start(self) -> Mover:
         self._thread.start()
@@ -104,9 +108,12 @@ class Mover:
         """Moves everything that is durable now; for tests, tools and readers that need the newest rows."""
         with self._lock:
             moved = move(self._log, self._lake, self._group)
-            self._moves += moved.written > 0
-            if moved.written and self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
-                self._lake.compact("events")
+            if moved.written:
+                self._moves += 1
+                self._days |= moved.days
+                if self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
+                    self._lake.compact("events", self._days)
+                    self._days = set()
             return moved
 
     def __enter__(self) -> Mover:

@@ -7,7 +7,9 @@ lake.scan("events").filter(...).collect()
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -68,9 +70,10 @@ class Lake:
                 f"another process moved {cursor.writer!r} on: take a new cursor ({error})"
             ) from None
 
-    def compact(self, table: str) -> None:
-        """Joins small files; older versions stay readable."""
-        DeltaTable(self.uri(table)).optimize.compact()
+    def compact(self, table: str, days: Collection[date]) -> None:
+        """Joins the small files of some day partitions; older versions stay readable."""
+        partitions = [("day", "in", sorted(day.isoformat() for day in days))]
+        DeltaTable(self.uri(table)).optimize.compact(partition_filters=partitions)
 
     def replace(self, table: str, frame: pl.DataFrame) -> None:
         """Replaces the whole table in one transaction (catalog snapshots)."""

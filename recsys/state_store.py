@@ -81,6 +81,11 @@ class LocalStore:
         )
         return [key for (key,) in rows]
 
+    def close(self) -> None:
+        """Closes this thread's connection; a later call opens it again."""
+        self._connection.close()
+        self._mine.connection = None
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """See StateStore.exclusive."""

@@ -28,6 +28,7 @@ _DEVICE = {name: i for i, name in enumerate(DEVICES)}
 _SURFACE = {name: i for i, name in enumerate(SURFACES)}
 _FORMAT = 1
 
+_COLUMNS = ("track_id", "start", "ms_played", "outcome", "hour", "device", "surface")
 _PlayKey: TypeAlias = tuple[int, str]  # start (UTC ms), track id
 _PlayValue: TypeAlias = tuple[int, int, int, int, int]  # ms_played, outcome, hour, device, surface
 _Saves: TypeAlias = dict[str, tuple[int, bool]]  # track id -> (UTC ms, unsaved): the greatest wins
@@ -59,7 +60,10 @@ def merge(a: UserState, b: UserState) -> UserState:
         consent_at=consent[0],
         offset=max(a.offset, b.offset),
     )
-    return joined if b.is_new else _with_window(joined, [*_rows(a), *_rows(b)])
+    if a.is_new or b.is_new:  # one window is the whole window
+        window = b if a.is_new else a
+        return replace(joined, **{name: getattr(window, name) for name in _COLUMNS})
+    return _with_window(joined, [*_rows(a), *_rows(b)])
 
 
 def _state_of(user_id: str, events: Iterable[Event], offset: int) -> UserState:

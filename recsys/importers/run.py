@@ -35,7 +35,9 @@ SUFFIXES = {
     "lastfm": (".csv", ".csv.gz"),
 }
 KINDS = tuple(SUFFIXES)
-_SOURCES = {"listenbrainz": "musicbrainz", "lastfm": "musicbrainz"}
+_TRACK_IDS = {"csv": "log", "parquet": "log", "listenbrainz": "musicbrainz", "lastfm": "musicbrainz"}
+"""Namespace of a kind's track ids, where it is not the kind itself."""
+_TABLES = ("csv", "parquet")
 _SHOWN_USERS = 20
 _DAYS_AT_ONCE = 200
 
@@ -107,9 +109,9 @@ def import_logs(
     with tempfile.TemporaryDirectory(dir=home.work, prefix="import-") as folder:
         listens = _listens(kind, files, tally, column_map, user)
         tracks = stage(listens, Path(folder), parts_for(files))
-        matched = match(tracks, lake, _SOURCES.get(kind, kind), kind in ("csv", "parquet"))
+        matched = match(tracks, lake, _TRACK_IDS.get(kind, kind), ids_decide=kind in _TABLES)
         _write_catalog(matched, lake, catalog_writer)
-        users = _write_plays(Path(folder), matched, lake, kind, summary)
+        users = _write_plays(Path(folder), matched, lake, "log" if kind in _TABLES else kind, summary)
     summary.read, summary.refused, summary.problems = tally.read, dict(tally.refused), tally.problems
     summary.listeners, summary.user_ids = len(users), users[:_SHOWN_USERS]
     if users:

@@ -67,6 +67,28 @@ def test_the_same_instant_in_another_time_zone_is_the_same_event(tmp_path: Path)
     assert log.append([moved]) == [Appended.DUPLICATE]
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 1)), min_size=1, max_size=6), max_size=12)
+)
+def test_any_sequence_of_batches_and_reopenings_acts_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, int]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    kept: dict[int, int] = {}  # in order of acceptance
+    for number, batch in enumerate(batches):
+        if number % 3 == 0:
+            log = LocalEventLog(folder, LogSettings(segment_bytes=1024))
+        expected = []
+        for i, ms_played in batch:
+            known = kept.get(i)
+            kept.setdefault(i, ms_played)
+            repeated = Appended.DUPLICATE if known == ms_played else Appended.CONFLICT
+            expected.append(Appended.ACCEPTED if known is None else repeated)
+        assert log.append([play(i, ms_played) for i, ms_played in batch]) == expected
+        assert [r.event for r in log.read()] == [play(i, ms_played) for i, ms_played in kept.items()]
+
+
 def test_ids_beyond_the_horizon_are_forgotten_segment_by_segment(tmp_path: Path) -> None:
     log = LocalEventLog(tmp_path, LogSettings(segment_bytes=1024, horizon_ms=86_400_000))
     log.append([play(i) for i in range(5)])  # fills the first segment

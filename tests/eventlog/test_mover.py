@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from recsys.eventlog import LocalEventLog
 from recsys.events import Event
@@ -105,6 +106,20 @@ def test_a_background_mover_moves_while_events_come_and_the_rest_when_stopped(tm
         assert len(ids(lake)) == 1
         log.append([play(2)])
     assert len(ids(lake)) == 2
+
+
+def test_compaction_joins_the_small_files_and_keeps_rows_position_and_old_versions(tmp_path: Path) -> None:
+    log, lake = LocalEventLog(tmp_path / "log"), Lake(tmp_path / "lake")
+    for i in range(6):
+        log.append([play(i)])
+        days = move(log, lake).days
+    version, before = lake.version("events"), ids(lake)
+    files = len(DeltaTable(lake.uri("events")).file_uris())
+    lake.compact("events", days)
+    assert len(DeltaTable(lake.uri("events")).file_uris()) < files
+    assert ids(lake) == before
+    assert lake.scan("events", version).collect().height == 6
+    assert move(log, lake) == Moved(written=0, duplicates=0, offset=6)
 
 
 def kill_and_check(folder: Path, kills: int, seed: int) -> None:

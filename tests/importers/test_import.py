@@ -64,7 +64,7 @@ def test_a_log_of_many_listeners_becomes_a_dataset(tmp_path: Path, home: Home) -
     assert seen[-1] == (path.stat().st_size, path.stat().st_size)
     data = load(Lake(home.lake))
     assert (data.plays.rows, len(data.items), len(data.user_ids)) == (140, 11, 7)
-    assert public_id("user:parquet", "u0") in data.user_ids
+    assert public_id("user:log", "u0") in data.user_ids
     assert (data.plays.track >= 0).all()
     assert not (data.plays.outcome == Outcome.SKIP).any(), "skips are never invented"
     ids = Lake(home.lake).scan("events").select("event_id").collect()["event_id"]
