@@ -33,43 +33,49 @@ class Beta:
         return asdict(self)
 
 
-def fit(p: Floats, label: NDArray[np.integer], prior: float = 5.0) -> Beta:
+def fit(p: Floats, label: NDArray[np.integer], weight: Floats | None = None, prior: float = 5.0) -> Beta:
     """The calibrator of most likelihood, pulled towards the identity by `prior`; the identity without both labels.
 
     Args:
-        p: (n,) probabilities. label: (n,) 0 or 1.
+        p: (n,) probabilities. label: (n,) 0 or 1. weight: (n,) rows that each stands for; 1 where absent.
     """
     if not len(label) or label.min() == label.max():
         return Beta()
     p = np.clip(p.astype(np.float64), _EDGE, 1 - _EDGE)
     x = np.column_stack([np.log(p), -np.log1p(-p), np.ones(len(p))])
-    theta = _newton(x, label, np.array([1.0, 1.0, 0.0]), prior, np.array([True, True, True]))
+    w = np.ones(len(p)) if weight is None else weight * len(p) / weight.sum()
+    theta = _newton(x, label, w, np.array([1.0, 1.0, 0.0]), prior, np.array([True, True, True]))
     for j in (0, 1):  # a negative slope is set to none, and the rest is fitted again
         if theta[j] < 0:
             start = np.array([1.0, 1.0, 0.0])
             start[j] = 0.0
             free = np.array([True, True, True])
             free[j] = False
-            theta = _newton(x, label, start, prior, free)
+            theta = _newton(x, label, w, start, prior, free)
     a, b = np.maximum(theta[:2], 0.0)
     return Beta(max(float(a), 0 if b > _SMALLEST else _SMALLEST), float(b), float(theta[2]))
 
 
 def _newton(
-    x: Floats, label: NDArray[np.integer], start: Floats, prior: float, free: NDArray[np.bool_]
+    x: Floats,
+    label: NDArray[np.integer],
+    w: Floats,
+    start: Floats,
+    prior: float,
+    free: NDArray[np.bool_],
 ) -> Floats:
-    """Maximum of the penalised logistic likelihood over the free coefficients, by 50 damped Newton steps."""
+    """Maximum of the penalised logistic likelihood over the free coefficients, by at most 50 damped Newton steps."""
     penalty = np.array([prior, prior, 1e-3])
     theta = start.copy()
 
     def loss(t: Floats) -> float:
         z = x @ t
-        return float(np.logaddexp(0, z).sum() - z @ label + 0.5 * penalty @ (t - start) ** 2)
+        return float(w @ (np.logaddexp(0, z) - z * label) + 0.5 * penalty @ (t - start) ** 2)
 
     for _ in range(50):
         q = 1 / (1 + np.exp(-(x @ theta)))
-        gradient = x.T @ (q - label) + penalty * (theta - start)
-        hessian = (x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty)
+        gradient = x.T @ (w * (q - label)) + penalty * (theta - start)
+        hessian = (x * (w * q * (1 - q))[:, None]).T @ x + np.diag(penalty)
         step = np.zeros(3)
         step[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
         scale = 1.0
@@ -81,8 +87,11 @@ def _newton(
     return theta
 
 
-def expected_calibration_error(p: Floats, label: NDArray[np.integer], bins: int = 15) -> float:
-    """Mean |predicted - observed| over `bins` bins of equal count, weighted by count (Naeini et al. 2015)."""
+def expected_calibration_error(
+    p: Floats, label: NDArray[np.integer], weight: Floats | None = None, bins: int = 15
+) -> float:
+    """Mean |predicted - observed| over `bins` bins of equal count, by weight (Naeini et al. 2015)."""
+    w = np.ones(len(p)) if weight is None else np.asarray(weight, np.float64)
     order = np.argsort(p, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    return float(sum(len(i) * abs(p[i].mean() - label[i].mean()) for i in parts) / max(len(p), 1))
+    gaps = [abs(float(w[i] @ (p[i] - label[i]))) for i in np.array_split(order, bins)]
+    return sum(gaps) / max(float(w.sum()), 1e-12)

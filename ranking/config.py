@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-OBJECTIVES = ("finish", "skip", "save")
+OUTCOMES = ("finish", "skip", "save")
+"""How a play ends: each is a probability given that the track is played from the surface that shows it."""
+PLAY = "play"
+"""Whether the listener turns to a retrieved track at all in the session that begins."""
+OBJECTIVES = (*OUTCOMES, PLAY)
 
 
 class UtilityWeights(BaseModel):
-    """utility = Σ weight × probability. What a finished, a skipped and a saved track are worth to us."""
+    """utility = Σ weight × probability; the first four as in recsys.rewards, so it is the reward of a played slot."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     finish: float = 1.0
+    streamed: float = 0.3  # 30 s or more, but not to the end: 1 - finish - skip
     skip: float = -0.5
     save: float = 1.0
+    play: float = 1.0  # a track that the listener would turn to: relevance beyond the play itself
 
 
 class RankerConfig(BaseModel):
@@ -23,17 +29,21 @@ class RankerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: tuple[str, ...] = Field(("two_tower", "sequence"), description="model scores used as features")
-    queries: int = Field(4000, ge=1, description="session starts sampled")
+    queries: int = Field(4000, ge=1, description="moments sampled")
+    mid_session: float = Field(
+        0.2, ge=0, le=1, description="share of them inside a session, not at its start"
+    )
     negatives_per_query: int = Field(40, ge=1, description="retrieved but not played tracks kept per query")
-    impressions: int = Field(60_000, ge=0, description="logged slots sampled, whole pages at a time")
+    impressions: int = Field(
+        20_000, ge=0, description="logged and played slots sampled, whole pages at a time"
+    )
     num_trees: int = Field(80, ge=1)
     num_leaves: int = Field(31, ge=2)
     learning_rate: float = Field(0.1, gt=0)
     min_data_in_leaf: int = Field(100, ge=1)
     feature_fraction: float = Field(0.6, gt=0, le=1)
     lambda_l2: float = Field(5.0, ge=0)
-    calibration_share: float = Field(0.3, gt=0, lt=1, description="newest share of logged slots, held out")
-    reference_slot: float = Field(0.0, description="slot assumed for every candidate when scoring")
+    calibration_share: float = Field(0.3, gt=0, lt=1, description="newest share of all rows, held out")
     weights: UtilityWeights = UtilityWeights()
     num_threads: int = Field(1, ge=1)
     seed: int = 0

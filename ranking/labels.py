@@ -63,19 +63,20 @@ def dense_rows(rows: pl.DataFrame, data: Dataset) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Sessions:
-    """What each of b listeners played in one session, sorted by (request, track)."""
+    """What each of b listeners played in the rest of one session, sorted by (request, track)."""
 
     pair: I64  # request << 32 | track
-    outcome: I8  # FINISH if it was ever finished in the session, else that of its last play
+    outcome: I8  # FINISH if it was ever finished, else that of its last play
+    surface: I8  # number in SURFACES of that play
     until: I64  # (b,) UTC ms up to which a save belongs to the session
 
-    def outcomes(self, candidates: Candidates) -> I8:
-        """(m,) outcome of each candidate; -1 where it was not played."""
+    def find(self, candidates: Candidates) -> I64:
+        """(m,) row of each candidate; -1 where it was not played."""
         if not len(self.pair):
-            return np.full(len(candidates), -1, np.int8)
+            return np.full(len(candidates), -1, np.int64)
         wanted = candidates.owner << 32 | candidates.ids
         at = np.minimum(np.searchsorted(self.pair, wanted), len(self.pair) - 1)
-        return np.where(self.pair[at] == wanted, self.outcome[at], -1).astype(np.int8)
+        return np.where(self.pair[at] == wanted, at, -1)
 
 
 def owner_of(data: Dataset, rows: I64) -> I64:
@@ -85,15 +86,28 @@ def owner_of(data: Dataset, rows: I64) -> I64:
 
 def session_starts(data: Dataset, since: int, until: int) -> I64:
     """Rows of `data.plays` that open a session in [since, until) and are not the listener's first."""
+    return _moments(data, since, until)[0]
+
+
+def mid_session(data: Dataset, since: int, until: int) -> I64:
+    """Rows of `data.plays` in [since, until) with an earlier play in their session."""
+    return _moments(data, since, until)[1]
+
+
+def _moments(data: Dataset, since: int, until: int) -> tuple[I64, I64]:
     plays = data.plays
     opens = np.zeros(plays.rows, bool)
     opens[1:] = plays.session[1:] != plays.session[:-1]
-    opens[plays.offsets[:-1][np.diff(plays.offsets) > 0]] = False
-    return np.flatnonzero(opens & (plays.start >= since) & (plays.start < until))
+    first = plays.offsets[:-1][np.diff(plays.offsets) > 0]
+    opens[first] = False
+    inside = (plays.start >= since) & (plays.start < until)
+    goes_on = ~opens & inside
+    goes_on[first] = False
+    return np.flatnonzero(opens & inside), np.flatnonzero(goes_on)
 
 
 def sessions_from(data: Dataset, rows: I64) -> Sessions:
-    """The sessions that the given rows open."""
+    """What was played from each of the given rows to the end of its session."""
     plays = data.plays
     stops = plays.offsets[owner_of(data, rows) + 1]
     ends = np.array(
@@ -108,4 +122,5 @@ def sessions_from(data: Dataset, rows: I64) -> Sessions:
     pair = played.owner[known] << 32 | played.track[known]
     order = np.lexsort((np.arange(len(known)), played.outcome[known] == Outcome.FINISH, pair))
     best = order[np.append(np.diff(pair[order]) != 0, True)] if len(order) else order
-    return Sessions(pair[best], played.outcome[known][best], plays.start[ends - 1] + SAVE_LATE_MS)
+    until = plays.start[ends - 1] + SAVE_LATE_MS
+    return Sessions(pair[best], played.outcome[known][best], played.surface[known][best], until)

@@ -1,7 +1,7 @@
 """LambdaMART (Burges 2010), the compared alternative: listwise, one score, no probabilities.
 
 Its level across queries is not identified, so it is never calibrated; it orders by the graded gain of what
-happened: save 3, finish 2, any other play that was not skipped 1.
+happened: save 3, finish 2, any other play 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ranking.config import RankerConfig
+from ranking.config import PLAY, RankerConfig
 from ranking.examples import Examples
 from ranking.model import read_booster, read_record
 from ranking.train import parameters
@@ -66,17 +66,18 @@ class LambdaMart:
 
 
 def train_lambdamart(examples: Examples, config: RankerConfig) -> LambdaMart:
-    """Fits on all rows; the rows of one query are its list.
+    """Fits on the retrieved rows; the rows of one query are its list.
 
     Raises:
-        BadInput: no rows.
+        BadInput: no retrieved rows.
     """
     import lightgbm
 
-    if not len(examples):
-        raise BadInput("no examples to train LambdaMART on: the window holds no sessions and no logged slots")
+    if not examples.retrieved.any():
+        raise BadInput("no candidates to train LambdaMART on: give it a longer window")
+    examples = examples.where(examples.retrieved)
     labels = examples.labels
-    gain = np.maximum(3 * labels["save"], np.maximum(2 * labels["finish"], examples.played - labels["skip"]))
+    gain = np.maximum(3 * labels["save"], np.maximum(2 * labels["finish"], labels[PLAY]))
     groups = np.bincount(examples.query)
     data = lightgbm.Dataset(
         examples.features,

@@ -1,8 +1,11 @@
 """The ranker: one calibrated LightGBM per objective, joined by one declared utility.
 
     ranker = Ranker.load(folder)
-    p = ranker.probabilities(x, surface)          # {"finish": (m,), "skip": (m,), "save": (m,)}
-    u = utility(p, ranker.config.weights)         # (m,)
+    p = ranker.probabilities(x, "home")      # {"finish": (m,), "skip": (m,), "save": (m,), "play": (m,)}
+    u = utility(p, ranker.config.weights)    # (m,)
+
+finish, skip and save are probabilities given that the track is played from the surface that shows it; play is the
+probability that the listener turns to it in this session.
 
 Saved as LightGBM text files and one JSON that names the digest of each: nothing is unpickled.
 """
@@ -20,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranking.calibration import Beta
-from ranking.config import OBJECTIVES, RankerConfig, UtilityWeights
+from ranking.config import OUTCOMES, PLAY, RankerConfig, UtilityWeights
 from recsys.errors import BadInput, ReleaseRefused
 from recsys.features.pair import Features
+from recsys.types import SURFACES
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -42,36 +46,35 @@ class Ranker:
     calibrators: dict[str, dict[str, Beta]]  # objective -> surface -> calibrator
     config: RankerConfig
 
-    def probabilities(self, x: Features, surface: str = ANY) -> dict[str, Floats]:
-        """Calibrated probability of each objective, (m,) each, for tracks shown on a surface.
+    def probabilities(self, x: Features, surface: str) -> dict[str, Floats]:
+        """Calibrated probability of each objective, (m,) each, for candidates of one surface.
+
+        Args:
+            x: (m, f) features; the last column, the surface, is filled in here.
 
         Raises:
             BadInput: another number of features than in training.
         """
-        return {o: self.calibrate(o, surface, p) for o, p in self.raw(x).items()}
-
-    def calibrate(self, objective: str, surface: str, raw: Floats) -> Floats:
-        """(m,) probabilities from a booster's scores, for tracks shown on a surface."""
-        by_surface = self.calibrators[objective]
-        return by_surface.get(surface, by_surface[ANY])(raw)
-
-    def raw(self, x: Features) -> dict[str, Floats]:
-        """The boosters' own probabilities: what a track not shown (slot NaN) is ranked by."""
         if x.shape[1] != len(self.names):
             raise BadInput(
                 f"the ranker was trained on {len(self.names)} features, not {x.shape[1]}: retrain it"
             )
-        threads = self.config.num_threads
-        return {o: _predict(booster, x, threads) for o, booster in self.boosters.items()}
+        x = x.copy()
+        x[:, -1] = SURFACES.index(surface) if surface in SURFACES else np.nan
+        out = {o: self._probability(o, x, surface) for o in OUTCOMES}
+        x[:, -1] = np.nan
+        return out | {PLAY: self._probability(PLAY, x, ANY)}
 
-    def explain(self, x: Features, weights: UtilityWeights | None = None) -> Floats:
-        """(m, f) what each feature adds to a row's utility in log-odds (SHAP values; Lundberg et al. 2020)."""
-        weights = weights or self.config.weights
-        parts = [
-            getattr(weights, o) * np.asarray(b.predict(x, pred_contrib=True))[:, :-1]
-            for o, b in self.boosters.items()
-        ]
-        return np.asarray(sum(parts))
+    def _probability(self, objective: str, x: Features, surface: str) -> Floats:
+        raw = self.boosters[objective].predict(
+            x, num_threads=self.config.num_threads, validate_features=False
+        )
+        by_surface = self.calibrators[objective]
+        return by_surface.get(surface, by_surface[ANY])(np.asarray(raw))
+
+    def explain(self, x: Features, objective: str = "finish") -> Floats:
+        """(m, f) what each feature adds to a row's score in log-odds (SHAP values; Lundberg et al. 2020)."""
+        return np.asarray(self.boosters[objective].predict(x, pred_contrib=True))[:, :-1]
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,9 +109,16 @@ class Ranker:
             raise ReleaseRefused(f"{FILE} is not one that this version wrote ({error}): retrain") from None
 
 
-def utility(probabilities: Mapping[str, Floats], weights: UtilityWeights) -> Floats:
+def utility(p: Mapping[str, Floats], weights: UtilityWeights) -> Floats:
     """(m,) the one declared utility: Σ weight × probability."""
-    return np.asarray(sum(getattr(weights, o) * probabilities[o] for o in OBJECTIVES))
+    streamed = np.maximum(1 - p["finish"] - p["skip"], 0)
+    return np.asarray(
+        weights.finish * p["finish"]
+        + weights.streamed * streamed
+        + weights.skip * p["skip"]
+        + weights.save * p["save"]
+        + weights.play * p["play"]
+    )
 
 
 def read_record(path: Path) -> dict[str, dict]:  # type: ignore[type-arg]
@@ -133,7 +143,3 @@ def read_booster(path: Path, sha256: str) -> Booster:
     if hashlib.sha256(text.encode()).hexdigest() != sha256:
         raise ReleaseRefused(f"{path.name} is not the file that was saved: rebuild or roll back the release")
     return Booster(model_str=text)
-
-
-def _predict(booster: Booster, x: Features, threads: int) -> Floats:
-    return np.asarray(booster.predict(x, num_threads=threads, validate_features=False))

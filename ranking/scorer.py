@@ -46,9 +46,8 @@ class PairHydrator:
 
 @dataclass(frozen=True)
 class RankScorer:
-    """Columns `p_finish`, `p_skip`, `p_save` (calibrated for the request's surface) and `utility`.
+    """Columns `p_finish`, `p_skip`, `p_save` (given a play, calibrated for the surface), `p_play` and `utility`.
 
-    Every candidate is scored as if it stood in the reference slot, so the order does not depend on the layout.
     `weights` overrides the declared utility without retraining.
     """
 
@@ -57,18 +56,15 @@ class RankScorer:
     name: str = "rank"
 
     def hydrate(self, batch: QueryBatch, candidates: Candidates) -> dict[str, Column]:
-        x = candidates.columns["pair"].astype(np.float32)
-        x[:, -1] = self.ranker.config.reference_slot
-        raw = self.ranker.raw(x)
-        surfaces = [q.surface for q in batch.queries] or [Surface.HOME] * len(batch)
+        x = candidates.columns["pair"].astype(np.float32, copy=False)
+        surfaces = np.array([q.surface.value for q in batch.queries] or [Surface.HOME.value] * len(batch))
         p = {o: np.empty(len(candidates)) for o in OBJECTIVES}
-        for surface in sorted(set(surfaces)):
-            rows = np.array([s == surface for s in surfaces])[candidates.owner]
-            for objective in OBJECTIVES:
-                p[objective][rows] = self.ranker.calibrate(objective, surface.value, raw[objective][rows])
-        weights = self.weights or self.ranker.config.weights
+        for surface in np.unique(surfaces):
+            rows = (surfaces == surface)[candidates.owner]
+            for objective, values in self.ranker.probabilities(x[rows], str(surface)).items():
+                p[objective][rows] = values
         columns: dict[str, Column] = {f"p_{o}": p[o] for o in OBJECTIVES}
-        return columns | {"utility": utility(p, weights)}
+        return columns | {"utility": utility(p, self.weights or self.ranker.config.weights)}
 
 
 def reweighted(scorer: RankScorer, weights: UtilityWeights) -> RankScorer:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from ranking.config import OBJECTIVES
+from ranking.config import OUTCOMES
 from ranking.labels import dense_rows
 from recsys.dataset import Dataset, trainable
 from recsys.lake import Lake
@@ -32,7 +32,7 @@ class Shown:
     offsets: I64  # (b+1,)
     track: I64  # (m,)
     slot: I64  # (m,) position as logged
-    labels: dict[str, I8]  # objective -> (m,)
+    labels: dict[str, I8]  # outcome -> (m,)
     played: I8  # (m,)
 
     def __len__(self) -> int:
@@ -47,6 +47,16 @@ class Shown:
         by_row = {name: getattr(self, name)[rows] for name in ("track", "slot", "played")}
         labels = {o: v[rows] for o, v in self.labels.items()}
         return replace(self, offsets=offsets, labels=labels, **by_page, **by_row)
+
+    def that_were_played(self) -> Shown:
+        """Only the slots that were played, and only pages with such slots."""
+        kept = self.played > 0
+        page = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        counts = np.bincount(page[kept], minlength=len(self))
+        rows = {name: getattr(self, name)[kept] for name in ("track", "slot", "played")}
+        labels = {o: v[kept] for o, v in self.labels.items()}
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return replace(self, offsets=offsets, labels=labels, **rows).take(np.flatnonzero(counts))
 
     def sample(self, slots: int, seed: int) -> Shown:
         """A uniform sample of whole pages with about `slots` slots in all, in order of time."""
@@ -89,7 +99,7 @@ def shown_of(rows: pl.DataFrame) -> Shown:
         offsets=np.append(opens, len(rows)).astype(np.int64),
         track=rows["track"].to_numpy().astype(np.int64),
         slot=rows["position"].to_numpy().astype(np.int64),
-        labels={o: rows[_COLUMN[o]].to_numpy().astype(np.int8) for o in OBJECTIVES},
+        labels={o: rows[_COLUMN[o]].to_numpy().astype(np.int8) for o in OUTCOMES},
         played=rows["played"].to_numpy().astype(np.int8),
     )
 

@@ -1,4 +1,4 @@
-"""Trains the ranker: one pointwise LightGBM per objective, calibrated on newer logged slots that it never saw.
+"""Trains the ranker: one pointwise LightGBM per objective, calibrated on newer rows that it never saw.
 
 ranker = train(concat([session_examples(...), impression_examples(...)]), RankerConfig())
 """
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranking.calibration import Beta, expected_calibration_error, fit
-from ranking.config import OBJECTIVES, RankerConfig
-from ranking.examples import ORGANIC, Examples
+from ranking.config import OUTCOMES, PLAY, RankerConfig
+from ranking.examples import Examples
 from ranking.model import ANY, Ranker
 from recsys.errors import BadInput
 from recsys.types import SURFACES
@@ -25,55 +25,53 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 def train(examples: Examples, config: RankerConfig, log: Log | None = None) -> Ranker:
-    """Fits boosters on the older rows and calibrators on the newest logged slots.
+    """Fits boosters on the older rows and calibrators on the newest.
+
+    Outcomes (finish, skip, save) are fitted given a play and calibrated per surface: on logged slots where the
+    surface has any (they were drawn at random), else on all plays from it. `play` is fitted on retrieved rows.
 
     Args:
         log: called with the tree count and {"finish_logloss": ..., "finish_ece": ...} on the held-out rows.
 
     Raises:
-        BadInput: no rows.
+        BadInput: no plays to learn from.
     """
-    if not len(examples):
-        raise BadInput("no examples to train a ranker on: the window holds no sessions and no logged slots")
-    held_out = newest(examples, config.calibration_share)
-    older, newer = examples.where(~held_out), examples.where(held_out)
-    weight = balanced(older)
-    boosters = {o: _booster(older, older.labels[o], weight, config) for o in OBJECTIVES}
+    if not examples.played.any():
+        raise BadInput("no plays to train a ranker on: give it a longer window")
+    cut = np.quantile(examples.now, 1 - config.calibration_share)
+    boosters: dict[str, Booster] = {}
     calibrators: dict[str, dict[str, Beta]] = {}
     report: dict[str, float] = {}
-    for objective, booster in boosters.items():
+    for objective in (*OUTCOMES, PLAY):
+        rows = rows_of(examples, objective)
+        older, newer = rows.where(rows.now < cut), rows.where(rows.now >= cut)
+        booster = _booster(older, objective, config)
         p = np.asarray(booster.predict(newer.features, num_threads=config.num_threads))
-        calibrators[objective] = calibrators_of(p, newer, objective)
-        report |= _report(objective, calibrators[objective][ANY](p), newer.labels[objective])
+        boosters[objective], calibrators[objective] = booster, calibrators_of(p, newer, objective)
+        report |= _report(objective, calibrators[objective][ANY](p), newer)
     if log is not None:
         log(config.num_trees, report)
     return Ranker(examples.names, boosters, calibrators, config)
 
 
-def newest(examples: Examples, share: float) -> NDArray[np.bool_]:
-    """The newest `share` of the logged slots (of all rows where none were logged), by time."""
-    shown = examples.surface != ORGANIC
-    pool = shown if shown.any() else np.ones(len(examples), bool)
-    cut = np.quantile(examples.now[pool], 1 - share)
-    return np.asarray(pool & (examples.now >= cut))
-
-
-def balanced(examples: Examples) -> NDArray[np.floating]:
-    """Row weights with which session starts and logged slots count the same in total."""
-    weight = examples.weight.astype(np.float64)
-    organic = examples.surface == ORGANIC
-    for rows in (organic, ~organic):
-        if rows.any():
-            weight[rows] *= len(examples) / 2 / weight[rows].sum()
-    return weight
+def rows_of(examples: Examples, objective: str) -> Examples:
+    """The rows that teach an objective, with the surface that it is asked for as the last feature."""
+    rows = examples.where(examples.retrieved if objective == PLAY else examples.played)
+    asked = rows.surface >= 0 if objective != PLAY else np.zeros(len(rows), bool)
+    rows.features[:, -1] = np.where(asked, rows.surface, np.nan)
+    return rows
 
 
 def calibrators_of(p: NDArray[np.floating], rows: Examples, objective: str) -> dict[str, Beta]:
-    """One calibrator per surface with rows, and one of all."""
+    """One calibrator of all rows, and for an outcome one per surface."""
     label = rows.labels[objective]
-    out = {ANY: fit(p, label)}
-    for number in np.unique(rows.surface[rows.surface != ORGANIC]):
+    out = {ANY: fit(p, label, rows.weight)}
+    if objective == PLAY:
+        return out
+    for number in np.unique(rows.surface[rows.surface >= 0]):
         mine = rows.surface == number
+        if (mine & rows.slot).any():
+            mine &= rows.slot
         out[SURFACES[number]] = fit(p[mine], label[mine])
     return out
 
@@ -94,19 +92,20 @@ def parameters(config: RankerConfig) -> dict[str, Any]:
     }
 
 
-def _booster(
-    rows: Examples, label: NDArray[np.integer], weight: NDArray[np.floating], config: RankerConfig
-) -> Booster:
+def _booster(rows: Examples, objective: str, config: RankerConfig) -> Booster:
     import lightgbm
 
+    weight = rows.weight / max(float(rows.weight.mean()), 1e-9) if len(rows) else rows.weight
+    label = rows.labels[objective]
     data = lightgbm.Dataset(rows.features, label, weight=weight, feature_name=list(rows.names))
     return lightgbm.train(parameters(config) | {"objective": "binary"}, data, config.num_trees)
 
 
-def _report(objective: str, p: NDArray[np.floating], label: NDArray[np.integer]) -> dict[str, float]:
+def _report(objective: str, p: NDArray[np.floating], rows: Examples) -> dict[str, float]:
+    label, weight = rows.labels[objective], rows.weight
     p = np.clip(p, 1e-7, 1 - 1e-7)
-    logloss = -np.mean(np.where(label > 0, np.log(p), np.log1p(-p)))
+    loss = -np.where(label > 0, np.log(p), np.log1p(-p))
     return {
-        f"{objective}_logloss": float(logloss),
-        f"{objective}_ece": expected_calibration_error(p, label),
+        f"{objective}_logloss": float(np.average(loss, weights=weight)) if len(p) else float("nan"),
+        f"{objective}_ece": expected_calibration_error(p, label, weight),
     }

@@ -89,13 +89,13 @@ _TRACK = (
     Feature("crowd_finish_rate", "share finished, smoothed"),
 )
 FEATURES: tuple[Feature, ...] = _REPEAT + _TASTE + _CONTEXT + PROFILE + _TRACK
-"""Every feature that needs no model; model scores and the slot follow them (`names`)."""
-SLOT = Feature("slot", "slot in which the track is shown; NaN: not shown, the listener's own choice")
+"""Every feature that needs no model; model scores and the surface follow them (`names`)."""
+SURFACE = Feature("surface", "number of the surface from which the track is played; NaN: left open")
 
 
 def names(columns: Sequence[str] = ()) -> tuple[str, ...]:
     """Column names of `pair_features` for the given model scores."""
-    return (*(f.name for f in FEATURES), *columns, SLOT.name)
+    return (*(f.name for f in FEATURES), *columns, SURFACE.name)
 
 
 def pair_features(
@@ -105,7 +105,7 @@ def pair_features(
     items: Items,
     stats: ItemStats,
     columns: Mapping[str, NDArray[np.floating]] | None = None,
-    slot: NDArray[np.floating] | float = np.nan,
+    surface: NDArray[np.floating] | float = np.nan,
     profiles: NDArray[np.floating] | None = None,
 ) -> Features:
     """(m, f) features of m candidates of b requests; columns are `names(columns)`.
@@ -113,7 +113,7 @@ def pair_features(
     Args:
         ids: (m,) dense tracks. offsets: (b+1,) rows of each request.
         columns: model scores, (m,) each, kept in the given order.
-        slot: (m,) or one slot for all; NaN for tracks that nobody showed.
+        surface: (m,) numbers in SURFACES, or one for all; NaN where it is not asked.
         profiles: (b, len(PROFILE)) from the feature store; computed from the window where absent.
     """
     scores = columns or {}
@@ -134,7 +134,7 @@ def pair_features(
     for block in blocks:
         out[:, start : start + block.shape[1]] = block
         start += block.shape[1]
-    out[:, -1] = slot
+    out[:, -1] = surface
     return out
 
 

@@ -65,23 +65,24 @@ def synthetic() -> Callable[..., Examples]:
     return synthetic_examples
 
 
-def synthetic_examples(rows: int = 4000, seed: int = 0, shown: float = 0.5) -> Examples:
-    """P(finish) = σ(2 x0 - 1), P(skip | not finished) = .3, P(save | finished) = .1; slot and rest are noise."""
+def synthetic_examples(rows: int = 4000, seed: int = 0, slots: float = 0.5) -> Examples:
+    """P(finish | play) = σ(2 x0 - 1), P(skip | not finished) = .3, P(save | finished) = .1, P(play) = σ(x1)."""
     rng = np.random.default_rng(seed)
     columns = names(("two_tower", "sequence"))
     x = rng.standard_normal((rows, len(columns))).astype(np.float32)
-    is_shown = rng.random(rows) < shown
-    x[:, -1] = np.where(is_shown, rng.integers(0, 8, rows), np.nan)
-    finish = rng.random(rows) < 1 / (1 + np.exp(-(2 * x[:, 0] - 1)))
-    skip = ~finish & (rng.random(rows) < 0.3)
-    save = finish & (rng.random(rows) < 0.1)
+    slot = rng.random(rows) < slots
+    play = slot | (rng.random(rows) < 1 / (1 + np.exp(-x[:, 1])))
+    finish = play & (rng.random(rows) < 1 / (1 + np.exp(-(2 * x[:, 0] - 1))))
+    skip = play & ~finish & (rng.random(rows) < 0.3)
+    flags = {"finish": finish, "skip": skip, "save": finish & (rng.random(rows) < 0.1), "play": play}
     return Examples(
         names=columns,
         features=x,
-        labels={"finish": finish.astype(np.int8), "skip": skip.astype(np.int8), "save": save.astype(np.int8)},
+        labels={objective: flag.astype(np.int8) for objective, flag in flags.items()},
         weight=np.ones(rows, np.float32),
         query=np.arange(rows) // 20,
         now=np.arange(rows, dtype=np.int64),
-        surface=np.where(is_shown, 0, -1).astype(np.int8),
-        played=(finish | skip).astype(np.int8),
+        surface=np.where(slot, 0, np.where(play, 3, -1)).astype(np.int8),
+        retrieved=~slot,
+        slot=slot,
     )

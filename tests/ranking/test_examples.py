@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 from ranking.config import RankerConfig
-from ranking.examples import ORGANIC, concat, impression_examples, session_examples
+from ranking.examples import concat, impression_examples, session_examples
 from ranking.labels import load_saves, owner_of, saves_of, session_starts, sessions_from
 from ranking.shown import load_shown
 from recsys.errors import Leak
 from recsys.features.stats import series
 from recsys.plays import Outcome
+from recsys.types import SURFACES
 
 CONFIG = RankerConfig(queries=60, negatives_per_query=20, impressions=400)
 
@@ -60,20 +61,26 @@ def test_a_kept_row_stands_for_all_that_were_not_kept(world, until, sessions):
     assert sessions.weight.sum() == pytest.approx(len(full), rel=0.1)
 
 
+def test_all_that_was_played_is_there_retrieved_or_not(sessions):
+    assert (sessions.played & ~sessions.retrieved).sum() > 0
+    assert np.all(sessions.played | sessions.retrieved)
+    assert np.all(sessions.surface[~sessions.played] == -1)
+
+
 def test_rows_of_a_query_are_consecutive_and_outcomes_exclude_each_other(sessions):
     assert np.all(np.diff(sessions.query) >= 0)
-    assert np.all(sessions.labels["finish"] + sessions.labels["skip"] <= 1)
-    assert np.all(sessions.played >= sessions.labels["finish"] | sessions.labels["skip"])
+    assert np.all(sessions.labels["finish"] + sessions.labels["skip"] <= sessions.labels["play"])
     assert np.all(np.isnan(sessions.features[:, -1]))
 
 
-def test_shown_slots_carry_position_and_outcome(world, until):
+def test_logged_slots_that_were_played_carry_their_outcome(world, until):
     shown = load_shown(world.lake, world.data, world.since, until)
     examples = impression_examples(world.inputs(CONFIG), shown)
-    assert 300 <= len(examples) <= 400
-    assert set(examples.features[:, -1].tolist()) == set(range(8))
-    assert examples.labels["finish"].sum() > 0
-    assert np.all(examples.surface != ORGANIC)
+    assert 0 < len(examples) <= 400
+    assert examples.played.all()
+    assert examples.slot.all()
+    assert 0 < examples.labels["finish"].mean() < 1
+    assert set(examples.surface.tolist()) == {SURFACES.index("home")}
 
 
 def test_nothing_after_the_query_reaches_its_features(world, until):

@@ -57,11 +57,13 @@ def test_the_whole_ladder_scores_every_candidate(world, batch, candidates, light
     for stage in stages:
         candidates = apply(stage, batch, candidates)
     assert np.all(candidates.counts() <= 30)
-    for column in ("p_finish", "p_skip", "p_save", "utility"):
+    for column in ("p_finish", "p_skip", "p_save", "p_play", "utility"):
         assert np.isfinite(candidates.columns[column]).all()
-    for column in ("p_finish", "p_skip", "p_save"):
+    for column in ("p_finish", "p_skip", "p_save", "p_play"):
         assert np.all((candidates.columns[column] > 0) & (candidates.columns[column] < 1))
-    finish_only = apply(reweighted(RankScorer(ranker), UtilityWeights(skip=0, save=0)), batch, candidates)
+    finish_only = apply(
+        reweighted(RankScorer(ranker), UtilityWeights(streamed=0, skip=0, save=0, play=0)), batch, candidates
+    )
     np.testing.assert_allclose(finish_only.columns["utility"], candidates.columns["p_finish"])
 
 
