@@ -32,9 +32,7 @@ def main() -> None:
 
     dataset = load(Lake(Home.of(given.home).lake))
     tune = tune_als if given.model == "als" else tune_bpr
-    found = tune(
-        dataset, cap=given.cap, progress=lambda done, about: print(f"{done} of about {about}", end="\r")
-    )
+    found = tune(dataset, cap=given.cap, progress=print)
     out = given.out or Path(__file__).parent / "results" / f"tune_{given.model}.json"
     facts = {
         "model": given.model,

@@ -13,16 +13,33 @@ from recsys.evaluation.baselines import BASELINES
 from recsys.evaluation.evaluate import Row
 
 _INK, _SOFT, _LINE = "#1c2330", "#667085", "#e4e7ec"
-_OURS = ("#4338ca", "#0891b2", "#db2777", "#65a30d", "#ea580c", "#7c3aed")
+_OURS = {
+    "two_tower": "#4338ca",
+    "sequence": "#0891b2",
+    "ranker": "#db2777",
+    "served": "#ea580c",
+    "long_term_taste": "#d4b35c",
+}
+_OTHERS = ("#65a30d", "#7c3aed", "#0f766e", "#b45309")
 _GREYS = ("#475467", "#98a2b3", "#667085", "#b8c0cc", "#7a8699", "#c9b79c", "#9aa5a1")
 _REST = "#98a2b3"
+_MARKERS = "s^vDP*X<>"  # of baselines; the others are dots
+_DASHES: tuple[Any, ...] = (
+    "--",
+    ":",
+    "-.",
+    (0, (6, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (1, 3)),
+    (0, (8, 3, 2, 3)),
+)
 
 
 def colors(models: Sequence[str]) -> dict[str, str]:
     """Baselines in greys, the others in colours, the same in every picture."""
-    ours = [m for m in models if m not in BASELINES]
-    out = {m: _GREYS[i % len(_GREYS)] for i, m in enumerate(BASELINES)}
-    return out | {m: _OURS[i % len(_OURS)] for i, m in enumerate(ours)}
+    out = {m: _GREYS[i % len(_GREYS)] for i, m in enumerate(BASELINES)} | _OURS
+    others = sorted(m for m in models if m not in out)
+    return out | {m: _OTHERS[i % len(_OTHERS)] for i, m in enumerate(others)}
 
 
 def bars(rows: Sequence[Row], label: str) -> bytes:
@@ -56,7 +73,7 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
     tasks = list(dict.fromkeys(r.task for r in rows))
     models = list(dict.fromkeys(r.model for r in rows))
     shade = colors(models)
-    figure, panels = _figure(3.7 * len(tasks) + 1, 4.2, len(tasks))
+    figure, panels = _figure(4.0 * len(tasks) + 1, 4.6, len(tasks))
     for axes, task in zip(np.atleast_1d(panels), tasks, strict=True):
         here = [r for r in rows if r.task == task]
         cohorts = list(dict.fromkeys(r.cohort for r in here))
@@ -65,7 +82,9 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
             at = np.array([cohorts.index(r.cohort) for r in mine]) + (place - (len(models) - 1) / 2) * 0.075
             value = np.array([r.value for r in mine])
             error = np.abs(np.array([[r.low, r.high] for r in mine]).reshape(-1, 2).T - value)
-            axes.errorbar(at, value, error, fmt="o", ms=4, color=shade[model], elinewidth=1, label=model)
+            axes.errorbar(
+                at, value, error, fmt=_marker(model), ms=5, color=shade[model], elinewidth=1, label=model
+            )
         axes.set_xticks(range(len(cohorts)), [c.replace("_", "\n") for c in cohorts], fontsize=8)
         axes.set_ylim(bottom=0)
         axes.set_title(task, fontsize=10, color=_INK, loc="left")
@@ -79,6 +98,10 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
     return _png(figure)
 
 
+def _marker(model: str) -> str:
+    return _MARKERS[list(BASELINES).index(model) % len(_MARKERS)] if model in BASELINES else "o"
+
+
 def concentration(curves: Mapping[str, Sequence[float]]) -> bytes:
     """Lorenz curves of exposure: the further below the diagonal, the fewer tracks get the slots."""
     figure, axes = _figure(4.4, 4.0)
@@ -88,7 +111,7 @@ def concentration(curves: Mapping[str, Sequence[float]]) -> bytes:
         own = model not in BASELINES
         axes.plot(
             np.linspace(0, 1, len(curve)), curve, color=shade[model], lw=1.9 if own else 1.1,
-            ls="-" if own else "--", label=model,
+            ls="-" if own else _DASHES[list(BASELINES).index(model) % len(_DASHES)], label=model,
         )  # fmt: skip
     axes.set_xlabel("share of eligible tracks, least shown first", color=_SOFT, fontsize=9)
     axes.set_ylabel("share of the slots", color=_SOFT, fontsize=9)

@@ -56,6 +56,7 @@ def write_html(
             _task(name, rows, k, (curves or {}).get(name)) for name in dict.fromkeys(r.task for r in rows)
         ],
         cohorts=_cohorts(rows, k),
+        true_value=_true_value(rows),
         differences=[r for r in rows if r.metric == "true_value_difference"],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def add_curves(top: TopLists, into: dict[str, dict[str, Curve]], k: int = 10) ->
 def _task(name: str, rows: Sequence[Row], k: int, curves: Mapping[str, Curve] | None) -> dict[str, Any]:
     here = [r for r in rows if r.task == name and r.cohort == "all"]
     main = [r for r in here if r.metric == "ndcg" and r.k == k]
-    heads = sorted({(r.metric, r.k) for r in here}, key=_order)
+    heads = sorted({(r.metric, r.k) for r in here if r.metric == "recall" or r.k == k}, key=_order)
     cells = {(r.model, r.metric, r.k): r for r in here}
     first = {r.model: r.value for r in main}
     models = sorted({r.model for r in here}, key=lambda m: -first.get(m, -math.inf))
@@ -100,6 +101,11 @@ def _cell(row: Row | None) -> Cell:
 def _cohorts(rows: Sequence[Row], k: int) -> str:
     main = [r for r in rows if r.metric == "ndcg" and r.k == k and math.isfinite(r.value)]
     return _embed(plots.by_cohort(main, f"NDCG@{k}")) if len({r.cohort for r in main}) > 1 else ""
+
+
+def _true_value(rows: Sequence[Row]) -> str:
+    mine = [r for r in rows if r.metric == "true_value" and r.cohort == "all"]
+    return _embed(plots.bars(mine, "true value, 95% interval")) if mine else ""
 
 
 def _embed(png: bytes) -> str:

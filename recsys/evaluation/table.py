@@ -43,7 +43,7 @@ def _row(line: dict[str, Any]) -> Row:
     return Row(**known)
 
 
-def render(rows: Sequence[Row], cohort: str = "all", width: int = 140) -> str:
+def render(rows: Sequence[Row], cohort: str = "all", width: int = 170) -> str:
     """One table a task, models by falling NDCG with its interval; only recall is shown at every k."""
     from rich.console import Console
 

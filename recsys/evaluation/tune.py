@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -25,7 +25,7 @@ from recsys.evaluation.tasks import Task, build_tasks
 Settings = TypeVar("Settings", bound=BaseModel)
 Grid = Mapping[str, Sequence[float]]
 Value = float | int
-Progress = Callable[[int, int], None]  # points done, about how many there will be
+Progress = Callable[[str], None]  # gets a line a point
 
 ALS_GRID: Grid = {
     "embedding_dim": (32, 64, 128),
@@ -56,8 +56,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Tuned(Generic[Settings]):
-    best: Settings
+class Tuned:
+    best: BaseModel
     points: list[Point]
     on_edge: list[str]  # dimensions whose best value is the smallest or largest tried
 
@@ -68,14 +68,14 @@ class Tuned(Generic[Settings]):
 
 def tune_als(
     dataset: Dataset, grid: Grid = ALS_GRID, cap: int = 2000, progress: Progress | None = None
-) -> Tuned[als.AlsSettings]:
+) -> Tuned:
     """Best Recall@100 on `home` over the validation window, trained on plays before it."""
     return _search(als.fit, als.AlsSettings(), dataset, grid, cap, progress)
 
 
 def tune_bpr(
     dataset: Dataset, grid: Grid = BPR_GRID, cap: int = 2000, progress: Progress | None = None
-) -> Tuned[bpr.BprSettings]:
+) -> Tuned:
     """As tune_als."""
     return _search(bpr.fit, bpr.BprSettings(), dataset, grid, cap, progress)
 
@@ -87,11 +87,10 @@ def _search(
     grid: Grid,
     cap: int,
     progress: Progress | None,
-) -> Tuned[Settings]:
+) -> Tuned:
     split = dataset.split
     (task,) = build_tasks(dataset, split.valid, split.test, names=("home",), cap=cap)
     tried: dict[Settings, Point] = {}
-    expected = 2 * sum(len(values) for values in grid.values())
 
     def value(settings: Settings) -> float:
         if settings not in tried:
@@ -99,7 +98,7 @@ def _search(
             model = fit(dataset, split.valid, settings)
             tried[settings] = _point(model, task, settings, begin)
             if progress:
-                progress(len(tried), max(expected, len(tried)))
+                progress(f"{settings!r} recall@100 {tried[settings].recall_100:.4f}")
         return tried[settings].recall_100
 
     axes = {name: list(values) for name, values in grid.items()}
