@@ -69,6 +69,8 @@ class Fleet:
             }
             if CHAMPION not in wanted and not self._aliases:
                 raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
+            versions = {release.version for release in wanted.values()}
+            self._refused = {v: why for v, why in self._refused.items() if v in versions}
             for alias, release in wanted.items():
                 self._bring(alias, release)
             for gone in set(self._aliases) - set(wanted):

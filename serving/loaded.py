@@ -59,7 +59,7 @@ class LoadedRelease(Retrieval):
         manifest = verify(folder)
         try:
             return cls._load(folder, manifest)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # parsers of damaged or foreign files raise a dozen types
             raise ReleaseRefused(f"release {manifest.version}: {type(error).__name__}: {error}") from error
 
     @classmethod

@@ -193,7 +193,7 @@ class Recipe:
 
         def work(folder: Path) -> dict[str, Any]:
             version = names.next_version()
-            target = self.home.releases / f"v{version}"
+            target = names.folder(version)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
             for name in ("two_tower", "sequence", "index"):

@@ -41,6 +41,10 @@ class Registry:
         """Changes whenever an alias moves."""
         return self.home.releases / ".aliases"
 
+    def folder(self, version: str) -> Path:
+        """Where a version lies; by name, so that a home folder can be moved or copied whole."""
+        return self.home.releases / f"v{version}"
+
     def register(self, folder: Path, run_id: str | None, tags: dict[str, str]) -> Registered:
         """Registers a sealed release folder; its version is MLflow's."""
         from mlflow.exceptions import MlflowException
@@ -63,7 +67,7 @@ class Registry:
         rows = [
             Registered(
                 str(v.version),
-                Path(v.source),
+                self.folder(str(v.version)),
                 tuple(sorted(a for a, version in aliases.items() if version == str(v.version))),
                 v.run_id,
                 dict(v.tags or {}),

@@ -108,21 +108,24 @@ def evaluate(
 
 @app.command()
 def tune(
-    model: Annotated[str, typer.Argument(help="als: the tuned baseline.")] = "als",
+    model: Annotated[str, typer.Argument(help="als or bpr: the factor baselines.")] = "als",
+    queries: Annotated[int, typer.Option(min=10, help="Validation queries a point.")] = 2000,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tune a baseline on the validation window and print every point tried."""
+    """Tune a baseline on the validation window, point by point; never looks at the test window."""
     from recsys.dataset import load
-    from recsys.evaluation.tune import tune_als
+    from recsys.evaluation.tune import tune_als, tune_bpr
     from recsys.lake import Lake
 
-    if model != "als":
-        raise BadInput(f"unknown model {model!r}: als is the one that is tuned")
-    place = open_home(home)
-    with progress_bar("tuning als") as update:
-        points = tune_als(load(Lake(place.lake)), progress=update)
-    print_json(points) if as_json else console.print(points)
+    tuners: dict[str, Any] = {"als": tune_als, "bpr": tune_bpr}
+    if model not in tuners:
+        raise BadInput(f"unknown model {model!r}: choose one of {', '.join(tuners)}")
+    found = tuners[model](load(Lake(open_home(home).lake)), cap=queries, progress=console.print)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        console.print(f"best: {found.best}; on the grid's edge: {', '.join(found.on_edge) or 'nothing'}")
 
 
 def run_evaluation(recipe: Any, release: str) -> list[Any]:

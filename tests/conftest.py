@@ -1,0 +1,41 @@
+"""One tiny home for the whole run: simulated, trained, released, evaluated through the real command."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home made by `recsys demo --profile tiny --no-serve`; tests must not damage it (copy it to do so)."""
+    from typer.testing import CliRunner
+
+    from serving.cli.app import app
+
+    root = tmp_path_factory.mktemp("tiny") / "home"
+    done = CliRunner().invoke(app, ["demo", "--profile", "tiny", "--no-serve", "--home", str(root)])
+    assert done.exit_code == 0, done.output
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tiny_root: Path) -> "Home":  # noqa: F821
+    from recsys.home import Home
+
+    return Home.of(tiny_root)
+
+
+@pytest.fixture(scope="session")
+def tiny_service(tiny_home: "Home") -> Iterator["Service"]:  # noqa: F821
+    """The service over the tiny home, without background threads."""
+    from serving.service import Service
+
+    with Service.open(tiny_home, background=False) as service:
+        yield service
