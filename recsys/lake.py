@@ -8,6 +8,7 @@ lake.scan("events").filter(...).collect()
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -53,7 +54,8 @@ class Lake:
     def cursor(self, table: str, writer: str) -> Cursor:
         """Where a writer that resumes goes on; creates the table where it does not exist."""
         if not self.has(table):
-            self._write(table, pl.DataFrame(schema=TABLES[table]), "ignore")
+            with suppress(CommitFailedError):  # another process has just made it
+                self._write(table, pl.DataFrame(schema=TABLES[table]), "ignore")
         seen = DeltaTable(self.uri(table))
         return Cursor(table, writer, seen.transaction_version(writer) or 0, seen)
 
