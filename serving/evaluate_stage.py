@@ -16,7 +16,7 @@ from recsys.evaluation.table import read_json, write_json
 from recsys.evaluation.tasks import build_tasks
 from recsys.home import Home
 from serving.loaded import LoadedRelease
-from serving.offline import home_models, models, served_slates
+from serving.offline import RankedHome, home_models, models, served_slates
 from serving.recommender import Recommender
 from serving.registry import Registry
 from serving.settings import HomeSettings
@@ -50,9 +50,8 @@ def evaluate_release(
         from recsys.evaluation.true_value import true_value_rows
 
         served = {"served": served_slates(Recommender(release))}
-        rows += true_value_rows(
-            home, data, {**fitted, **models(release)}, served, probes=probes, progress=progress
-        )
+        alone = {**everywhere, "ranker": RankedHome(release, HomeSettings())}
+        rows += true_value_rows(home, data, alone, served, probes=probes, progress=progress)
     return rows
 
 
