@@ -17,7 +17,7 @@ from recsys.simulation.rng import F64
 
 TASTE, MOOD, QUALITY = 3.6, 0.30, 0.28
 FAMILIAR, FATIGUE, CURIOUS = 0.50, 0.70, 0.35
-BASE = 1.45
+BASE = 1.40
 DEVICE_SHIFT = np.array([-0.15, 0.30, 0.20, 0.0])
 """Mobile, desktop, speaker, car: listeners with a hand on the phone skip more (Lamere 2014)."""
 SKIP, LATE, SAVE = 1.15, 0.55, 5.0

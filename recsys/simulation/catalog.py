@@ -7,13 +7,15 @@ Everything here is drawn from the profile's seed alone: `Catalog.make(profile)`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ids import public_id
-from recsys.schemas import AUDIO
+from recsys.simulation.audio import F32, audio_features
+from recsys.simulation.identify import hashed_ids
 from recsys.simulation.names import GENRES
 from recsys.simulation.profiles import Profile
 
@@ -37,7 +39,6 @@ COUNTRIES: dict[str, tuple[str, float, float]] = {
 }
 CODES = list(COUNTRIES)
 
-F32 = NDArray[np.float32]
 I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
 
@@ -80,6 +81,12 @@ class Catalog:
         with np.load(path) as stored:
             return cls(**{f.name: stored[f.name] for f in fields(cls)})
 
+    @cached_property
+    def album_start(self) -> I32:
+        """(n,) first track of each track's album."""
+        first = np.flatnonzero(np.diff(self.album, prepend=-1))
+        return first[self.album].astype(np.int32)
+
     def open_on(self, day: int) -> NDArray[np.bool_]:
         """(n, countries) tracks that may be played at every moment of simulated day `day`.
 
@@ -106,12 +113,14 @@ class Catalog:
             since=since,
             until=until,
             neighbours=_neighbours(tracks["leaf"], tracks["latent"], tracks["weight"], rng),
-            **_audio(tracks["latent"], tracks["mood"], rng),
+            **audio_features(tracks["latent"], tracks["mood"], rng),
         )
 
 
 def track_ids(seed: int, n: int) -> list[str]:
-    return [public_id("sim", f"{seed}:track:{i}") for i in range(n)]
+    """Public id of each simulated track."""
+    ids: list[str] = hashed_ids("sim", [f"{seed}:track:{i}" for i in range(n)]).to_pylist()
+    return ids
 
 
 def leaf_names(profile: Profile) -> list[str]:
@@ -131,7 +140,7 @@ def _around(center: NDArray[np.floating], share: float, rng: np.random.Generator
     return _unit(share * center + np.sqrt(1 - share**2) * noise)
 
 
-def _artists(profile: Profile, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
+def _artists(profile: Profile, rng: np.random.Generator) -> dict[str, Any]:
     leaves = profile.parents * profile.leaves
     parent = np.repeat(np.arange(profile.parents), profile.leaves)
     parent_latent = _unit(rng.standard_normal((profile.parents, LATENT)))
@@ -155,16 +164,17 @@ def _listener_shares() -> NDArray[np.float64]:
     return np.array([share for _, _, share in COUNTRIES.values()])
 
 
-def _saturated(log_weight: NDArray[np.float64], cap: float = 2.8) -> F32:
+def _saturated(log_weight: NDArray[np.float64], cap: float = 3.1) -> F32:
     """Popularity with a long lower tail and a flat head: exp(log_weight), levelling off at exp(cap)."""
-    return (1 / (np.exp(-log_weight) + np.exp(-cap))).astype(np.float32)
+    weight: F32 = (1 / (np.exp(-log_weight) + np.exp(-cap))).astype(np.float32)
+    return weight
 
 
-def _tracks(artists: dict[str, NDArray], artist: I32, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
+def _tracks(artists: dict[str, Any], artist: I32, rng: np.random.Generator) -> dict[str, Any]:
     n = len(artist)
     latent = _around(artists["artist_latent"][artist], 0.85, rng)
     mood = latent @ rng.standard_normal((LATENT, 2)) + 0.8 * rng.standard_normal((n, 2))
-    fame = np.log(artists["artist_weight"][artist]) + 0.5 * rng.standard_normal(n)
+    fame = np.log(artists["artist_weight"][artist]) + 0.55 * rng.standard_normal(n)
     quality = 0.4 * fame / fame.std() + np.sqrt(1 - 0.4**2) * rng.standard_normal(n)
     return {
         "leaf": artists["artist_leaf"][artist].astype(np.int16),
@@ -231,36 +241,3 @@ def _neighbours(leaf: I16, latent: F32, weight: F32, rng: np.random.Generator, p
         best = np.argsort(-near, axis=1, kind="stable")[:, :NEIGHBOURS]
         out[rows] = np.take_along_axis(candidate, best, axis=1)
     return out
-
-
-_SCALES: dict[str, tuple[float, float, bool]] = {
-    # feature: center, spread, whether squashed into 0..1
-    "danceability": (0.3, 1.0, True),
-    "energy": (0.4, 1.2, True),
-    "valence": (0.0, 1.1, True),
-    "acousticness": (-0.8, 1.6, True),
-    "instrumentalness": (-2.0, 1.8, True),
-    "speechiness": (-2.2, 0.9, True),
-    "liveness": (-1.5, 0.8, True),
-    "loudness": (-8.5, 3.2, False),
-    "tempo": (120.0, 26.0, False),
-}
-
-
-def _audio(latent: F32, mood: F32, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
-    """Audio features: a linear view of the factors plus as much noise again, in each feature's own range."""
-    view = latent @ rng.standard_normal((LATENT, len(AUDIO)))
-    view[:, AUDIO.index("energy")] += 1.2 * mood[:, 0]
-    view[:, AUDIO.index("valence")] += 1.2 * mood[:, 1]
-    seen = view / view.std(0) + 0.8 * rng.standard_normal(view.shape)
-    seen /= seen.std(0)
-    columns = []
-    for j, name in enumerate(AUDIO):
-        center, spread, squashed = _SCALES[name]
-        x = center + spread * seen[:, j]
-        columns.append(1 / (1 + np.exp(-x)) if squashed else x)
-    return {
-        "audio": np.stack(columns, axis=1).astype(np.float32),
-        "key": rng.integers(0, 12, len(latent)).astype(np.int8),
-        "mode": (rng.random(len(latent)) < 0.6).astype(np.int8),
-    }

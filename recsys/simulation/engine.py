@@ -26,12 +26,14 @@ from recsys.home import Home
 from recsys.lake import Lake
 from recsys.schemas import TABLES
 from recsys.simulation import listen, pages, rows, sessions
-from recsys.simulation.catalog import F32, Catalog
+from recsys.simulation.audio import F32
+from recsys.simulation.catalog import Catalog
 from recsys.simulation.market import Market
 from recsys.simulation.memory import Memory
 from recsys.simulation.population import Listeners, make_listeners
 from recsys.simulation.probes import ProbeSample, sample, save_samples
 from recsys.simulation.profiles import Profile
+from recsys.simulation.rng import keys, stream, uniforms
 from recsys.simulation.store import EventFiles, commit
 from recsys.simulation.tables import catalog_tables, listener_table
 
@@ -77,7 +79,11 @@ class Shard:
         catalog = Catalog.load(home.world / "catalog.npz")
         names = rows.Names(profile, catalog)
         chunks = [
-            (make_listeners(profile, catalog, part), Memory.empty(len(part), profile.library), names.users(part))
+            (
+                make_listeners(profile, catalog, part),
+                Memory.empty(len(part), profile.library),
+                names.users(part),
+            )
             for part in parts
         ]
         return cls(profile, catalog, chunks, EventFiles(Path(home.lake) / "events", writer), names)
@@ -142,14 +148,16 @@ def _remember(
     mean = (total[here] / plays[here]).astype(np.float32)
     memory.satisfaction[here] += np.float32(0.15) * (mean - memory.satisfaction[here])
     hazard = np.clip(0.012 * np.exp(-5.0 * memory.satisfaction[here]), 0, 0.1)
-    u = rows.uniforms(rows.keys(rows.stream(seed, "churn"), listeners.index[here], day), 1)[0]
+    u = uniforms(keys(stream(seed, "churn"), listeners.index[here], day), 1)[0]
     memory.gone[here] |= u < hazard
 
 
 class _Team(Protocol):
     def start(self, day: int, recent: F32) -> None: ...
     def wait(self) -> NDArray[np.int64]: ...
-    def finish(self) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]: ...
+    def finish(
+        self,
+    ) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]: ...
     def close(self) -> None: ...
 
 
@@ -165,7 +173,9 @@ class _Alone:
     def wait(self) -> NDArray[np.int64]:
         return self.shard.run(*self.todo.pop(0))
 
-    def finish(self) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]:
+    def finish(
+        self,
+    ) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]:
         return [self.shard.finish()]
 
     def close(self) -> None:
@@ -195,7 +205,9 @@ class _Processes:
         counts: NDArray[np.int64] = np.sum([pipe.recv() for pipe in self.pipes], axis=0)
         return counts
 
-    def finish(self) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]:
+    def finish(
+        self,
+    ) -> list[tuple[NDArray[np.int64], int, list[tuple[str, int, int, int]], list[ProbeSample]]]:
         for pipe in self.pipes:
             pipe.send(None)
         return [pipe.recv() for pipe in self.pipes]
@@ -209,7 +221,9 @@ class _Processes:
                 process.terminate()
 
 
-def _work(pipe: Connection, profile: Profile, home: Home, parts: list[NDArray[np.int64]], writer: str) -> None:
+def _work(
+    pipe: Connection, profile: Profile, home: Home, parts: list[NDArray[np.int64]], writer: str
+) -> None:
     shard = Shard.make(profile, home, parts, writer)
     try:
         while (order := pipe.recv()) is not None:
@@ -304,7 +318,7 @@ def _clear(home: Home) -> None:
     lake = Lake(home.lake)
     if lake.has("events") and not (home.world / "profile.json").exists():
         raise BadInput(f"{home.lake} holds logs that were not simulated: give another folder with --home")
-    (home.lake / "events" / "_delta_log").exists() and shutil.rmtree(home.lake / "events" / "_delta_log")
+    shutil.rmtree(home.lake / "events" / "_delta_log", ignore_errors=True)  # first: half a table is none
     for table in TABLES:
         shutil.rmtree(home.lake / table, ignore_errors=True)
     shutil.rmtree(home.world, ignore_errors=True)

@@ -25,7 +25,9 @@ def conditional(score: F64, left: NDArray[np.bool_]) -> F64:
     """
     top = np.max(np.where(left, score, -np.inf), axis=1, keepdims=True)
     weight = np.where(left, np.exp((np.where(left, score, top) - top) / TEMPERATURE), 0.0)
-    out: F64 = (1 - EPSILON) * weight / weight.sum(1, keepdims=True) + EPSILON * left / left.sum(1, keepdims=True)
+    out: F64 = (1 - EPSILON) * weight / weight.sum(1, keepdims=True) + EPSILON * left / left.sum(
+        1, keepdims=True
+    )
     return out
 
 

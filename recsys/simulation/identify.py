@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -42,6 +45,21 @@ def public_ids(key: U64) -> pa.Array:
     for half, start in ((mix(key), 0), (mix(key ^ np.uint64(0x5851F42D4C957F2D)), 11)):
         rest = half.copy()
         for column in range(start, start + 11):
+            rest, digit = np.divmod(rest, np.uint64(62))
+            out[:, column] = _BASE62[digit]
+    return _strings(out)
+
+
+def hashed_ids(source: str, foreign_ids: Sequence[str]) -> pa.Array:
+    """`recsys.ids.public_id` of many foreign ids at once."""
+    step, limbs = 62**10, np.empty((3, len(foreign_ids)), np.uint64)
+    for i, foreign in enumerate(foreign_ids):
+        digest = hashlib.blake2b(f"{source}\x1f{foreign}".encode(), digest_size=16).digest()
+        upper, limbs[2, i] = divmod(int.from_bytes(digest, "big"), step)
+        limbs[0, i], limbs[1, i] = divmod(upper, step)
+    out = np.empty((len(foreign_ids), 22), np.uint8)
+    for rest, columns in zip(limbs, (range(1, -1, -1), range(11, 1, -1), range(21, 11, -1)), strict=True):
+        for column in columns:
             rest, digit = np.divmod(rest, np.uint64(62))
             out[:, column] = _BASE62[digit]
     return _strings(out)

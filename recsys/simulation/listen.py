@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.simulation import behaviour
-from recsys.simulation.catalog import F32, I32, NEIGHBOURS
+from recsys.simulation.audio import F32
+from recsys.simulation.catalog import I32, NEIGHBOURS
 from recsys.simulation.exposure import SLOTS
 from recsys.simulation.market import Market, explore
 from recsys.simulation.memory import EMPTY, Memory
@@ -26,10 +27,10 @@ NEXT, SAME, NEAR, LIBRARY, EXPLORE, AGAIN, HOME = range(7)
 _FOLLOW = np.cumsum(
     [
         # NEXT, SAME, NEAR, LIBRARY, EXPLORE, AGAIN by mode, while a run goes on
-        [0.91, 0.03, 0.01, 0.02, 0.023, 0.007],
-        [0.18, 0.66, 0.04, 0.06, 0.053, 0.007],
-        [0.04, 0.07, 0.08, 0.69, 0.113, 0.007],
-        [0.03, 0.08, 0.30, 0.04, 0.543, 0.007],
+        [0.91, 0.03, 0.01, 0.02, 0.024, 0.006],
+        [0.18, 0.66, 0.04, 0.06, 0.054, 0.006],
+        [0.04, 0.08, 0.09, 0.64, 0.144, 0.006],
+        [0.03, 0.08, 0.30, 0.04, 0.544, 0.006],
     ],
     axis=1,
 )
@@ -49,10 +50,12 @@ _WISH = np.array([0.5, 0.0, 0.0, 0.2, -0.2, 3.0, 0.0])
 """Shift of the score by source: what one puts on oneself is skipped less than what turns up."""
 _LOOP, _OBSESSION = 0.75, 0.985
 """Chance that a track on repeat is repeated once more, and the same in an obsessed session."""
+_ALBUM_START = 0.7
+"""Chance that, in an album session, a track of the library stands for its album, played from the start."""
 _NEAREST = np.cumsum(0.6 ** np.arange(NEIGHBOURS)) / np.sum(0.6 ** np.arange(NEIGHBOURS))
 RECENT = 12
 """Plays within which a session does not come back to a track, unless it is put on repeat."""
-DRAWS = 24
+DRAWS = 12
 
 
 @dataclass
@@ -86,9 +89,7 @@ class _Cursor:
     queued: NDArray[np.int64]
 
 
-def play(
-    market: Market, listeners: Listeners, memory: Memory, sessions: Sessions, pages: Pages
-) -> Played:
+def play(market: Market, listeners: Listeners, memory: Memory, sessions: Sessions, pages: Pages) -> Played:
     """All plays of the day."""
     cursor = _cursor(sessions, pages)
     shelf = _Shelf.of(market, memory, sessions)
@@ -100,7 +101,7 @@ def play(
         track, source, slot, usable = _choose(market, sessions, shelf, cursor, active, u, step)
         active, u = active[usable], u[:, usable]
         wish = _WISH[source[usable]]
-        done = _end(market, listeners, memory, sessions, cursor, active, track[usable], wish, u)
+        done = _end(market, listeners, memory, sessions, cursor, active, track[usable], wish, step, u)
         rows = Played(
             active, np.full(len(active), step), track[usable], source[usable], slot[usable], *done[:5]
         )
@@ -193,7 +194,8 @@ def _choose(
     track[at] = catalog.neighbours[last[at], np.searchsorted(_NEAREST[:-1], u[2, at])]
     at = np.flatnonzero(source == LIBRARY)
     track[at], found = shelf.draw(active[at], u[2, at])
-    _to_album_start(market, sessions, cursor, active, at, track, u, step)
+    back = at[(sessions.mode[active[at]] == 0) & (u[3, at] < _ALBUM_START)]
+    track[back] = catalog.album_start[track[back]]
     source[at[~found]] = EXPLORE
     at = np.flatnonzero(source == AGAIN)
     track[at] = last[at]
@@ -227,33 +229,12 @@ def _source(
     mode = sessions.mode[active]
     fresh = (cursor.track[active] < 0) | (cursor.skipped[active] & (u[0] < _BREAK))
     table = np.where(fresh[:, None], _START[mode], _FOLLOW[mode])
-    source = (table[:, :-1] <= u[1][:, None]).sum(1).astype(np.int8)
+    source: NDArray[np.int8] = (table[:, :-1] <= u[1][:, None]).sum(1).astype(np.int8)
     again = np.where(sessions.obsessed[active], _OBSESSION, _LOOP)
     source[cursor.looping[active] & ~cursor.skipped[active] & (u[11] < again)] = AGAIN
     if step < SLOTS:
         source[cursor.queued[active] > step] = HOME
     return source
-
-
-def _to_album_start(
-    market: Market,
-    sessions: Sessions,
-    cursor: _Cursor,
-    active: NDArray[np.int64],
-    at: NDArray[np.int64],
-    track: I32,
-    u: F64,
-    step: int,
-) -> None:
-    """A listener in the mood for albums starts one at its first track, more often than not."""
-    album = market.catalog.album
-    for back in range(14):
-        del back
-        moved = at[(sessions.mode[active[at]] == 0) & (u[3, at] < 0.7) & (track[at] > 0)]
-        moved = moved[album[track[moved] - 1] == album[track[moved]]]
-        if not len(moved):
-            return
-        track[moved] -= 1
 
 
 def _end(
@@ -265,6 +246,7 @@ def _end(
     active: NDArray[np.int64],
     track: I32,
     wish: F64,
+    step: int,
     u: F64,
 ) -> tuple[NDArray[np.int64], I32, NDArray[np.int8], NDArray[np.bool_], F32]:
     """How each play ends: its start, length, outcome, whether saved, and reward. Moves the cursor on."""
@@ -280,8 +262,7 @@ def _end(
     pause = np.where(u[8] < 0.12, -150_000 * np.log(u[9]), 300 + 1_500 * u[9])
     start = cursor.clock[active]
     cursor.clock[active] = start + ms + pause.astype(np.int64)
-    cursor.recent[active] = np.roll(cursor.recent[active], 1, axis=1)
-    cursor.recent[active, 0] = track
+    cursor.recent[active, step % RECENT] = track
     cursor.track[active] = track
     cursor.skipped[active] = outcome == 0
     cursor.streak[active] = np.where(outcome == 0, cursor.streak[active] + 1, 0)
@@ -294,7 +275,9 @@ def _goes_on(
 ) -> NDArray[np.bool_]:
     """Sessions that are not over: by plan, by the clock, or because skip followed skip."""
     bored = u[10] < 0.02 * np.minimum(cursor.streak[active], 8)
-    return (step + 1 < sessions.planned[active]) & (cursor.clock[active] < sessions.limit[active]) & ~bored
+    in_time = cursor.clock[active] < sessions.limit[active]
+    out: NDArray[np.bool_] = in_time & (step + 1 < sessions.planned[active]) & ~bored
+    return out
 
 
 def _join(steps: list[Played]) -> Played:

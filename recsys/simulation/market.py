@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.simulation.catalog import F32, I32, Catalog
+from recsys.simulation.audio import F32
+from recsys.simulation.catalog import I32, Catalog
 from recsys.simulation.rng import F64, U64, uniforms
 
 BUZZ = 0.12
@@ -48,8 +49,9 @@ class Market:
         return np.concatenate([[0.0], np.cumsum(self.weight[self.by_leaf])])
 
     @cached_property
-    def _leaf_stop(self) -> NDArray[np.int64]:
-        return np.cumsum(np.bincount(self.catalog.leaf, minlength=len(self.catalog.leaf_parent)))
+    def _leaf_start(self) -> NDArray[np.int64]:
+        sizes = np.bincount(self.catalog.leaf, minlength=len(self.catalog.leaf_parent))
+        return np.concatenate([[0], np.cumsum(sizes)])
 
     @cached_property
     def _artist_mass(self) -> F64:
@@ -62,9 +64,7 @@ class Market:
 
     def in_leaf(self, leaf: NDArray[np.integer], u: F64) -> I32:
         """A track of each leaf genre by popularity; shapes broadcast."""
-        stop = self._leaf_stop[leaf]
-        start = np.where(leaf > 0, self._leaf_stop[np.maximum(leaf - 1, 0)], 0)
-        return self.by_leaf[_draw(self._leaf_mass, start, stop, u)]
+        return self.by_leaf[_draw(self._leaf_mass, self._leaf_start[leaf], self._leaf_start[leaf + 1], u)]
 
     def by_artist(self, artist: NDArray[np.integer], u: F64) -> I32:
         """A track of each artist by popularity (flattened)."""
@@ -74,8 +74,9 @@ class Market:
 
 def _draw(mass: F64, start: NDArray[np.integer], stop: NDArray[np.integer], u: F64) -> NDArray[np.int64]:
     low, high = mass[start], mass[stop]
-    at = np.searchsorted(mass, low + u * (high - low), side="right") - 1
-    return np.clip(at, start, np.maximum(stop - 1, start))
+    at: NDArray[np.int64] = np.searchsorted(mass, low + u * (high - low), side="right") - 1
+    out: NDArray[np.int64] = np.maximum(np.minimum(at, stop - 1), start)
+    return out
 
 
 def wander(market: Market, home_leaf: NDArray[np.int64], u: F64) -> NDArray[np.int64]:
@@ -84,7 +85,8 @@ def wander(market: Market, home_leaf: NDArray[np.int64], u: F64) -> NDArray[np.i
     per_parent = leaves // (int(market.catalog.leaf_parent[-1]) + 1)
     sibling = home_leaf // per_parent * per_parent + np.floor((u - 0.78) / 0.15 * per_parent).astype(np.int64)
     other = np.floor((u - 0.93) / 0.07 * leaves).astype(np.int64)
-    return np.clip(np.select([u < 0.78, u < 0.93], [home_leaf, sibling], other), 0, leaves - 1)
+    leaf = np.where(u < 0.78, home_leaf, np.where(u < 0.93, sibling, other))
+    return np.maximum(np.minimum(leaf, leaves - 1), 0)
 
 
 def explore(

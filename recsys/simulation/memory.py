@@ -6,12 +6,14 @@ Rows are sorted by track, so that membership of (listener, track) pairs is one b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.simulation.audio import F32
 from recsys.simulation.behaviour import FAST_DAYS, FATIGUE_DAYS, SLOW_DAYS
-from recsys.simulation.catalog import F32, I32
+from recsys.simulation.catalog import I32
 
 EMPTY = np.int32(2**31 - 1)
 """Track number of an unused place; sorts last."""
@@ -82,11 +84,11 @@ class Memory:
         width, m = self.track.shape[1], len(owners)
         keep = nth < width
         owner = np.searchsorted(owners, rows)[keep]
-        columns = []
+        columns: list[NDArray[Any]] = []
         for old, more in (
             (self.track, track), (self.slow, gains), (self.fast, gains), (self.fatigue, tires)
         ):  # fmt: skip
-            fresh = np.zeros((m, int(nth[keep].max()) + 1), old.dtype)
+            fresh: NDArray[Any] = np.zeros((m, int(nth[keep].max()) + 1), old.dtype)
             if old is self.track:
                 fresh += EMPTY
             fresh[owner, nth[keep]] = more[keep]
@@ -95,6 +97,6 @@ class Memory:
         best = np.argsort(-activation, axis=1, kind="stable")[:, :width]
         by_track = np.argsort(np.take_along_axis(columns[0], best, axis=1), axis=1, kind="stable")
         order = np.take_along_axis(best, by_track, axis=1)
-        for old, merged in zip((self.track, self.slow, self.fast, self.fatigue), columns, strict=True):
-            old[owners] = np.take_along_axis(merged, order, axis=1)
+        for place, merged in zip((self.track, self.slow, self.fast, self.fatigue), columns, strict=True):
+            place[owners] = np.take_along_axis(merged, order, axis=1)
         self._cached = None

@@ -48,8 +48,8 @@ def show(market: Market, listeners: Listeners, memory: Memory, sessions: Session
     track = np.take_along_axis(track, chosen, axis=1)
     kind = np.searchsorted([AGAIN, AGAIN + GENRE], chosen, side="right")
     z, _ = scores(market, listeners, memory, sessions, np.repeat(session, SLOTS), track.ravel())
-    seen = uniforms(key, SLOTS, 70).T < behaviour.examine(np.arange(SLOTS))
-    taken = uniforms(key, SLOTS, 80).T < behaviour.click(z).reshape(track.shape)
+    seen = behaviour.examine(np.arange(SLOTS)) > uniforms(key, SLOTS, 70).T
+    taken = behaviour.click(z).reshape(track.shape) > uniforms(key, SLOTS, 80).T
     return Pages(session, track, kind, propensity, seen & taken)
 
 
@@ -104,5 +104,3 @@ def _none() -> Pages:
     return Pages(
         np.zeros(0, np.int64), empty.astype(np.int32), empty.astype(np.int64), empty, empty.astype(bool)
     )
-
-

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.simulation.catalog import CODES, COUNTRIES, F32, LATENT, Catalog
+from recsys.simulation.audio import F32
+from recsys.simulation.catalog import CODES, COUNTRIES, LATENT, Catalog
 from recsys.simulation.profiles import Profile
 from recsys.simulation.rng import F64, keys, normals, pick_rows, stream, uniforms
 
@@ -77,7 +78,7 @@ def make_listeners(profile: Profile, catalog: Catalog, index: NDArray[np.int64])
         index=index,
         country=country,
         join_day=_join_days(profile, u[1], u[2]),
-        rate=np.clip(0.42 * np.exp(0.8 * g[1]), 0.02, 2.5),
+        rate=np.clip(0.44 * np.exp(0.8 * g[1]), 0.02, 2.5),
         novelty=novelty,
         patience=0.5 * g[2],
         taste=_vectors(profile, "taste", index, catalog.artist_latent[anchor], 0.85),
@@ -121,7 +122,7 @@ def _vectors(profile: Profile, name: str, index: NDArray[np.int64], center: F32,
 
 def _modes(novelty: F64, g: F64) -> F64:
     """(n, modes) how a listener's sessions divide into album, artist, library and discovery sessions."""
-    base = np.log(np.array([0.41, 0.23, 0.20, 0.16]))
+    base = np.log(np.array([0.43, 0.22, 0.15, 0.20]))
     tilt = np.stack([0 * novelty, 0 * novelty, -1.5 * (novelty - 0.45), 1.5 * (novelty - 0.45)], axis=1)
     weight = np.exp(base + 0.6 * g + tilt)
     out: F64 = weight / weight.sum(1, keepdims=True)

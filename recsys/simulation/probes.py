@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.simulation.catalog import F32, I32
+from recsys.simulation.audio import F32
+from recsys.simulation.catalog import I32
 from recsys.simulation.memory import Memory
 from recsys.simulation.population import Listeners
 from recsys.simulation.profiles import Profile
@@ -77,7 +78,7 @@ def save_samples(path: Path, samples: list[ProbeSample]) -> None:
     """All samples in one file, in order of listener and time."""
     columns = {f.name: np.concatenate([getattr(s, f.name) for s in samples]) for f in fields(ProbeSample)}
     order = np.lexsort((columns["now"], columns["listener"]))
-    np.savez(path, **{name: column[order] for name, column in columns.items()})
+    np.savez(path, allow_pickle=False, **{name: column[order] for name, column in columns.items()})
 
 
 def load_samples(path: Path) -> ProbeSample:

@@ -20,7 +20,7 @@ class Profile(BaseModel):
     parents: int = Field(12, ge=2, le=12, description="parent genres")
     leaves: int = Field(5, ge=2, le=8, description="leaf genres per parent")
     library: int = Field(128, ge=16, description="tracks a listener remembers")
-    chunk: int = Field(4096, ge=1, description="listeners stepped together; changes memory, never a row")
+    chunk: int = Field(8192, ge=1, description="listeners stepped together; changes memory, never a row")
     start: date = date(2025, 1, 6)
     seed: int = Field(0, ge=0)
 

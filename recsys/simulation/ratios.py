@@ -1,6 +1,6 @@
 """Quick next-track baselines on any plays: do simulated logs behave like the real music, method by method?
 
-Protocol of the 30Music slices (FINDINGS: "last day of each slice, next track"): five days of some listeners, five times;
+Protocol of the 30Music slices (FINDINGS: "last day of each slice, next track"): five windows of five days;
 the last day of each is the test, every track heard before is ranked, a target unseen there scores 0.
 Methods: popularity; first-order Markov; sequential rules (last 10 plays, decay .8, weight 1/distance, divided by
 √popularity; Ludewig & Jannach 2018); implicit ALS (Hu, Koren & Volinsky 2008).
@@ -33,12 +33,18 @@ def data_of(plays: pl.DataFrame) -> Slice:
     """From columns user, session, track (any type), timestamp (s), and slice; a slice's last 24 h are its test."""
     plays = plays.sort("user", "timestamp")
     test = plays.select(pl.col("timestamp") > pl.col("timestamp").max().over("slice") - DAY_S).to_series()
-    number = {name: plays[name].rank("dense").to_numpy().astype(np.int64) - 1 for name in ("user", "session", "track")}
+    number = {
+        name: plays[name].rank("dense").to_numpy().astype(np.int64) - 1
+        for name in ("user", "session", "track")
+    }
     return Slice(**number, test=test.to_numpy())
 
 
 def ndcg(data: Slice, most: int = 4_000, seed: int = 0) -> dict[str, float]:
-    """NDCG@10 of each method on (up to `most`) next plays of the test day (popularity: on all); also `unseen`, the share of targets."""
+    """NDCG@10 of each method on next plays of the test days, and `unseen`, the share of targets not in training.
+
+    Popularity is measured on all of them, the others on up to `most` drawn at random.
+    """
     at = np.flatnonzero(data.test[1:] & (data.session[1:] == data.session[:-1])) + 1
     train = ~data.test
     popularity = np.bincount(data.track[train], minlength=data.track.max() + 1).astype(np.float64)
@@ -51,7 +57,10 @@ def ndcg(data: Slice, most: int = 4_000, seed: int = 0) -> dict[str, float]:
         "rules": _gains(_rules(data, at, popularity), target),
         "als": _gains(_als(data, at, popularity), target),
     }
-    return {**{name: float(g.mean()) for name, g in gains.items()}, "unseen": float((popularity[target] == 0).mean())}
+    return {
+        **{name: float(g.mean()) for name, g in gains.items()},
+        "unseen": float((popularity[target] == 0).mean()),
+    }
 
 
 def _gains(top: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -54,7 +54,9 @@ def sample_plays(lake: Lake) -> pl.DataFrame:
     """Plays of up to LISTENERS listeners: user, session, track, artist, timestamp (s, start), ms, duration, device."""
     users = lake.scan("listeners").select("user_id").collect()["user_id"].sort().shuffle(seed=0)[:LISTENERS]
     tracks = lake.scan("tracks").select("track_id", "artist_id", "duration_ms").collect()
-    events = lake.scan("events").filter(pl.col("kind") == "play_end", pl.col("user_id").is_in(users.implode()))
+    events = lake.scan("events").filter(
+        pl.col("kind") == "play_end", pl.col("user_id").is_in(users.implode())
+    )
     return (
         events.select("user_id", "session_id", "track_id", "ts", "ms_played", "reason_end", "device")
         .collect()
@@ -92,16 +94,17 @@ def marginals_of(plays: pl.DataFrame, ratios: bool = True) -> list[Marginal]:
 
 
 def _skips(plays: pl.DataFrame) -> list[Marginal]:
-    early = plays.select((pl.col("ms") < 5_000).mean()).item()
-    before_30 = plays.select((pl.col("ms") < 30_000).mean()).item()
+    early, before_30, finished = plays.select(
+        (pl.col("ms") < 5_000).mean(), before=(pl.col("ms") < 30_000).mean(), all=pl.col("finished").mean()
+    ).row(0)
     mobile, desktop = (
-        1 - plays.filter(pl.col("device") == d)["finished"].cast(pl.Float64).mean()  # type: ignore[operator]
+        1 - plays.filter(pl.col("device") == d).select(pl.col("finished").mean()).item()
         for d in ("mobile", "desktop")
     )
     return [
         Marginal("skipped before 5 s", early, 0.2414, 0.2, LAMERE),
         Marginal("skipped before 30 s", before_30, 0.3505, 0.2, LAMERE),
-        Marginal("finished", float(plays["finished"].mean()), 0.514, 0.2, LAMERE),  # type: ignore[arg-type]
+        Marginal("finished", finished, 0.514, 0.2, LAMERE),
         Marginal("skipped on mobile", mobile, 0.511, 0.2, LAMERE),
         Marginal("skipped on desktop", desktop, 0.401, 0.2, LAMERE),
     ]
@@ -111,16 +114,18 @@ def _sessions(heard: pl.DataFrame) -> list[Marginal]:
     following = heard.with_columns(
         pl.col("artist", "track", "timestamp").shift(-1).over("session").name.prefix("next_")
     ).drop_nulls("next_track")
-    gap = float((following["next_timestamp"] - following["timestamp"]).median())  # type: ignore[arg-type]
-    length = heard.group_by("session").len()["len"]
-    same = float((following["artist"] == following["next_artist"]).mean())  # type: ignore[arg-type]
-    loop = float((following["track"] == following["next_track"]).mean())  # type: ignore[arg-type]
+    gap, same, loop = following.select(
+        gap=(pl.col("next_timestamp") - pl.col("timestamp")).median(),
+        same=(pl.col("artist") == pl.col("next_artist")).mean(),
+        loop=(pl.col("track") == pl.col("next_track")).mean(),
+    ).row(0)
+    length = heard.group_by("session").len().select(mean=pl.col("len").mean(), median=pl.col("len").median())
     return [
         Marginal("next by the same artist", same, 0.4885, 0.2, THIRTY),
         Marginal("next is the same track", loop, 0.0319, 0.2, THIRTY),
         Marginal("gap between starts, median s", gap, 256.0, 0.2, THIRTY),
-        Marginal("tracks a session, mean", float(length.mean()), 12.43, 0.2, THIRTY),  # type: ignore[arg-type]
-        Marginal("tracks a session, median", float(length.median()), 8.0, 0.2, THIRTY),  # type: ignore[arg-type]
+        Marginal("tracks a session, mean", length["mean"][0], 12.43, 0.2, THIRTY),
+        Marginal("tracks a session, median", length["median"][0], 8.0, 0.2, THIRTY),
     ]
 
 
@@ -131,19 +136,25 @@ def _repeats(heard: pl.DataFrame, window: pl.DataFrame) -> list[Marginal]:
     top = sum(_top_share(part["track"]) for part in window.partition_by("slice")) / window["slice"].n_unique()
     long_run = heard.filter(pl.len().over("user") >= 20)
     lines = [
-        Marginal("repeat share of tracks, 5 days", share(window, "track", "user", "slice"), 0.156, 0.2, THIRTY),
-        Marginal("repeat share of artists, 5 days", share(window, "artist", "user", "slice"), 0.59, 0.2, THIRTY),
+        Marginal(
+            "repeat share of tracks, 5 days", share(window, "track", "user", "slice"), 0.156, 0.2, THIRTY
+        ),
+        Marginal(
+            "repeat share of artists, 5 days", share(window, "artist", "user", "slice"), 0.59, 0.2, THIRTY
+        ),
         Marginal("share of the top 1% of tracks, 5 days", top, 0.0741, 0.2, THIRTY),
     ]
     if len(long_run):
         lines.append(
-            Marginal("repeat share of artists, long run", share(long_run, "artist", "user"), 0.887, 0.2, LASTFM)
+            Marginal(
+                "repeat share of artists, long run", share(long_run, "artist", "user"), 0.887, 0.2, LASTFM
+            )
         )
     return lines
 
 
 def _top_share(track: pl.Series) -> float:
-    counts = track.value_counts(sort=True)["count"]
+    counts = track.value_counts(sort=True)["count"].to_numpy()
     return float(counts[: max(len(counts) // 100, 1)].sum() / counts.sum())
 
 
@@ -153,7 +164,9 @@ def _ratios(window: pl.DataFrame) -> list[Marginal]:
     real = {"popularity": 0.00080, "markov": 0.1199, "rules": 0.1306, "als": 0.0338}
     pairs = [("markov", "popularity"), ("rules", "markov"), ("als", "markov"), ("als", "popularity")]
     lines = [
-        Marginal(f"NDCG@10 {a} : {b}", found[a] / max(found[b], 1e-6), real[a] / real[b], 1.0, THIRTY, ratio=True)
+        Marginal(
+            f"NDCG@10 {a} : {b}", found[a] / max(found[b], 1e-6), real[a] / real[b], 1.0, THIRTY, ratio=True
+        )
         for a, b in pairs
     ]
     return [*lines, Marginal("targets unseen in training", found["unseen"], 0.397, 0.2, THIRTY)]

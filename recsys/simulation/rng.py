@@ -21,11 +21,10 @@ _TO_UNIT = 2.0**-53
 
 def mix(x: U64) -> U64:
     """SplitMix64 of every element; wraps modulo 2**64."""
-    with np.errstate(over="ignore"):
-        x = x + _GOLDEN
-        x = (x ^ (x >> np.uint64(30))) * _M1
-        x = (x ^ (x >> np.uint64(27))) * _M2
-        return x ^ (x >> np.uint64(31))
+    x = x + _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * _M1
+    x = (x ^ (x >> np.uint64(27))) * _M2
+    return x ^ (x >> np.uint64(31))
 
 
 def stream(seed: int, name: str) -> np.uint64:
@@ -58,10 +57,13 @@ def normals(key: U64, draws: int, start: int = 0) -> F64:
 
 def pick(cumulative: F64, u: F64) -> NDArray[np.int64]:
     """Index drawn from one cumulative weight vector (not normalised) for every u."""
-    return np.minimum(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(cumulative) - 1)
+    at: NDArray[np.int64] = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+    return np.minimum(at, len(cumulative) - 1)
 
 
 def pick_rows(weights: F64, u: F64) -> NDArray[np.int64]:
     """(n,) index drawn from each row of (n, k) non-negative weights."""
     cumulative = np.cumsum(weights, axis=1)
-    return np.minimum((cumulative < (u * cumulative[:, -1])[:, None]).sum(1), weights.shape[1] - 1)
+    at: NDArray[np.int64] = (cumulative < (u * cumulative[:, -1])[:, None]).sum(1)
+    out: NDArray[np.int64] = np.minimum(at, weights.shape[1] - 1)
+    return out

@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recsys.ids import public_id
 from recsys.schemas import EVENTS, SCHEMA_VERSION
 from recsys.simulation.catalog import CODES, COUNTRIES, Catalog, track_ids
 from recsys.simulation.exposure import SLOTS
-from recsys.simulation.identify import event_ids, public_ids
+from recsys.simulation.identify import event_ids, hashed_ids, public_ids
 from recsys.simulation.listen import DRAWS, HOME, NEXT, SAME, Played
 from recsys.simulation.pages import Pages
 from recsys.simulation.population import DEVICES, Listeners
@@ -32,6 +31,18 @@ PLATFORMS = ["iOS", "Android", "Windows", "macOS", "Linux", "speaker", "car"]
 _PLATFORM_OF = np.array([[0, 1, 1], [2, 3, 4], [5, 5, 5], [6, 6, 6]])
 TIME = pa.timestamp("us", "UTC")
 Index = NDArray[np.integer]
+_BLANK = (
+    "track",
+    "artist",
+    "surface",
+    "slot",
+    "reason",
+    "ms",
+    "reason_start",
+    "reason_end",
+    "shuffle",
+    "skipped",
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +59,10 @@ class Names:
     @cached_property
     def artists(self) -> pa.Array:
         seed, n = self.profile.seed, len(self.catalog.artist_leaf)
-        return pa.array([public_id("sim", f"{seed}:artist:{i}") for i in range(n)])
+        return hashed_ids("sim", [f"{seed}:artist:{i}" for i in range(n)])
 
     def users(self, index: Index) -> pa.Array:
-        return pa.array([public_id("sim", f"{self.profile.seed}:user:{i}") for i in index])
+        return hashed_ids("sim", [f"{self.profile.seed}:user:{i}" for i in index])
 
 
 @dataclass
@@ -79,7 +90,18 @@ class Rows:
 def _rows(kind: int, session: Index, key: U64, ts: Index, **columns: Index | NDArray[np.float64]) -> Rows:
     blank: dict[str, Index | NDArray[np.float64]] = {
         name: np.full(len(session), -1)
-        for name in "track artist surface slot reason ms reason_start reason_end shuffle skipped".split()
+        for name in [
+            "track",
+            "artist",
+            "surface",
+            "slot",
+            "reason",
+            "ms",
+            "reason_start",
+            "reason_end",
+            "shuffle",
+            "skipped",
+        ]
     }
     blank |= {"page": np.zeros(len(session), np.int64), "propensity": np.full(len(session), np.nan)}
     return Rows(kind, session, key, ts, **(blank | columns))  # type: ignore[arg-type]
@@ -244,6 +266,8 @@ def digest(rows: list[Rows], index: Index, sessions: Sessions) -> int:
             continue
         owner = index[sessions.row[r.session]]
         chance = np.nan_to_num(r.propensity).view(np.uint64).astype(np.int64)
-        hashed = keys(r.key, r.ts, owner, r.track + 1, r.slot + 1, r.ms + 1, chance, r.skipped + 1, r.surface + 1)
+        hashed = keys(
+            r.key, r.ts, owner, r.track + 1, r.slot + 1, r.ms + 1, chance, r.skipped + 1, r.surface + 1
+        )
         total += int(hashed.sum(dtype=np.uint64))
     return total % 2**64

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.simulation import behaviour
-from recsys.simulation.catalog import F32
+from recsys.simulation.audio import F32
 from recsys.simulation.market import Market, explore
 from recsys.simulation.memory import Memory
 from recsys.simulation.population import OFFSET_H, Listeners
@@ -19,9 +19,9 @@ MS_PER_DAY = 24 * MS_PER_HOUR
 MAX_SESSIONS, MAX_PLAYS = 3, 120
 DAY_STARTS = 4
 """Local hour at which a simulated day begins."""
-_HOUR_WEIGHT = np.array(
-    [1.0, 1.5, 3.0, 4.5, 5.0, 4.8, 4.7, 4.8, 5.0, 4.9, 5.0, 5.3, 6.0, 6.6, 6.6, 6.4, 6.2, 5.8, 4.8, 3.4, 2.0, 1.1, 0.7, 0.6]
-)  # fmt: skip
+_HOUR_WEIGHT = np.fromstring(
+    "1.0 1.5 3.0 4.5 5.0 4.8 4.7 4.8 5.0 4.9 5.0 5.3 6.0 6.6 6.6 6.4 6.2 5.8 4.8 3.4 2.0 1.1 0.7 0.6", sep=" "
+)
 """Session starts by local hour, from 04:00 on; two humps around work, as usual in streaming logs."""
 _DEVICE_WEIGHT = np.array([[5.0, 2.5, 1.2, 0.8], [5.0, 1.0, 0.8, 3.0], [4.0, 1.5, 3.5, 0.4]])
 """By kind of hour (working, commuting, evening and night): mobile, desktop, speaker, car."""
@@ -70,7 +70,8 @@ def plan(listeners: Listeners, memory: Memory, day: int, epoch_ms: int, seed: in
         followed, np.append(start[1:], 0)[: len(row)] - 35 * 60_000, base + (24 + DAY_STARTS) * MS_PER_HOUR
     )
     fits = limit - start > 10 * 60_000
-    row, nth, hour, start, limit, country = (a[fits] for a in (row, nth, hour, start, limit, country))
+    row, nth, start, limit, country = row[fits], nth[fits], start[fits], limit[fits], country[fits]
+    hour = hour[fits]
     key = keys(stream(seed, "session"), listeners.index[row], day, nth)
     u = uniforms(key, 10)
     g = normals(key, 4, 100)
@@ -128,7 +129,9 @@ def _devices(clock: F64, u: F64) -> NDArray[np.int64]:
     return pick_rows(_DEVICE_WEIGHT[kind], u)
 
 
-def first_library(market: Market, listeners: Listeners, memory: Memory, rows: NDArray[np.int64], seed: int) -> None:
+def first_library(
+    market: Market, listeners: Listeners, memory: Memory, rows: NDArray[np.int64], seed: int
+) -> None:
     """What listeners know on the day they join, from a life before this service."""
     if not len(rows):
         return
@@ -138,12 +141,12 @@ def first_library(market: Market, listeners: Listeners, memory: Memory, rows: ND
     key = keys(stream(seed, "library"), index, np.tile(np.arange(draws), len(rows)))
     u = uniforms(key, 4)
     lead = pick_rows(np.exp(listeners.logit[owner]), u[0])
-    taste = listeners.tastes_on(owner, market.day)[np.arange(len(owner)), lead]
+    taste = listeners.tastes_on(rows, market.day)[np.repeat(np.arange(len(rows)), draws), lead]
     track, usable = explore(market, key, 10, listeners.country[owner], listeners.leaf[owner, lead], taste)
-    size = np.where(listeners.join_day[owner] > 0, 25, 40 + 50 * uniforms(keys(stream(seed, "library-size"), index), 1)[0])
+    size = np.where(
+        listeners.join_day[owner] > 0, 25, 40 + 50 * uniforms(keys(stream(seed, "library-size"), index), 1)[0]
+    )
     keep = usable & (np.tile(np.arange(draws), len(rows)) < size)
     gain = (-4.0 * np.log(u[1])).astype(np.float32)
     memory.learn(owner[keep], track[keep], gain[keep], np.zeros(keep.sum(), np.float32))
     memory.fast[rows] *= np.float32(0.1)
-
-

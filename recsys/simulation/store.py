@@ -54,7 +54,9 @@ class EventFiles:
         (self.root / folder).mkdir(parents=True, exist_ok=True)
         path = f"{folder}/{self.writer}-{len(self.files):05d}.parquet"
         words = [name for name in table.column_names if name not in _PLAIN]
-        pq.write_table(table, self.root / path, compression="snappy", use_dictionary=words, store_schema=False)
+        pq.write_table(
+            table, self.root / path, compression="snappy", use_dictionary=words, store_schema=False
+        )
         self.files.append((path, os.path.getsize(self.root / path), len(table), day))
 
 
@@ -83,5 +85,3 @@ def _event_schema() -> pa.Schema:
     schema = pl.DataFrame(schema=TABLES["events"]).to_arrow().schema
     plain = {pa.large_string(): pa.string(), pa.string_view(): pa.string()}
     return pa.schema([pa.field(f.name, plain.get(f.type, f.type)) for f in schema])
-
-

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from recsys.ids import public_id
 from recsys.schemas import AUDIO
 from recsys.simulation.catalog import CODES, COUNTRIES, EVER, Catalog, leaf_names, track_ids
+from recsys.simulation.identify import hashed_ids
 from recsys.simulation.names import artist_names, titles
 from recsys.simulation.population import OFFSET_H, Listeners
 from recsys.simulation.profiles import Profile
@@ -22,8 +23,8 @@ def catalog_tables(profile: Profile, catalog: Catalog) -> dict[str, pl.DataFrame
     albums = int(catalog.album[-1]) + 1
     first = np.flatnonzero(np.diff(catalog.album, prepend=-1))
     track_id = np.array(track_ids(seed, n))
-    artist_id = np.array([public_id("sim", f"{seed}:artist:{i}") for i in range(len(catalog.artist_leaf))])
-    album_id = np.array([public_id("sim", f"{seed}:album:{i}") for i in range(albums)])
+    artist_id = _ids(seed, "artist", len(catalog.artist_leaf))
+    album_id = _ids(seed, "album", albums)
     released = pl.Series(catalog.release + _epoch_day(profile)).cast(pl.Int32).cast(pl.Date)
     isrc = [
         f"QZ{'SIM' if i < 100_000 else f'S{i // 100_000:02d}'}{day.year % 100:02d}{i % 100_000:05d}"
@@ -64,7 +65,7 @@ def catalog_tables(profile: Profile, catalog: Catalog) -> dict[str, pl.DataFrame
     }
 
 
-def availability(profile: Profile, catalog: Catalog, track_id: np.ndarray) -> pl.DataFrame:  # type: ignore[type-arg]
+def availability(profile: Profile, catalog: Catalog, track_id: NDArray[np.generic]) -> pl.DataFrame:
     """One row per open window; a track that is free everywhere since ever has none."""
     alike = (catalog.since == catalog.since[:, :1]).all(1) & (catalog.until == catalog.until[:, :1]).all(1)
     free = alike & (catalog.since[:, 0] == -EVER) & (catalog.until[:, 0] == EVER)
@@ -93,7 +94,7 @@ def listener_table(profile: Profile, listeners: Listeners) -> pl.DataFrame:
     zones = np.array([tz for tz, _, _ in COUNTRIES.values()])
     return pl.DataFrame(
         {
-            "user_id": [public_id("sim", f"{profile.seed}:user:{i}") for i in listeners.index],
+            "user_id": hashed_ids("sim", [f"{profile.seed}:user:{i}" for i in listeners.index]).to_pylist(),
             "country": np.array(CODES)[listeners.country],
             "tz": zones[listeners.country],
             "joined_at": pl.Series(ms).cast(pl.Datetime("ms", "UTC")),
@@ -101,11 +102,15 @@ def listener_table(profile: Profile, listeners: Listeners) -> pl.DataFrame:
     )
 
 
+def _ids(seed: int, what: str, n: int) -> NDArray[np.str_]:
+    return np.array(hashed_ids("sim", [f"{seed}:{what}:{i}" for i in range(n)]).to_pylist())
+
+
 def _epoch_day(profile: Profile) -> int:
     return profile.start.toordinal() - 719_163
 
 
-def _midnight(day: np.ndarray, known: np.ndarray, epoch_day: int) -> pl.Series:  # type: ignore[type-arg]
+def _midnight(day: NDArray[np.generic], known: NDArray[np.generic], epoch_day: int) -> pl.Series:
     ms = (day.astype(np.int64) + epoch_day) * 86_400_000
     return pl.Series([int(m) if k else None for m, k in zip(ms, known, strict=True)], dtype=pl.Int64).cast(
         pl.Datetime("ms", "UTC")

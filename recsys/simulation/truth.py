@@ -19,8 +19,9 @@ from recsys.errors import NotReady
 from recsys.home import Home
 from recsys.ids import public_id
 from recsys.simulation import behaviour
+from recsys.simulation.audio import F32
 from recsys.simulation.behaviour import examine
-from recsys.simulation.catalog import CODES, COUNTRIES, EVER, F32, Catalog, track_ids
+from recsys.simulation.catalog import CODES, COUNTRIES, EVER, Catalog, track_ids
 from recsys.simulation.memory import EMPTY
 from recsys.simulation.population import DEVICES, TASTES, Listeners, make_listeners
 from recsys.simulation.probes import ProbeSample, load_samples
@@ -150,7 +151,9 @@ class World:
         total = np.zeros((len(rows), len(self.catalog)), np.float32)
         for lead in range(TASTES):
             preference = behaviour.leading_vector(tastes, state.weights, np.full(len(rows), lead))
-            z, known = self._scores(state, preference.astype(np.float32), behaviour.hour_mood(state.hour), rested=True)
+            z, known = self._scores(
+                state, preference.astype(np.float32), behaviour.hour_mood(state.hour), rested=True
+            )
             total += (state.weights[:, lead, None] * behaviour.utility(z, known)).astype(np.float32)
         return total
 
