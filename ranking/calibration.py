@@ -33,24 +33,32 @@ class Beta:
         return asdict(self)
 
 
-def fit(p: Floats, label: NDArray[np.integer], weight: Floats | None = None, prior: float = 5.0) -> Beta:
-    """The calibrator of most likelihood, pulled towards the identity by `prior`; the identity without both labels.
+IDENTITY = Beta()
+
+
+def fit(
+    p: Floats,
+    label: NDArray[np.integer],
+    weight: Floats | None = None,
+    toward: Beta = IDENTITY,
+    prior: float = 5.0,
+) -> Beta:
+    """The calibrator of most likelihood, pulled towards another; that other one itself without both labels.
 
     Args:
         p: (n,) probabilities. label: (n,) 0 or 1. weight: (n,) rows that each stands for; 1 where absent.
+        prior: strength of the pull, in units of the curvature of a row or so.
     """
     if not len(label) or label.min() == label.max():
-        return Beta()
+        return toward
     p = np.clip(p.astype(np.float64), _EDGE, 1 - _EDGE)
     x = np.column_stack([np.log(p), -np.log1p(-p), np.ones(len(p))])
     w = np.ones(len(p)) if weight is None else weight * len(p) / weight.sum()
-    theta = _newton(x, label, w, np.array([1.0, 1.0, 0.0]), prior, np.array([True, True, True]))
+    start, free = np.array([toward.a, toward.b, toward.c]), np.ones(3, bool)
+    theta = _newton(x, label, w, start, prior, free)
     for j in (0, 1):  # a negative slope is set to none, and the rest is fitted again
         if theta[j] < 0:
-            start = np.array([1.0, 1.0, 0.0])
-            start[j] = 0.0
-            free = np.array([True, True, True])
-            free[j] = False
+            start[j], free[j] = 0.0, False
             theta = _newton(x, label, w, start, prior, free)
     a, b = np.maximum(theta[:2], 0.0)
     return Beta(max(float(a), 0 if b > _SMALLEST else _SMALLEST), float(b), float(theta[2]))

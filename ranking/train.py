@@ -63,7 +63,7 @@ def rows_of(examples: Examples, objective: str) -> Examples:
 
 
 def calibrators_of(p: NDArray[np.floating], rows: Examples, objective: str) -> dict[str, Beta]:
-    """One calibrator of all rows, and for an outcome one per surface."""
+    """One calibrator of all rows, and for an outcome one per surface, pulled towards it where rows are few."""
     label = rows.labels[objective]
     out = {ANY: fit(p, label, rows.weight)}
     if objective == PLAY:
@@ -72,7 +72,7 @@ def calibrators_of(p: NDArray[np.floating], rows: Examples, objective: str) -> d
         mine = rows.surface == number
         if (mine & rows.slot).any():
             mine &= rows.slot
-        out[SURFACES[number]] = fit(p[mine], label[mine])
+        out[SURFACES[number]] = fit(p[mine], label[mine], toward=out[ANY])
     return out
 
 
