@@ -5,6 +5,7 @@ model = SequenceModel.load(folder, items); scores = model.score(batch)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,25 +47,31 @@ class SequenceModel:
         return self._encode(batch)[0]
 
     def score(self, batch: QueryBatch) -> F32:
-        """(b, n_tracks); higher is better."""
-        out = np.empty((len(batch), len(self.items)), np.float32)
-        for at in range(0, len(batch), CHUNK):
-            part = batch.take(np.arange(at, min(at + CHUNK, len(batch)), dtype=np.int64))
-            states, weights = self._encode(part)
-            found = self.evidence(part.histories, part.now)
-            scores = self.evidence.scores(found, weights)
-            scores += states @ self.item_vectors.T
-            out[at : at + CHUNK] = scores + self.item_bias
-        return out
+        """(b, n_tracks); higher is better. A small batch remembers them for its later stages."""
+        if len(batch) > CHUNK:
+            return np.concatenate([self._score(part) for part in _chunks(batch)])
+        key = f"{self.name}.scores.{id(self)}"
+        if key not in batch.memo:
+            batch.memo[key] = self._score(batch)
+        scores: F32 = batch.memo[key]
+        return scores.copy()
 
     def score_candidates(self, batch: QueryBatch, ids: I32 | I64, offsets: I64) -> F32:
         """(m,) scores of some tracks; request j owns ids[offsets[j]:offsets[j + 1]]."""
-        owner = np.repeat(np.arange(len(batch)), np.diff(offsets))
+        parts, at = [np.zeros(0, np.float32)], 0
+        for part in _chunks(batch):
+            own = offsets[at : at + len(part) + 1]
+            owner = np.repeat(np.arange(len(part)), np.diff(own))
+            parts.append(self.score(part)[owner, ids[own[0] : own[-1]]])
+            at += len(part)
+        return np.concatenate(parts)
+
+    def _score(self, batch: QueryBatch) -> F32:
         states, weights = self._encode(batch)
-        found = self.evidence(batch.histories, batch.now)
-        out = self.evidence.scores(found, weights)[owner, ids] + self.item_bias[ids]
-        out += np.einsum("md,md->m", states[owner], self.item_vectors[ids])
-        return out
+        scores = self.evidence.scores(self.evidence(batch.histories, batch.now), weights)
+        scores += states @ self.item_vectors.T
+        scores += self.item_bias
+        return scores
 
     def candidates(
         self, batch: QueryBatch, k: int, allowed: NDArray[np.bool_] | None = None
@@ -105,3 +112,12 @@ class SequenceModel:
         from models.sequence.store import load
 
         return load(folder, items)
+
+
+def _chunks(batch: QueryBatch) -> Iterator[QueryBatch]:
+    """At most CHUNK requests at a time; a small batch itself."""
+    if len(batch) <= CHUNK:
+        yield batch
+        return
+    for at in range(0, len(batch), CHUNK):
+        yield batch.take(np.arange(at, min(at + CHUNK, len(batch)), dtype=np.int64))

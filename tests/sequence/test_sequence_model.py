@@ -65,6 +65,18 @@ def test_candidates_score_as_in_the_full_catalog(model: SequenceModel, batch: An
     assert np.abs(model.score_candidates(batch, ids, offsets) - full).max() < 1e-5
 
 
+def test_many_requests_score_as_a_few(toy: Any, model: SequenceModel) -> None:
+    rng = np.random.default_rng(5)
+    batch = toy.batch(toy.plays([rng.integers(0, TRACKS, size) for size in rng.integers(0, 12, 150)]))
+    full = model.score(batch)
+    ids = np.tile(np.arange(0, TRACKS, 3), 150)
+    offsets = np.arange(151, dtype=np.int64) * len(range(0, TRACKS, 3))
+    found = model.score_candidates(batch, ids, offsets)
+    assert np.abs(found - full[:, ::3].ravel()).max() < 1e-5
+    few = model.score(batch.take(np.arange(100, 110)))
+    assert np.abs(few - full[100:110]).max() < 1e-5
+
+
 def test_no_candidates_give_no_scores(model: SequenceModel, batch: Any) -> None:
     none = model.score_candidates(batch, np.zeros(0, np.int64), np.zeros(len(batch) + 1, np.int64))
     assert none.shape == (0,)
