@@ -167,7 +167,16 @@ def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Pa
     try:
         serve.run(deployment.bind(open_service, allowed_hosts(host)), name="recsys", route_prefix="/")
     except RuntimeError as error:
-        raise NotReady(f"no replica could start: {str(error).splitlines()[-1]}") from error
+        raise NotReady(f"no replica could start: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a replica failed, in one line: the end of its traceback, which Serve keeps in its status."""
+    from ray import serve
+
+    application = serve.status().applications.get("recsys")
+    messages = [d.message for d in application.deployments.values() if d.message] if application else []
+    return (messages or [str(error)])[0].strip().splitlines()[-1]
 
 
 class _Replica:

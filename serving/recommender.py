@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from recsys.errors import BadInput
 from recsys.ids import uuid7
 from recsys.pipeline import Pipeline, Result
+from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
@@ -100,10 +102,15 @@ class Recommender:
         best = np.argsort(-likeness, kind="stable")[:limit]
         return [(int(t), float(likeness[t])) for t in best]
 
-    def replay(self, decision: Decision) -> Result:
-        """Scorer -> Selector again, from the record alone; the same slate on the same release and versions."""
+    def replay(self, decision: Decision, window: Plays | None = None) -> Result:
+        """Scorer -> Selector again, from the record; the same slate on the same release and versions.
+
+        `window` replaces the recorded plays of the listener, where they have been rebuilt from the log.
+        """
         query = decisions.query_of(decision)
         batch = decisions.batch_of(decision, query)
+        if window is not None:
+            batch = replace(batch, histories=window)
         return self.pipeline(query).replay(decision.rung, batch, decisions.candidates_of(decision))
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from recsys.errors import UnknownId
 from recsys.eventlog import LocalEventLog
-from recsys.features.state import backfill
+from recsys.features.backfill import states_of
 from recsys.home import Home
 from recsys.ingest import move
+from recsys.items import Items
 from recsys.lake import Lake
+from recsys.plays import Plays
+from recsys.ports import EventLog
 from recsys.types import Decision, UserState, history
-from serving import decisions
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import Registry
@@ -30,26 +35,25 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
     try:
         move(log, lake)
         decision = read_decision(lake, request_id)
+        recommender = Recommender(LoadedRelease.load(_folder(home, decision)))
+        items = recommender.release.items
+        window = rebuilt_window(lake, log, decision, items) if from_log else None
     finally:
         log.close()
-    recommender = Recommender(LoadedRelease.load(_folder(home, decision)))
-    report = compare(recommender, decision)
-    if from_log:
-        report["state_same"] = _state_same(lake, decision, recommender)
-        report["same"] = report["same"] and report["state_same"]
-    return report
+    return compare(recommender, decision, window)
 
 
-def compare(recommender: Recommender, decision: Decision) -> dict[str, Any]:
+def compare(recommender: Recommender, decision: Decision, window: Plays | None = None) -> dict[str, Any]:
     """Replays one decision on a loaded release and compares ids, order, scores and propensities exactly."""
-    slate = recommender.replay(decision).slates[0]
+    slate = recommender.replay(decision, window).slates[0]
     was = [(s["track"], s["shelf"], s["position"], s["score"], s["propensity"]) for s in decision.slots]
     now = [(i.track, i.shelf, i.position, i.score, i.propensity) for i in slate.items]
-    differences = [{"was": a, "now": b} for a, b in zip(was, now, strict=False) if a != b]
+    differences = [{"was": a, "now": b} for a, b in zip_longest(was, now) if a != b]
     return {
         "request_id": decision.request_id,
         "same": was == now,
         "slots": len(was),
+        "from_log": window is not None,
         "release": decision.release.version,
         "rung": decision.rung,
         "policy": decision.policy,
@@ -57,20 +61,25 @@ def compare(recommender: Recommender, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _folder(home: Home, decision: Decision) -> Any:
+def rebuilt_window(lake: Lake, log: EventLog, decision: Decision, items: Items) -> Plays:
+    """The listener's window at the decision's log offset, built again from the lake's events.
+
+    Events of this listener that entered the log after that offset were not known to the answer, and stay out.
+    """
+    known_until = int(decision.versions["state"])
+    later = [r.event.event_id for r in log.read(known_until + 1) if r.event.user_id == decision.user_id]
+    events = lake.scan("events").filter(
+        pl.col("user_id") == decision.user_id,
+        pl.col("kind") != "decision",
+        ~pl.col("incognito_mode").fill_null(False),
+        ~pl.col("event_id").is_in(later),
+    )
+    user = next(states_of(events), UserState(decision.user_id))
+    return history(user, items).before(np.array([decision.now]))
+
+
+def _folder(home: Home, decision: Decision) -> Path:
     for release in Registry(home).list():
         if release.version == decision.release.version:
             return release.folder
     raise UnknownId(f"release {decision.release.version} of this decision is gone: it cannot be replayed")
-
-
-def _state_same(lake: Lake, decision: Decision, recommender: Recommender) -> bool:
-    """Whether the state rebuilt from the log, up to the decision's time, is the window that was recorded."""
-    states = list(backfill(lake, [decision.user_id]))
-    user = states[0] if states else UserState(decision.user_id)
-    rebuilt = history(user, recommender.release.items).before(decision.now)
-    recorded = decisions.unpack_window(decision.listener)
-    return rebuilt.rows >= recorded.rows and bool(
-        np.array_equal(rebuilt.last(recorded.rows).start, recorded.start)
-        and np.array_equal(rebuilt.last(recorded.rows).track, recorded.track)
-    )

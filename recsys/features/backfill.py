@@ -36,10 +36,11 @@ def backfill(
     parts = 1 + events.select(pl.len()).collect().item() // _ROWS_AT_ONCE
     for part in range(parts):
         mine = pl.col("user_id").hash(seed=0) % parts == part
-        yield from _states(events.filter(mine) if parts > 1 else events)
+        yield from states_of(events.filter(mine) if parts > 1 else events)
 
 
-def _states(events: pl.LazyFrame) -> Iterator[UserState]:
+def states_of(events: pl.LazyFrame) -> Iterator[UserState]:
+    """States of every listener in `events`, which hold no decisions and nothing incognito."""
     consent = _consent(events)
     kept = trainable(events)
     plays = _windows(kept)

@@ -34,7 +34,18 @@ def test_replay_rebuilds_the_state_from_the_log(tiny_service: Service, tiny_home
     request_id = tiny_service.home(user, 10, Context(), now)["request_id"]
     report = replay(tiny_home, request_id, from_log=True)
     assert report["same"]
-    assert report["state_same"]
+    assert report["from_log"]
+
+
+def test_replay_from_the_log_leaves_out_what_came_later(tiny_service: Service, tiny_home: Home) -> None:
+    from tests_events import play
+
+    now = tiny_service._fleet._by_version["1"].release.manifest.until + 6 * MS_PER_DAY
+    user, track = "L" * 22, tiny_service.home(None, 5, Context(), now)["shelves"][0]["items"][0]["track_id"]
+    tiny_service.ingest([play(user, track, now - 900_000, 180_000, "trackdone")])
+    request_id = tiny_service.home(user, 10, Context(), now)["request_id"]
+    tiny_service.ingest([play(user, track, now - 300_000, 180_000, "trackdone", offline=True)])
+    assert replay(tiny_home, request_id, from_log=True)["same"]
 
 
 def test_a_changed_record_does_not_replay(tiny_service: Service) -> None:
