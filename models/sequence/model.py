@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.sequence.config import SequenceConfig
+from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import F32, EvidenceModel
 from models.sequence.network import Network, TokenTensors
 from models.sequence.tokens import request_tokens
 from recsys.items import Items
-from recsys.plays import I32, I64
+from recsys.plays import I32, I64, Plays
 from recsys.types import QueryBatch
 
 CHUNK = 64
@@ -65,6 +66,13 @@ class SequenceModel:
             parts.append(self.score(part)[owner, ids[own[0] : own[-1]]])
             at += len(part)
         return np.concatenate(parts)
+
+    def recounted(self, plays: Plays) -> SequenceModel:
+        """The same network with co-occurrence counted over `plays`: newer days at the cost of seconds."""
+        config, items = self.config, self.items
+        successors = count_successors(plays, len(items), config.rule_window, config.rule_keep)
+        evidence = EvidenceModel.of(successors, items, config.rule_window, config.rule_decay)
+        return SequenceModel(config, items, self.network, evidence)
 
     def _score(self, batch: QueryBatch) -> F32:
         states, weights = self._encode(batch)

@@ -116,6 +116,17 @@ def test_a_track_unseen_in_training_scores_by_its_content(toy: Any) -> None:
     assert near > like[artist != artist[7]].mean()
 
 
+def test_counting_again_sees_newer_plays_and_leaves_the_old_model(toy: Any, model: SequenceModel) -> None:
+    history = toy.batch(toy.plays([np.array([1, 2, 3])]))
+    before = model.score(history)
+    newer = model.recounted(toy.plays([np.array([3, 20] * 10)] * 5))
+    history.memo.clear()
+    rise = newer.score(history)[0] - before[0]
+    assert rise.argmax() == 20
+    history.memo.clear()
+    assert np.array_equal(model.score(history), before)
+
+
 def test_the_same_seed_gives_the_same_model(toy: Any, data: Any, model: SequenceModel, batch: Any) -> None:
     again = train(data, data.split.end, toy.config)
     assert np.array_equal(again.score(batch), model.score(batch))
