@@ -164,7 +164,7 @@ def _listener_shares() -> NDArray[np.float64]:
     return np.array([share for _, _, share in COUNTRIES.values()])
 
 
-def _saturated(log_weight: NDArray[np.float64], cap: float = 3.1) -> F32:
+def _saturated(log_weight: NDArray[np.float64], cap: float = 3.0) -> F32:
     """Popularity with a long lower tail and a flat head: exp(log_weight), levelling off at exp(cap)."""
     weight: F32 = (1 / (np.exp(-log_weight) + np.exp(-cap))).astype(np.float32)
     return weight

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys.lake import Lake
+from recsys.plays import SESSION_GAP_MS
 from recsys.simulation.ratios import data_of, like_thirty_music, ndcg
 
 LAMERE = 'Lamere 2014, "The Skip" (Spotify, billions of plays), musicmachinery.com'
@@ -52,7 +53,8 @@ def marginals(lake: Lake, ratios: bool = True) -> list[Marginal]:
 
 def sample_plays(lake: Lake) -> pl.DataFrame:
     """Plays of up to LISTENERS listeners: user, session, track, artist, timestamp (s, start), ms, duration, device."""
-    users = lake.scan("listeners").select("user_id").collect()["user_id"].sort().shuffle(seed=0)[:LISTENERS]
+    known = lake.scan("listeners") if lake.has("listeners") else lake.scan("events")
+    users = known.select(pl.col("user_id").unique()).collect()["user_id"].sort().shuffle(seed=0)[:LISTENERS]
     tracks = lake.scan("tracks").select("track_id", "artist_id", "duration_ms").collect()
     events = lake.scan("events").filter(
         pl.col("kind") == "play_end", pl.col("user_id").is_in(users.implode())
@@ -73,6 +75,21 @@ def sample_plays(lake: Lake) -> pl.DataFrame:
             device="device",
         )
         .sort("user", "timestamp")
+        .with_columns(session=pl.coalesce("session", _by_pauses()))
+    )
+
+
+def _by_pauses() -> pl.Expr:
+    """Session names for a log without any: a pause longer than SESSION_GAP_MS starts a new one."""
+    pause = pl.col("timestamp").diff().fill_null(0) > SESSION_GAP_MS // 1000
+    return pl.concat_str("user", pause.cum_sum().over("user").cast(pl.String), separator=" ")
+
+
+def thirty_music_plays(path: Path) -> pl.DataFrame:
+    """The real slices (shared/data/thirtymusic_slices.parquet) in the form of `sample_plays`, with their `slice`."""
+    unknown = {name: pl.lit(None, kind) for name, kind in (("ms", pl.Int32()), ("duration", pl.Int32()))}
+    return pl.read_parquet(path).with_columns(
+        **unknown, finished=pl.lit(None, pl.Boolean()), device=pl.lit(None, pl.String())
     )
 
 
@@ -85,10 +102,13 @@ def scrobbles(plays: pl.DataFrame) -> pl.DataFrame:
 
 
 def marginals_of(plays: pl.DataFrame, ratios: bool = True) -> list[Marginal]:
-    """The same from a frame as `sample_plays` gives it; `ms` may be null throughout."""
+    """The same from a frame as `sample_plays` gives it; `ms` may be null throughout.
+
+    Windows of five days are drawn from it, unless a column `slice` names them.
+    """
     heard = scrobbles(plays)
     lines = _skips(plays) if plays["ms"].null_count() < len(plays) else []
-    window = like_thirty_music(heard)
+    window = heard if "slice" in heard.columns else like_thirty_music(heard)
     lines += _sessions(heard) + _repeats(heard, window)
     return lines + (_ratios(window) if ratios else [])
 
@@ -134,15 +154,12 @@ def _repeats(heard: pl.DataFrame, window: pl.DataFrame) -> list[Marginal]:
         return 1 - frame.select(*by, what).n_unique() / len(frame)
 
     top = sum(_top_share(part["track"]) for part in window.partition_by("slice")) / window["slice"].n_unique()
-    long_run = heard.filter(pl.len().over("user") >= 20)
+    days = heard.select(pl.col("timestamp").max() - pl.col("timestamp").min()).item() / 86_400
+    long_run = heard.filter(pl.len().over("user") >= 20, "slice" not in heard.columns and days > 20)
     lines = [
-        Marginal(
-            "repeat share of tracks, 5 days", share(window, "track", "user", "slice"), 0.156, 0.2, THIRTY
-        ),
-        Marginal(
-            "repeat share of artists, 5 days", share(window, "artist", "user", "slice"), 0.59, 0.2, THIRTY
-        ),
-        Marginal("share of the top 1% of tracks, 5 days", top, 0.0741, 0.2, THIRTY),
+        Marginal("repeat share of tracks, 5 days", share(window, "track", "user"), 0.156, 0.2, THIRTY),
+        Marginal("repeat share of artists, 5 days", share(window, "artist", "user"), 0.59, 0.2, THIRTY),
+        Marginal("share of the top 1% of tracks, 5 days", top, 0.0745, 0.2, THIRTY),
     ]
     if len(long_run):
         lines.append(
