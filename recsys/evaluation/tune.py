@@ -28,18 +28,19 @@ Value = float | int
 Progress = Callable[[str], None]  # gets a line a point
 
 ALS_GRID: Grid = {
-    "embedding_dim": (32, 64, 128),
-    "regularization": (0.01, 0.1, 1.0),
     "alpha": (1.0, 4.0, 16.0),
     "half_life_days": (7.0, 14.0, 28.0),
+    "regularization": (0.03, 0.3, 3.0),
+    "embedding_dim": (64, 128, 256),
 }
+"""Searched in this order."""
 BPR_GRID: Grid = {
     "embedding_dim": (32, 64),
     "learning_rate": (0.02, 0.05, 0.1),
     "regularization": (0.001, 0.01, 0.1),
     "half_life_days": (7.0, 14.0, 28.0),
 }
-_LARGEST = {"embedding_dim": 512.0, "half_life_days": 1000.0, "learning_rate": 0.5}
+_LARGEST = {"embedding_dim": 1024.0, "half_life_days": 1000.0, "learning_rate": 0.5}
 _SWEEPS, _GROWTH = 3, 4
 
 

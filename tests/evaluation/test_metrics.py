@@ -1,4 +1,4 @@
-"""Metrics against brute force, scikit-learn and laws that hold for every list."""
+"""Metrics against brute force and laws that hold for every list."""
 
 from __future__ import annotations
 
@@ -38,20 +38,6 @@ def test_recall_ndcg_and_mrr_equal_brute_force(cases, k):
             sum(1 / np.log2(r + 1) for r in ranks) / ideal
         )
         assert metrics.mrr(hit, k)[j] == pytest.approx(1 / ranks[0] if ranks else 0)
-
-
-def test_ndcg_equals_scikit_learn():
-    from sklearn.metrics import ndcg_score
-
-    rng = np.random.default_rng(0)
-    scores = rng.random((20, 30)).astype(np.float32)
-    relevant = rng.random((20, 30)) < 0.2
-    relevant[:, 0] = True
-    targets = Ragged(
-        np.concatenate([[0], np.cumsum(relevant.sum(1))]), np.nonzero(relevant)[1].astype(np.int32)
-    )
-    hit = metrics.hits(metrics.top_k(scores, 10, np.arange(20)), targets)
-    assert metrics.ndcg(hit, targets, 10).mean() == pytest.approx(ndcg_score(relevant, scores, k=10))
 
 
 @given(queries)

@@ -29,7 +29,7 @@ class BprSettings(BaseModel):
     embedding_dim: int = 32
     learning_rate: float = 0.05
     regularization: float = 0.01
-    epochs: int = 60
+    epochs: int = 25
     half_life_days: float = 14.0  # of the plays that the fold-in weighs
     negatives: int = 8  # per history track in the fold-in
     ridge: float = 1.0  # of the fold-in
