@@ -176,7 +176,7 @@ def _reason(error: RuntimeError) -> str:
 
     application = serve.status().applications.get("recsys")
     messages = [d.message for d in application.deployments.values() if d.message] if application else []
-    return (messages or [str(error)])[0].strip().splitlines()[-1]
+    return str((messages or [error])[0]).strip().splitlines()[-1]
 
 
 class _Replica:

@@ -61,8 +61,8 @@ class Reason(BaseModel):
     text: str = Field(examples=["Because you finished Night Bus"])
 
 
-class Item(BaseModel):
-    """One slot of an answer."""
+class Shown(BaseModel):
+    """A track as answers show it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,6 +73,11 @@ class Item(BaseModel):
     album_id: str | None
     genre: str | None = Field(examples=["electronic/downtempo"])
     explicit: bool | None
+
+
+class Item(Shown):
+    """One slot of an answer."""
+
     position: int = Field(ge=0, description="slot within its shelf or page, from 0")
     score: float = Field(description="utility that the selector ordered by")
     propensity: float = Field(
@@ -119,16 +124,10 @@ class RadioAnswer(Answer):
     items: list[Item]
 
 
-class SimilarItem(BaseModel):
+class SimilarItem(Shown):
     """A neighbour of a track."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    track_id: str
-    title: str | None
-    artist_id: str | None
-    artist_name: str | None
-    score: float
+    score: float = Field(description="likeness, at most 1")
 
 
 class SimilarAnswer(BaseModel):

@@ -128,8 +128,7 @@ class FakeService:
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:
         self.catalog.track(track_id)
-        keys = ("track_id", "title", "artist_id", "artist_name")
-        items = [{k: item(i)[k] for k in keys} | {"score": 1 / (i + 1)} for i in range(limit)]
+        items = [item(i) | {"score": 1 / (i + 1)} for i in range(limit)]
         return {"track_id": track_id, "items": items}
 
     def ingest(self, bodies: list[Any]) -> dict[str, Any]:
