@@ -160,17 +160,24 @@ def _per_query(
 
 
 def _of_all_lists(model: str, lists: I32, top: TopLists, ks: Sequence[int], seed: int) -> list[Row]:
-    n = len(top.eligible)
     rows = []
     for k in ks:
         for metric, figure in (("coverage", metrics.coverage), ("gini", metrics.gini)):
-
-            def of(mask: NDArray[np.bool_], k: int = k, figure: Any = figure) -> float:
-                return float(figure(metrics.exposures(lists[mask], n, k), top.eligible))
-
+            of = partial(_exposure_figure, figure, lists, top.eligible, k)
             interval = jackknife(of, top.task.listener, seed=seed)
             rows.append(_row(model, top.task.name, "all", metric, k, interval))
     return rows
+
+
+def _exposure_figure(
+    figure: Callable[[I64, NDArray[np.bool_]], float],
+    lists: I32,
+    eligible: NDArray[np.bool_],
+    k: int,
+    queries: NDArray[np.bool_],
+) -> float:
+    """Coverage or Gini of the lists of some queries."""
+    return figure(metrics.exposures(lists[queries], len(eligible), k), eligible)
 
 
 __all__ = ["KS", "Row", "TopLists", "counts_before", "evaluate", "table", "top_lists"]
