@@ -18,7 +18,7 @@ from recsys.schemas import TABLES
 from recsys.simulation import PROFILES, SimulationSummary, simulate
 from recsys.simulation.identify import hashed_ids
 
-MINI = PROFILES["tiny"].model_copy(update={"listeners": 90, "days": 8, "tracks": 600, "artists": 80})
+MINI = PROFILES["tiny"].model_copy(update={"listeners": 90, "days": 6, "tracks": 600, "artists": 80})
 
 
 @pytest.fixture(scope="module")
