@@ -20,6 +20,7 @@ from serving.offline import RankedHome, home_models, models, served_slates
 from serving.recommender import Recommender
 from serving.registry import Registry
 from serving.settings import HomeSettings
+from serving.tracking import log_run
 
 Progress = Callable[[int, int], None]
 
@@ -70,6 +71,8 @@ def write_report(home: Home, data: Dataset, rows: list[Row], facts: dict[str, An
     }
     curves = json.loads(_curves(home).read_text()) if _curves(home).exists() else None
     write_html(rows, home.reports / "evaluation.html", title="Evaluation", facts=told, curves=curves)
+    figures = {f"{r.task}.{r.model}.{r.metric}_{r.k}": r.value for r in rows if r.cohort == "all"}
+    log_run(home, "evaluation", facts, data.versions, [], figures, home.reports)
 
 
 def read_report(home: Home) -> list[Row]:
