@@ -39,6 +39,7 @@ class SequenceConfig(BaseModel):
     rule_decay: float = Field(0.8, gt=0, le=1)
     rule_keep: int = Field(64, ge=1, description="successors kept per track")
     checkpoint_steps: int = Field(200, ge=1)
+    num_threads: int = Field(2, ge=1, description="in training; sums depend on it, so it is a setting")
     seed: int = 0
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ Stage 2 (mixing): the newest plays, with hard candidates and direct evidence cou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -49,8 +50,8 @@ def train(
 ) -> SequenceModel:
     """Trains on plays that started before `until_ms`.
 
-    Without `budget_s` the result depends on data, config and thread count alone, also when training was
-    interrupted and goes on from `checkpoint_dir`.
+    Without `budget_s` the result depends on data and config alone (its seed and thread count among them), also
+    when training was interrupted and goes on from `checkpoint_dir`.
 
     Args:
         log: called with the step and {"loss", "learning_rate"} now and then.
@@ -63,13 +64,26 @@ def train(
     plays = dataset.plays.before(until_ms)
     if plays.rows < 2:
         raise NotReady("no plays to train on before the split: simulate or import a longer log")
-    run = _Run.of(plays, dataset.items, config, log, progress)
-    if checkpoint_dir is not None:
-        run.resume(checkpoint_dir)
-    run.pretrain(checkpoint_dir)
-    run.mix()
+    with _own_torch(config.num_threads):
+        run = _Run.of(plays, dataset.items, config, log, progress)
+        if checkpoint_dir is not None:
+            run.resume(checkpoint_dir)
+        run.pretrain(checkpoint_dir)
+        run.mix()
     evidence = _evidence(plays, dataset.items, config)
     return SequenceModel(config, dataset.items, run.network.eval(), evidence)
+
+
+@contextmanager
+def _own_torch(num_threads: int) -> Iterator[None]:
+    """Training's own thread count and random stream; the process's are put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _evidence(plays: Plays, items: Items, config: SequenceConfig) -> EvidenceModel:

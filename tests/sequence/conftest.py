@@ -95,6 +95,7 @@ TINY = SequenceConfig(
     mixing_steps=10,
     mixing_batch_size=8,
     full_softmax_below=0,
+    num_threads=1,
 )
 
 
