@@ -258,7 +258,7 @@ def _end(
     v = u[6] / behaviour.EARLY_SECONDS_SHARE
     early = np.where(v < 1, 500 + 4_500 * v, 5_000 + 24_900 * (u[6] - behaviour.EARLY_SECONDS_SHARE) / 0.31)
     late = 30_000 + (duration - 31_000) * u[7]
-    ms = np.select([outcome == 0, outcome == 1], [early, late], duration).astype(np.int32)
+    ms = np.where(outcome == 0, early, np.where(outcome == 1, late, duration)).astype(np.int32)
     pause = np.where(u[8] < 0.12, -150_000 * np.log(u[9]), 300 + 1_500 * u[9])
     start = cursor.clock[active]
     cursor.clock[active] = start + ms + pause.astype(np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.schemas import EVENTS, SCHEMA_VERSION
 from recsys.simulation.catalog import CODES, COUNTRIES, Catalog, track_ids
+from recsys.simulation.columns import chosen, flags, numbers, strings, vector
 from recsys.simulation.exposure import SLOTS
 from recsys.simulation.identify import event_ids, hashed_ids, public_ids
 from recsys.simulation.listen import DRAWS, HOME, NEXT, SAME, Played
@@ -54,7 +55,7 @@ class Names:
 
     @cached_property
     def tracks(self) -> pa.Array:
-        return pa.array(track_ids(self.profile.seed, len(self.catalog)))
+        return strings(track_ids(self.profile.seed, len(self.catalog)))
 
     @cached_property
     def artists(self) -> pa.Array:
@@ -202,38 +203,39 @@ def arrow_table(
     country, device = sessions.country[session], sessions.device[session]
     platform = _PLATFORM_OF[device, listeners.index[row] % 3]
     is_play = kind == PLAY
+    chance = column("propensity").astype(np.float64)
     request = public_ids(sessions.key ^ np.uint64(0xA5A5))
     consent = listeners.consent[row]
     columns: dict[str, pa.Array] = {
         "event_id": event_ids(ts, key),
-        "kind": _words(kind, KINDS),
-        "user_id": users.take(pa.array(row)),
-        "session_id": public_ids(sessions.key).take(pa.array(session)),
-        "request_id": request.take(_nullable(np.where(column("page") == 1, session, -1))),
-        "ts": pa.array(ts * 1000, TIME),
-        "received_at": pa.array((ts + late) * 1000, TIME),
-        "track_id": names.tracks.take(_nullable(column("track"))),
-        "artist_id": names.artists.take(_nullable(column("artist"))),
-        "surface": _words(column("surface"), SURFACES),
-        "shelf": _words(np.where(column("page") == 1, 0, -1), ["made_for_you"]),
-        "position": _nullable(column("slot"), pa.int32()),
-        "propensity": pa.array(column("propensity"), pa.float64(), from_pandas=True),
-        "reason": _words(column("reason"), WHY_SHOWN),
-        "schema_version": _constant(SCHEMA_VERSION, len(kind), pa.int16()),
-        "consent_personalization": pa.array(consent[:, 0]),
-        "consent_analytics": pa.array(consent[:, 1]),
-        "consent_ads": pa.array(consent[:, 2]),
-        "tz": _words(country, [tz for tz, _, _ in COUNTRIES.values()]),
-        "device": _words(device, list(DEVICES)),
-        "ms_played": _nullable(column("ms"), pa.int32()),
-        "reason_start": _words(column("reason_start"), REASONS_START),
-        "reason_end": _words(column("reason_end"), REASONS_END),
-        "shuffle": pa.array(column("shuffle") == 1, mask=~is_play),
-        "skipped": pa.array(column("skipped") == 1, mask=~is_play),
-        "offline": pa.array(offline),
-        "incognito_mode": pa.array(sessions.incognito[session]),
-        "platform": _words(platform, PLATFORMS),
-        "conn_country": _words(country, CODES),
+        "kind": chosen(kind, KINDS),
+        "user_id": users.take(vector(row, pa.int64())),
+        "session_id": public_ids(sessions.key).take(vector(session, pa.int64())),
+        "request_id": request.take(numbers(np.where(column("page") == 1, session, -1))),
+        "ts": vector(ts * 1000, TIME),
+        "received_at": vector((ts + late) * 1000, TIME),
+        "track_id": names.tracks.take(numbers(column("track"))),
+        "artist_id": names.artists.take(numbers(column("artist"))),
+        "surface": chosen(column("surface"), SURFACES),
+        "shelf": chosen(np.where(column("page") == 1, 0, -1), ["made_for_you"]),
+        "position": numbers(column("slot"), pa.int32()),
+        "propensity": vector(chance, pa.float64(), ~np.isnan(chance)),
+        "reason": chosen(column("reason"), WHY_SHOWN),
+        "schema_version": vector(np.full(len(kind), SCHEMA_VERSION), pa.int16()),
+        "consent_personalization": flags(consent[:, 0]),
+        "consent_analytics": flags(consent[:, 1]),
+        "consent_ads": flags(consent[:, 2]),
+        "tz": chosen(country, [tz for tz, _, _ in COUNTRIES.values()]),
+        "device": chosen(device, list(DEVICES)),
+        "ms_played": numbers(column("ms"), pa.int32()),
+        "reason_start": chosen(column("reason_start"), REASONS_START),
+        "reason_end": chosen(column("reason_end"), REASONS_END),
+        "shuffle": flags(column("shuffle") == 1, is_play),
+        "skipped": flags(column("skipped") == 1, is_play),
+        "offline": flags(offline),
+        "incognito_mode": flags(sessions.incognito[session]),
+        "platform": chosen(platform, PLATFORMS),
+        "conn_country": chosen(country, CODES),
         "payload": pa.nulls(len(kind), pa.string()),
     }
     assert [*columns, "day"] == list(EVENTS)
@@ -243,19 +245,6 @@ def arrow_table(
 def mix_key(key: U64) -> U64:
     """A second, independent key of each event."""
     return key ^ np.uint64(DRAWS << 40)
-
-
-def _nullable(values: NDArray[np.generic], kind: pa.DataType | None = None) -> pa.Array:
-    return pa.array(values, kind or pa.int64(), mask=np.asarray(values) == -1)
-
-
-def _words(number: NDArray[np.generic], words: list[str]) -> pa.Array:
-    indices = pa.array(number.astype(np.int8), mask=np.asarray(number) == -1)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(words))
-
-
-def _constant(value: int, n: int, kind: pa.DataType) -> pa.Array:
-    return pa.array(np.full(n, value), kind)
 
 
 def digest(rows: list[Rows], index: Index, sessions: Sessions) -> int:

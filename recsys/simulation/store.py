@@ -18,6 +18,7 @@ from deltalake import Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from recsys.schemas import TABLES
+from recsys.simulation.columns import flags
 
 _FLUSH_ROWS = 400_000
 _EPOCH = date(1970, 1, 1)
@@ -38,7 +39,7 @@ class EventFiles:
     def add(self, table: pa.Table) -> None:
         days = table["ts"].cast(pa.int64()).to_numpy() // _DAY_US
         for day in np.unique(days):
-            self.pending.setdefault(int(day), []).append(table.filter(pa.array(days == day)))
+            self.pending.setdefault(int(day), []).append(table.filter(flags(days == day)))
             if sum(map(len, self.pending[int(day)])) >= _FLUSH_ROWS:
                 self._write(int(day))
 
