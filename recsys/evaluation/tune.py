@@ -28,10 +28,10 @@ Value = float | int
 Progress = Callable[[str], None]  # gets a line a point
 
 ALS_GRID: Grid = {
-    "alpha": (1.0, 4.0, 16.0),
-    "half_life_days": (7.0, 14.0, 28.0),
-    "regularization": (0.03, 0.3, 3.0),
-    "embedding_dim": (64, 128, 256),
+    "alpha": (1.0, 2.0, 4.0, 8.0, 16.0),
+    "half_life_days": (1.75, 3.5, 7.0, 14.0),
+    "regularization": (0.3, 1.0, 3.0, 10.0, 30.0),
+    "embedding_dim": (128, 256, 512),
 }
 """Searched in this order."""
 BPR_GRID: Grid = {

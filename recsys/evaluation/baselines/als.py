@@ -9,6 +9,7 @@ plays count.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -38,23 +39,32 @@ class Als:
     settings: AlsSettings
     name: str = "als"
 
+    @cached_property
+    def _solved(self) -> Scores:
+        """(n, d) Y (Y'Y + regularization I)^-1: what the fold-ins of all listeners share."""
+        y = self.factors.astype(np.float64)
+        base = y.T @ y + self.settings.regularization * np.eye(y.shape[1])
+        return np.linalg.solve(base, y.T).T.astype(np.float32)
+
     def score(self, batch: QueryBatch) -> Scores:
         profile = profiles(batch.histories, batch.now, self.settings.half_life_days, len(self.factors))
-        base = self.factors.T @ self.factors
-        base[np.diag_indices_from(base)] += self.settings.regularization
         scores = self.popularity.score(batch)
         for j in range(len(batch)):
             row = profile[j]
             if row.nnz:
-                scores[j] = self.factors @ self._listener(base, row.indices, row.data)
+                scores[j] = self.factors @ self._listener(row.indices, row.data)
         return scores
 
-    def _listener(self, base: Scores, tracks: np.ndarray, plays: np.ndarray) -> Scores:
-        """(d,) Hu et al., equation 4, with the confidence 1 + alpha r of preference 1."""
-        y, extra = self.factors[tracks], np.float32(self.settings.alpha) * plays
-        left = base + (y * extra[:, None]).T @ y
-        solved: Scores = np.linalg.solve(left, y.T @ (1 + extra)).astype(np.float32)
-        return solved
+    def _listener(self, tracks: np.ndarray, plays: np.ndarray) -> Scores:
+        """(d,) Hu et al., equation 4, with the confidence 1 + alpha r of preference 1.
+
+        By the push-through identity a system of the history's size is solved instead of one of d: with the
+        history's factors P and extra confidence E = alpha r, x = B^-1 P' z where (I + E P B^-1 P') z = 1 + E.
+        """
+        extra = self.settings.alpha * plays.astype(np.float64)
+        kernel = self._solved[tracks] @ self.factors[tracks].T
+        z = np.linalg.solve(np.eye(len(tracks)) + extra[:, None] * kernel, 1 + extra)
+        return np.asarray(self._solved[tracks].T @ z.astype(np.float32), np.float32)
 
 
 def fit(dataset: Dataset, until_ms: int, settings: AlsSettings | None = None) -> Als:
