@@ -42,14 +42,19 @@ class Dataset:
     versions: dict[str, int]  # lake table -> version read
 
 
-def load(lake: Lake, test_share: float = 0.15, valid_share: float = 0.05) -> Dataset:
-    """Reads the lake at its current versions.
+def load(
+    lake: Lake,
+    test_share: float = 0.15,
+    valid_share: float = 0.05,
+    versions: dict[str, int] | None = None,
+) -> Dataset:
+    """Reads the lake at the given versions of its tables, at the current ones where absent.
 
     Raises:
         NotReady: no events or tracks.
     """
-    versions = lake.versions()
-    items = load_items(lake)
+    versions = lake.versions() if versions is None else versions
+    items = load_items(lake, versions)
     events = trainable(lake.scan("events", versions.get("events")))
     frame = plays_frame(events)
     if frame.is_empty():
@@ -61,9 +66,16 @@ def load(lake: Lake, test_share: float = 0.15, valid_share: float = 0.05) -> Dat
     )
 
 
-def load_items(lake: Lake) -> Items:
-    availability = lake.scan("availability").collect() if lake.has("availability") else None
-    return Items.of(lake.scan("tracks").collect(), lake.scan("artists").collect(), availability)
+def load_items(lake: Lake, versions: dict[str, int] | None = None) -> Items:
+    """The catalog's tracks, at the given versions of the lake's tables or as they are now."""
+    at = versions or {}
+
+    def read(table: str) -> pl.DataFrame:
+        return lake.scan(table, at.get(table)).collect()
+
+    return Items.of(
+        read("tracks"), read("artists"), read("availability") if lake.has("availability") else None
+    )
 
 
 def trainable(events: pl.LazyFrame) -> pl.LazyFrame:

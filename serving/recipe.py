@@ -70,17 +70,18 @@ class Recipe:
     def __init__(self, home: Home, config: RecipeConfig, say: Callable[[str], None], bar: Bar) -> None:
         self.home, self.config, self.bar = home, config, bar
         self.lake = Lake(home.lake)
+        self.versions: dict[str, int] | None = None  # of the lake's tables to learn from; None: the newest
         self.stages = Stages(home, say)
 
     @cached_property
     def data(self) -> Dataset:
         """The log as models see it, read once."""
-        return load(self.lake)
+        return load(self.lake, versions=self.versions)
 
     @cached_property
     def base(self) -> dict[str, Any]:
         """What every learned part depends on: the versions of the lake's tables."""
-        return self.lake.versions()
+        return self.versions or self.lake.versions()
 
     def states(self, force: bool = False) -> Done:
         """Listener states from the lake into the embedded online store."""

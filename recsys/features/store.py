@@ -11,6 +11,7 @@ definition, recsys.features.listener.profile, from the listener's window.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,6 +176,9 @@ def _register(home: Home) -> Any:
     from feast import Entity, FeatureView, Field, FileSource, RepoConfig, ValueType
     from feast import FeatureStore as Feast
     from feast.types import Float64, Int64
+
+    # Feast turns these on, and they are for its authors; a caller can do nothing about them.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ibis\.")
 
     home.features.mkdir(parents=True, exist_ok=True)
     config = RepoConfig(

@@ -12,6 +12,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     from recsys.errors import RecsysError
     from serving.cli.app import app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,14 +51,14 @@ def simulate(
     """
     place = open_home(home)
     summary = simulate_world(place, profile, seed, workers)
-    if as_json:
-        print_json(summary)
-    else:
+    if not as_json:
         console.print(
             f"{summary['plays']:,} plays of {summary['listeners']:,} listeners, digest {summary['digest']}"
         )
     if report:
-        _report(place, as_json)
+        summary["marginals"] = _report(place, as_json)
+    if as_json:
+        print_json(summary)
 
 
 @app.command("import")
@@ -101,15 +101,15 @@ def _column_map(text: str | None) -> dict[str, str] | None:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _report(home: Home, as_json: bool) -> None:
+def _report(home: Home, as_json: bool) -> list[dict[str, Any]]:
+    """The marginals; draws them, and prints the table unless a program reads."""
     from recsys.lake import Lake
     from recsys.simulation.report import marginals, render, table
 
     rows = marginals(Lake(home.lake))
     path = home.reports / "marginals.png"
     render(rows, path)
-    if as_json:
-        print_json([asdict(row) for row in rows])
-    else:
+    if not as_json:
         typer.echo(table(rows))
         console.print(f"plot: {path}")
+    return [asdict(row) for row in rows]

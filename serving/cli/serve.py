@@ -94,8 +94,9 @@ def run_demo(home: Home, profile: str, seed: int) -> None:
 
     recipe = make_recipe(home, profile)
     world = recipe.stages.run(
-        "world", {"profile": profile, "seed": seed}, lambda _f: simulate_world(home, profile, seed, workers=2)
+        "world", {"profile": profile, "seed": seed}, lambda _f: _world(home, profile, seed)
     )
+    recipe.versions = world.result.get("versions")  # what was served and heard since does not undo its stages
     recipe.states()
     release = recipe.release()
     evaluated = recipe.stages.run(
@@ -113,6 +114,14 @@ def run_demo(home: Home, profile: str, seed: int) -> None:
     typer.echo(render(read_report(home)))
     _show_some(home)
     console.print(f"report: {home.reports / 'evaluation.html'}")
+
+
+def _world(home: Home, profile: str, seed: int) -> dict[str, Any]:
+    """A simulated world, and the versions of the lake's tables that hold it."""
+    from recsys.lake import Lake
+
+    summary = simulate_world(home, profile, seed, workers=2)
+    return {**summary, "versions": Lake(home.lake).versions()}
 
 
 def _show_some(home: Home) -> None:
