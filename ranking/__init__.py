@@ -1,0 +1,1 @@
+"""Features -> one calibrated LightGBM per objective -> one declared utility (docs/ranking.md)."""
