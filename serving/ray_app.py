@@ -10,13 +10,14 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fastapi import FastAPI
 
@@ -72,7 +73,7 @@ def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            announce(host, port)
+            announce(host, port, sys.stdout)
 
     try:
         app = create_app(service, allowed_hosts(host))
@@ -90,11 +91,15 @@ def open_home(root: Path) -> Service:
 
 def serve_ray(open_service: Opener, host: str, port: int, replicas: int, block: bool) -> None:
     """Serves what `open_service` returns in each replica."""
-    port = claim_port(host, port)
-    with _interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder:
+    port, out = claim_port(host, port), sys.stdout
+    with (
+        redirect_stdout(sys.stderr),  # Ray writes errors of its own to standard output
+        _interrupts() as interrupted,
+        tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder,
+    ):
         try:
             _start(open_service, host, port, replicas, Path(folder))
-            announce(host, port)
+            announce(host, port, out)
             if block:
                 interrupted.wait()
         finally:
@@ -134,9 +139,9 @@ def allowed_hosts(host: str) -> frozenset[str] | None:
     return LOOPBACK_NAMES if host in {"127.0.0.1", "localhost", "::1"} else None
 
 
-def announce(host: str, port: int) -> None:
+def announce(host: str, port: int, out: TextIO) -> None:
     """The one line on standard output."""
-    print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", file=out, flush=True)
 
 
 def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Path) -> None:

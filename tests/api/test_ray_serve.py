@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from recsys.errors import BadInput
+from recsys.home import Home
 from recsys.ids import uuid7
+from recsys.lake import Lake
 from serving.ray_app import allowed_hosts, claim_port
 from tests.api.fake_service import LISTENERS, TRACK_IDS
 
@@ -99,6 +102,33 @@ def test_an_interrupt_ends_everything_within_seconds(server: tuple[subprocess.Po
     assert time.monotonic() - begin < 20
     time.sleep(1)
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+def test_a_real_home_is_served_by_the_command_until_it_is_interrupted(tiny_root: Path) -> None:
+    port = claim_port("127.0.0.1", 0)
+    recsys = Path(sys.executable).with_name("recsys")
+    command = [str(recsys), "serve", "--home", str(tiny_root), "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"recsys is ready at http://127.0.0.1:{port}\n"
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        answer = client.get("/v1/home").json()
+        item = answer["shelves"][0]["items"][0]
+        save = {
+            "event_id": uuid7(),
+            "kind": "save",
+            "user_id": answer["user_id"],
+            "ts": "2026-03-01T10:00:00Z",
+        }
+        body = {"events": [save | {"track_id": item["track_id"], "request_id": answer["request_id"]}]}
+        assert client.post("/v1/events", json=body).json()["accepted"] == 1
+        assert client.post("/v1/events", json=body).json()["duplicates"] == 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert process.stdout.read() == ""
+    events = Lake(Home.of(tiny_root).lake).scan("events").filter(pl.col("event_id") == save["event_id"])
+    assert events.collect().height == 1
 
 
 def test_a_taken_port_is_said_in_one_line() -> None:
