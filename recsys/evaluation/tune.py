@@ -58,6 +58,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Tuned:
+    """What a search found, with everything that it tried."""
+
     best: BaseModel
     points: list[Point]
     on_edge: list[str]  # dimensions whose best value is the smallest or largest tried
