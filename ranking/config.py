@@ -20,7 +20,7 @@ class UtilityWeights(BaseModel):
     streamed: float = 0.3  # 30 s or more, but not to the end: 1 - finish - skip
     skip: float = -0.5
     save: float = 1.0
-    play: float = 1.0  # a track that the listener would turn to: relevance beyond the play itself
+    play: float = 2.0  # a track that the listener would turn to: relevance beyond the play itself
 
 
 class RankerConfig(BaseModel):
