@@ -96,6 +96,7 @@ class Catalog:
 
     @classmethod
     def make(cls, profile: Profile) -> Catalog:
+        """Draws the whole catalog from the profile's seed."""
         rng = np.random.Generator(np.random.Philox([profile.seed, 1]))
         artists = _artists(profile, rng)
         size = np.diff(artists["artist_start"])
