@@ -19,6 +19,8 @@ from recsys.types import DEVICES
 
 _FEATURE_HIDDEN = 32
 _KEY_DIM = 8
+_REPEAT = 4.5
+"""Memory term to begin with: half of the plays are of a hundredth of the catalog."""
 
 
 class ItemTower(nn.Module):
@@ -33,7 +35,14 @@ class ItemTower(nn.Module):
         self.deep = _mlp(dim, config.hidden_dim, dim)
         self.popularity = nn.Linear(dim, 1)
         self.track_popularity = nn.Embedding(sizes[0], 1)
-        nn.init.zeros_(self.track_popularity.weight)
+        nn.init.normal_(self.audio.weight, std=0.02)  # the default would drown the embeddings in noise
+        for start_at_zero in (self.audio.bias, self.popularity.weight, self.track_popularity.weight):
+            nn.init.zeros_(start_at_zero)
+
+    def table(self, column: int) -> Tensor:
+        """Weights of one of the five tables, in the order of Content.rows."""
+        weight: Tensor = self.tables[column].weight  # type: ignore[assignment]
+        return weight
 
     def forward(self, rows: Tensor, audio: Tensor, age: Tensor) -> Tensor:
         """rows (m, 5), audio (m, f), age (m,) -> (m, embedding_dim)."""
@@ -56,9 +65,12 @@ class UserTower(nn.Module):
         self.how = nn.Linear(TRACK_FEATURES, _FEATURE_HIDDEN)
         self.who = nn.Linear(situation, _FEATURE_HIDDEN)
         self.judge = nn.Linear(_FEATURE_HIDDEN, self.heads + 1)
+        nn.init.zeros_(self.judge.weight)
+        nn.init.constant_(self.judge.bias[:1], _REPEAT)
         self.key = nn.Linear(dim, _KEY_DIM)
         self.ask = nn.Linear(situation, self.heads * _KEY_DIM)
         self.gain = nn.Parameter(torch.full((self.heads, dim), 1.0 / self.heads))
+        self.trust = nn.Linear(situation, self.heads)
         self.deep = _mlp(self.heads * dim + situation, config.hidden_dim, dim)
 
     def forward(
@@ -74,12 +86,14 @@ class UserTower(nn.Module):
         times = self.hour(context[:, 0]), self.weekday(context[:, 1])
         places = self.device(context[:, 2]), self.country(context[:, 3])
         situation = torch.cat([*times, *places, listener], dim=1)
-        judged = self.judge(nn.functional.gelu(self.how(features) + self.who(situation)[:, None]))
+        judged = self.judge(nn.functional.relu(self.how(features) + self.who(situation)[:, None]))
         tracks = nn.functional.embedding(played, vectors)  # (b, L, d)
         keys = nn.functional.embedding(played, self.key(vectors))  # (b, L, _KEY_DIM)
         asked = self.ask(situation).unflatten(1, (self.heads, _KEY_DIM))
         pools = _attend(judged[..., 1:].transpose(1, 2) + asked @ keys.transpose(1, 2), pad) @ tracks
-        user = (pools * self.gain).sum(1) + self.deep(torch.cat([pools.flatten(1), situation], dim=1))
+        trust = torch.nn.functional.softplus(self.trust(situation))[..., None]
+        user = (pools * self.gain * trust).sum(1) + self.deep(torch.cat([pools.flatten(1), situation], dim=1))
+        user = torch.cat([user[:, :-1], user[:, -1:] + 1], dim=1)  # popularity counts once to begin with
         memory = judged[..., 0]
         return user, (user[:, None] @ tracks.transpose(1, 2))[:, 0] + memory, memory.masked_fill(pad, 0.0)
 
@@ -102,7 +116,7 @@ class Network(nn.Module):
 
 def _table(rows: int, dim: int) -> nn.Embedding:
     table = nn.Embedding(rows, dim)
-    nn.init.normal_(table.weight, std=0.1)
+    nn.init.normal_(table.weight, std=0.05)
     return table
 
 

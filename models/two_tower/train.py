@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.two_tower import warm
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import trace
@@ -51,6 +52,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = Network(vocabulary.sizes, len(dataset.items.countries), config)
+        warm.start(network.item, plays, content, config.seed)
     sampler = Sampler(plays, trace(plays), dataset.country, dataset.items, config)
     _fit(network, sampler, content, config, log, progress)
     return TwoTower(network.eval(), vocabulary, config, dataset.items, until_ms)
