@@ -38,8 +38,8 @@ class RankerConfig(BaseModel):
         20_000, ge=0, description="logged and played slots sampled, whole pages at a time"
     )
     num_trees: int = Field(80, ge=1)
-    num_leaves: int = Field(31, ge=2)
-    learning_rate: float = Field(0.1, gt=0)
+    num_leaves: int = Field(15, ge=2)
+    learning_rate: float = Field(0.08, gt=0)
     min_data_in_leaf: int = Field(100, ge=1)
     feature_fraction: float = Field(0.6, gt=0, le=1)
     lambda_l2: float = Field(5.0, ge=0)
