@@ -19,7 +19,7 @@ def main() -> None:
     try:
         app()
     except RecsysError as error:
-        print(f"recsys: {error}", file=sys.stderr)
+        print(f"recsys: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(141)
