@@ -1,7 +1,7 @@
 """`make bench`: the figures that the README quotes. Needs a demo home (`make demo` makes one under ./var).
 
-Runs the simulator, the stage table and the HTTP runs one after the other, about 12 minutes in all; each can be
-run alone, with other options: see the modules beside this one.
+Runs the simulator, calibration, kill -9, the stage table and the HTTP runs one after the other, about 18 minutes in
+all; each can be run alone, with other options: see the modules beside this one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main() -> None:
         sys.exit(f"bench: no release under {given.home}: run `make demo` first, or give --home")
     for module, options in (
         ("simulation", []),
+        ("calibration", ["--home", given.home]),
+        ("kill_points", ["--home", given.home]),
         ("stages", ["--home", given.home]),
         ("http_home", ["--home", given.home]),
     ):
