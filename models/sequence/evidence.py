@@ -56,9 +56,19 @@ class Table:
 
     def at(self, owner: I64, key: I64) -> F32:
         """(m, features) of the given pairs."""
-        rows = _lookup(self.sparse(np.arange(1.0, len(self.key) + 1)), owner, key).astype(np.int64)
+        return self._rows(_lookup(self._numbers(), owner, key))
+
+    def columns(self, key: I64) -> F32:
+        """(b, m, features) of the same m keys for every request."""
+        return self._rows(self._numbers()[:, key].toarray())
+
+    def _numbers(self) -> Sparse:
+        """(b, keys) each pair's number from 1; 0 where absent."""
+        return self.sparse(np.arange(1.0, len(self.key) + 1))
+
+    def _rows(self, numbers: NDArray[np.floating]) -> F32:
         padded = np.vstack([np.zeros((1, self.values.shape[1]), np.float32), self.values])
-        return padded[rows]
+        return padded[numbers.astype(np.int64)]
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,15 @@ class EvidenceModel:
                 evidence.albums.at(owner, self.album.number[tracks]),
             ]
         ).astype(np.float32)
+
+    def columns(self, evidence: Evidence, tracks: I64) -> F32:
+        """(b, m, len(FEATURES)) features of the same m tracks for every request."""
+        b = evidence.next.shape[0]
+        near = evidence.near[:, tracks].toarray().reshape(len(RULES) - 1, b, len(tracks)).transpose(1, 2, 0)
+        following = evidence.next[:, tracks].toarray()[..., None]
+        artists, albums = self.artist.number[tracks], self.album.number[tracks]
+        tables = ((evidence.repeats, tracks), (evidence.artists, artists), (evidence.albums, albums))
+        return np.concatenate([near, following, *(table.columns(key) for table, key in tables)], axis=2)
 
     def scores(self, evidence: Evidence, weights: F32) -> F32:
         """(b, n) weighted sums for every track; `weights` (b, len(FEATURES))."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.sequence.config import SequenceConfig
@@ -25,14 +26,17 @@ _ACTIVATION = REPEATS.index("activation")
 
 @dataclass(frozen=True)
 class Candidates:
-    """m candidates for each of p positions."""
+    """For p positions: h hard candidates of each one's own, and m sampled ones shared by all."""
 
     target: Tensor  # (p,)
     target_features: Tensor  # (p, features)
-    track: Tensor  # (p, m)
-    features: Tensor  # (p, m, features)
-    log_expected: Tensor  # (p, m)
-    masked: Tensor  # (p, m) padding, duplicates and the target itself
+    head: Tensor  # (p, h)
+    head_features: Tensor  # (p, h, features)
+    head_masked: Tensor  # (p, h) padding, duplicates and the target itself
+    tail: Tensor  # (m,)
+    tail_features: Tensor  # (p, m, features)
+    tail_masked: Tensor  # (p, m) tracks of the head and the target
+    log_expected: Tensor  # (m,) of the tail
 
 
 def gather(
@@ -48,24 +52,32 @@ def gather(
     histories = plays.slices(np.maximum(plays.offsets[owner], rows - WINDOW), rows)
     found = evidence(histories, plays.start[rows])
     target = plays.track[rows].astype(np.int64)
-    head = np.hstack(
-        [strongest(found.near[: len(rows)], config.head_rules), _active(found.repeats, config.head_repeats)]
-    )
-    tail = proposal.draw((len(rows), config.head_tail), rng)
-    track, is_tail, repeated = _distinct(head, tail)
-    masked = repeated | (track < 0) | (track == target[:, None])
-    position = np.broadcast_to(np.arange(len(rows))[:, None], track.shape)
-    features = np.zeros((*track.shape, evidence.width), np.float32)
-    features[~masked] = evidence.at(found, position[~masked], track[~masked])
-    expected = np.where(is_tail, proposal.log_expected(np.maximum(track, 0), config.head_tail), 0)
+    near = strongest(found.near[: len(rows)], config.head_rules)
+    head = np.sort(np.hstack([near, _active(found.repeats, config.head_repeats)]), axis=1)
+    masked = (head < 0) | (head == target[:, None])
+    masked[:, 1:] |= head[:, 1:] == head[:, :-1]
+    features = np.zeros((*head.shape, evidence.width), np.float32)
+    features[~masked] = evidence.at(found, np.nonzero(~masked)[0], head[~masked])
+    tail = proposal.draw((config.mixing_negatives,), rng)
     return Candidates(
         target=torch.from_numpy(target),
         target_features=torch.from_numpy(evidence.at(found, np.arange(len(rows)), target)),
-        track=torch.from_numpy(np.maximum(track, 0)),
-        features=torch.from_numpy(features),
-        log_expected=torch.from_numpy(expected.astype(np.float32)),
-        masked=torch.from_numpy(masked),
+        head=torch.from_numpy(np.maximum(head, 0)),
+        head_features=torch.from_numpy(features),
+        head_masked=torch.from_numpy(masked),
+        tail=torch.from_numpy(tail),
+        tail_features=torch.from_numpy(evidence.columns(found, tail)),
+        tail_masked=torch.from_numpy(_members(np.hstack([head, target[:, None]]), tail)),
+        log_expected=torch.from_numpy(proposal.log_expected(tail, len(tail))),
     )
+
+
+def _members(sets: I64, values: I64) -> NDArray[np.bool_]:
+    """(p, m) whether each of m values is in each of p rows."""
+    out = np.zeros((len(sets), len(values)), bool)
+    for column in sets.T:
+        out |= column[:, None] == values
+    return out
 
 
 def strongest(matrix: Sparse, k: int) -> I64:
@@ -82,13 +94,3 @@ def strongest(matrix: Sparse, k: int) -> I64:
 def _active(repeats: Table, k: int) -> I64:
     """(b, k) tracks most active in each history."""
     return strongest(repeats.sparse(repeats.values[:, _ACTIVATION]), k)
-
-
-def _distinct(head: I64, tail: I64) -> tuple[I64, np.ndarray, np.ndarray]:
-    """Tracks sorted within a row, which are of the tail, which repeat an earlier one (head goes first)."""
-    joint = np.sort(np.hstack([head * 2, tail * 2 + 1]), axis=1)
-    track, is_tail = joint >> 1, (joint & 1).astype(bool)
-    first = np.ones(track.shape, bool)
-    first[:, 1:] = track[:, 1:] != track[:, :-1]
-    leader = np.maximum.accumulate(np.where(first, np.arange(track.shape[1]), 0), axis=1)
-    return track, is_tail, ~first & ~np.take_along_axis(is_tail, leader, axis=1)

@@ -21,6 +21,9 @@ from models.sequence.tokens import GAPS, HOURS, NO_OUTCOME, Tokens
 from recsys.items import Items
 from recsys.types import DEVICES, SURFACES
 
+RULE_START = {"near": 0.2, "near_heard": 0.2, "next": 0.7}
+"""Evidence weights before training: sequential rules with a preference for the very next play."""
+
 
 @dataclass(frozen=True)
 class TokenTensors:
@@ -119,6 +122,24 @@ def rotate(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
 
 
+class EvidenceWeights(nn.Module):
+    """w(h): a small perceptron, so that evidence is weighed by context beyond what h says of the tracks."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, len(FEATURES))
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.out.bias.zero_()
+            for name, weight in RULE_START.items():
+                self.out.bias[FEATURES.index(name)] = weight
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., d) to (..., len(FEATURES))."""
+        weights: Tensor = self.out(functional.gelu(self.hidden(states)))
+        return weights
+
+
 class Network(nn.Module):
     """Tokens to states, states to evidence weights, tracks to vectors."""
 
@@ -143,9 +164,8 @@ class Network(nn.Module):
         nn.init.ones_(self.heard.weight)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(d)
-        self.weigh = nn.Linear(d, len(FEATURES))
-        nn.init.zeros_(self.weigh.weight)
-        nn.init.zeros_(self.weigh.bias)
+        self.run = nn.Linear(2, d, bias=False)
+        self.weigh = EvidenceWeights(d)
         self.dropout = config.dropout
 
     def forward(self, tokens: TokenTensors) -> Tensor:
@@ -153,9 +173,17 @@ class Network(nn.Module):
         x = self.items(tokens.track) * self.heard(tokens.outcome)  # a skipped track pulls another way
         x = x + self.outcome(tokens.outcome) + self.surface(tokens.surface)
         x = x + self.gap(tokens.gap) + self.hour(tokens.hour) + self.device(tokens.device)
+        x = x + self.run(self._runs(tokens.track))
         x = functional.dropout(x, self.dropout, self.training)
         turn = (self.cos[: x.shape[1]], self.sin[: x.shape[1]])
         for block in self.blocks:
             x = block(x, turn)
         states: Tensor = self.norm(x)
         return states
+
+    def _runs(self, tracks: Tensor) -> Tensor:
+        """(b, t, 2) whether each play has the artist, the album of the play before it."""
+        groups = self.items.content[tracks][..., :2]
+        same = torch.zeros(groups.shape)
+        same[:, 1:] = (groups[:, 1:] == groups[:, :-1]).float()
+        return same

@@ -20,7 +20,7 @@ from torch import Tensor
 from models.sequence.checkpoint import Checkpoint, restore, store
 from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
-from models.sequence.evidence import RULES, EvidenceModel
+from models.sequence.evidence import EvidenceModel
 from models.sequence.loss import Proposal, sampled_softmax
 from models.sequence.mixing import Candidates, gather
 from models.sequence.model import SequenceModel
@@ -191,7 +191,7 @@ class _Run:
             expected = torch.from_numpy(self.proposal.log_expected(negatives, len(negatives)))
         drawn = torch.from_numpy(negatives)
         positive = (states * items(target)).sum(-1) + items.bias(target)[:, 0]
-        negative = states @ items(drawn).T + items.bias(drawn)[:, 0]
+        negative = _plain(self.network, states, drawn)
         return sampled_softmax(positive, negative, expected, drawn == target[:, None])
 
     # Stage 2
@@ -203,7 +203,6 @@ class _Run:
             return
         evidence = _evidence(self.past, self.items, self.config)
         gaps = gap_before(self.plays)
-        torch.nn.init.constant_(self.network.weigh.bias[: len(RULES)], 0.3)
         self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
         first, began = self.step, monotonic()
         order = np.zeros(0, np.int64)
@@ -227,8 +226,7 @@ class _Run:
             return
         found = gather(self.plays, batch.row, evidence, self.proposal, self.config, rng)
         states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
-        positive, negative = _candidate_scores(self.network, states, found)
-        loss = sampled_softmax(positive, negative, found.log_expected, found.masked)
+        loss = _mixing_loss(self.network, states, found)
         self._update(loss, self.plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
         self._report(done)
 
@@ -281,14 +279,23 @@ class _Run:
         store(folder, self.config, state)
 
 
-def _candidate_scores(network: Network, states: Tensor, found: Candidates) -> tuple[Tensor, Tensor]:
-    """Scores of the targets (p,) and of the candidates (p, m)."""
-    every = torch.cat([found.target[:, None], found.track], dim=1)
-    tracks, number = torch.unique(every, return_inverse=True)  # one vector a track, however often it occurs
-    scores = (states @ network.items(tracks).T + network.items.bias(tracks)[:, 0]).gather(1, number)
-    weights = network.weigh(states)
+def _mixing_loss(network: Network, states: Tensor, found: Candidates) -> Tensor:
+    """(p,) losses of states (p, d): the network's scores and the weighed evidence together."""
+    own = torch.cat([found.target[:, None], found.head], dim=1)
+    tracks, number = torch.unique(own, return_inverse=True)  # one vector a track, however often it occurs
+    scores, weights = _plain(network, states, tracks).gather(1, number), network.weigh(states)
     positive = scores[:, 0] + (weights * found.target_features).sum(-1)
-    return positive, scores[:, 1:] + torch.einsum("pf,pmf->pm", weights, found.features)
+    head = scores[:, 1:] + torch.einsum("pf,pmf->pm", weights, found.head_features)
+    tail = _plain(network, states, found.tail) + torch.einsum("pf,pmf->pm", weights, found.tail_features)
+    negative = torch.cat([head, tail - found.log_expected], dim=1)
+    masked = torch.cat([found.head_masked, found.tail_masked], dim=1)
+    return sampled_softmax(positive, negative, torch.zeros(1), masked)
+
+
+def _plain(network: Network, states: Tensor, tracks: Tensor) -> Tensor:
+    """(p, m) scores of m tracks without evidence."""
+    scores: Tensor = states @ network.items(tracks).T + network.items.bias(tracks)[:, 0]
+    return scores
 
 
 def _adam(network: Network, rate: float, decay: float, boost: float = 1.0) -> torch.optim.Optimizer:

@@ -119,12 +119,27 @@ def test_mixing_candidates_are_distinct_and_never_the_target(toy: Any, data: Any
     rows = np.array([0, 5, 29, 30, 47])
     found = gather(plays, rows, evidence, proposal, config, np.random.default_rng(0))
     assert np.array_equal(found.target.numpy(), plays.track[rows])
-    always = ~found.masked & (found.log_expected == 0)
-    for target, tracks, kept, sure in zip(found.target, found.track, ~found.masked, always, strict=True):
-        head = tracks[sure].tolist()
+    for p, target in enumerate(found.target.tolist()):
+        head = found.head[p][~found.head_masked[p]].tolist()
+        tail = found.tail[~found.tail_masked[p]].tolist()
         assert len(head) == len(set(head))
-        assert int(target) not in tracks[kept].tolist()
-        assert not set(head) & set(tracks[kept & ~sure].tolist())
+        assert target not in head + tail
+        assert not set(head) & set(tail)
+        assert set(found.tail.tolist()) <= set(found.head[p].tolist()) | set(tail) | {target}
+
+
+def test_features_of_shared_and_of_own_candidates_agree(toy: Any, data: Any) -> None:
+    evidence = _evidence(data.plays, data.items, toy.config)
+    rng = np.random.default_rng(2)
+    histories = toy.plays([rng.integers(0, TRACKS, size) for size in (0, 3, 17)])
+    found = evidence(histories, toy.batch(histories).now)
+    tracks = rng.integers(0, TRACKS, 30)
+    columns = evidence.columns(found, tracks)
+    for row in range(3):
+        assert np.array_equal(columns[row], evidence.at(found, np.full(30, row), tracks))
+    weights = rng.normal(size=(3, evidence.width)).astype(np.float32)
+    expected = np.einsum("bmf,bf->bm", columns, weights)
+    assert np.abs(evidence.scores(found, weights)[:, tracks] - expected).max() < 1e-4
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(toy: Any, data: Any, tmp_path: Any) -> None:
