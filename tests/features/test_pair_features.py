@@ -79,7 +79,9 @@ def test_a_row_does_not_depend_on_the_other_candidates(batch, items, stats):
 
 def test_every_column_has_a_name_and_a_description(batch, items, stats):
     scores = {"two_tower": np.ones(3), "sequence": np.zeros(3)}
-    x = pair_features(batch.take(np.array([0])), np.arange(3), np.array([0, 3]), items, stats, scores, surface=2)
+    x = pair_features(
+        batch.take(np.array([0])), np.arange(3), np.array([0, 3]), items, stats, scores, surface=2
+    )
     columns = names(tuple(scores))
     assert x.shape == (3, len(columns))
     assert len(set(columns)) == len(columns)
