@@ -62,13 +62,14 @@ def train_ranker(
     light = _train_light(data, retrieval, light_config)
     light.save(folder / "light")
     progress(1, 4)
+    features = FeatureStore(home)
     inputs = Inputs(
         data=data,
         stats=series(data.plays, data.country, data.items, range(split.valid, split.test, MS_PER_DAY)),
         retrieve=_retrieve(retrieval, light),
         hydrate=_hydrate(retrieval),
         config=config,
-        profiles=FeatureStore(home).profiles(data, split.valid, split.test),
+        profiles=features.profiles(data, split.valid, split.test),
     )
     sessions = session_examples(inputs, load_saves(lake, data), split.valid, split.test)
     progress(2, 4)
@@ -80,6 +81,7 @@ def train_ranker(
     )
     ranker.save(folder / "ranking")
     item_stats(data.plays, data.country, data.items, split.test).save(folder / "stats")
+    features.materialize(split.test)
     progress(4, 4)
     return report
 
