@@ -41,6 +41,8 @@ BINS = 15
 TARGET = 0.02
 SLOTS = 10
 """Slots a shelf or radio page."""
+REPEATS = 4
+"""Times that each slot is met, so that chance hides less of the error."""
 RECENT = 32
 """Finished tracks among which a listener finds the seed of a station."""
 _BLOCK = 64
@@ -55,7 +57,7 @@ class Judged:
     p: dict[str, F64]  # objective -> (m,) what the ranker said
     truth: dict[str, F64]  # objective -> (m,) the world's probability, given the play
     outcome: dict[str, NDArray[np.bool_]]  # objective -> (m,) what happened
-    slots: int  # slots shown, played or not
+    slots: int  # slots met, played or not
 
 
 def measure(home: Home, probes: int, seed: int) -> dict[Surface, Judged]:
@@ -132,15 +134,16 @@ def _judge(
     nth = np.arange(len(request)) - np.searchsorted(request, request)
     wide[request, nth] = result.candidates.ids[at]
     true = world.outcome_probabilities(sample, rows, np.maximum(wide, 0))[request, nth].astype(np.float64)
+    at, position, true = (np.repeat(column, REPEATS, axis=0) for column in (at, position, true))
     played = _played(surface, true, position, rng)
-    u = rng.random((2, len(request)))
+    u = rng.random((2, len(at)))
     finish, skip, save = true.T
     happened = (u[0] >= 1 - finish, u[0] < skip, (u[0] >= 1 - finish) & (u[1] < save / finish))
     return Judged(
         p={o: np.asarray(result.candidates.columns[f"p_{o}"][at][played], np.float64) for o in OBJECTIVES},
         truth={o: true[played, i] for i, o in enumerate(OBJECTIVES)},
         outcome={o: happened[i][played] for i, o in enumerate(OBJECTIVES)},
-        slots=len(request),
+        slots=len(at),
     )
 
 

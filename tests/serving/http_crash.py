@@ -109,5 +109,6 @@ def outcome(home: Home, posted: Posted) -> Outcome:
 
 
 def copied(home: Home, folder: Path) -> Home:
-    """A copy of a home to be damaged."""
-    return Home.of(Path(shutil.copytree(home.root, folder / "home")))
+    """A copy of what serving needs of a home, to be damaged."""
+    unneeded = shutil.ignore_patterns("world", "work", "features", "reports", "mlartifacts")
+    return Home.of(Path(shutil.copytree(home.root, folder / "home", ignore=unneeded)))
