@@ -1,7 +1,7 @@
 """A listener's history as the user tower reads it: each distinct track once, with how it was played.
 
 traces = trace(plays)                                   # once for a log
-gather(plays, traces, Queries(...), max_length=192)     # for any queries into that log
+gather(plays, traces, Queries(...), kin(items), max_length=192)   # for any queries into that log
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.items import Items
 from recsys.plays import I8, I16, I64, WINDOW, Outcome, Plays
 from recsys.schemas import Surface
 from recsys.types import SURFACES, QueryBatch
@@ -21,7 +22,9 @@ F32: TypeAlias = NDArray[np.float32]
 MS_PER_HOUR = 3_600_000
 HALF_LIVES_H = (4.0, 36.0, 240.0, 1440.0)
 """Half-lives, in hours, of the decayed play counts: a session, a day or two, a week or two, the long term."""
-TRACK_FEATURES = len(HALF_LIVES_H) + 9
+KINDS = 3
+"""Kin of a track that lend it their plays: its artist's, its album's and its genre's tracks."""
+TRACK_FEATURES = len(HALF_LIVES_H) + 9 + 3 * KINDS
 LISTENER_FEATURES = 5
 _ORGANIC = [SURFACES.index(s.value) for s in (Surface.LIBRARY, Surface.SEARCH)]
 
@@ -34,6 +37,7 @@ class Traces:
     following: I64  # (n,) row of the next one; n where none
     streams: F32  # (n, len(HALF_LIVES_H)) streams, each decayed to this row's start
     skips: F32  # (n,) skips, decayed with the third half-life
+    clock: F32  # (n, 2) cosine and sine of the local hour of streams, summed, decayed with the last half-life
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,22 @@ def trace(plays: Plays) -> Traces:
     previous, following = np.full(n, -1, np.int64), np.full(n, n, np.int64)
     previous[order[1:][same[1:]]] = order[:-1][same[1:]]
     following[order[:-1][same[1:]]] = order[1:][same[1:]]
-    hours = plays.start[order] / MS_PER_HOUR
+    hours, group = plays.start[order] / MS_PER_HOUR, np.cumsum(~same)
     stream = (plays.outcome[order] != Outcome.SKIP).astype(np.float64)
-    counts = np.empty((n, len(HALF_LIVES_H) + 1), np.float32)
-    for column, half_life in enumerate((*HALF_LIVES_H, HALF_LIVES_H[2])):
-        ones = stream if column < len(HALF_LIVES_H) else 1 - stream
-        counts[order, column] = _decayed(ones, hours / half_life, np.cumsum(~same))
-    return Traces(previous, following, counts[:, :-1], counts[:, -1])
+    angle = plays.hour[order] * (np.pi / 12)
+    long = HALF_LIVES_H[-1]
+    columns = [(stream, half_life) for half_life in HALF_LIVES_H]
+    columns += [(1 - stream, HALF_LIVES_H[2]), (stream * np.cos(angle), long), (stream * np.sin(angle), long)]
+    sums = np.empty((n, len(columns)), np.float32)
+    for column, (values, half_life) in enumerate(columns):
+        sums[order, column] = _decayed(values, hours / half_life, group)
+    k = len(HALF_LIVES_H)
+    return Traces(previous, following, sums[:, :k], sums[:, k], sums[:, k + 1 :])
+
+
+def kin(items: Items) -> I64:
+    """(n, KINDS) artist, album and genre of each track; -1 where unknown."""
+    return np.column_stack([items.artist, items.album, items.genre]).astype(np.int64)
 
 
 def _decayed(values: NDArray[np.float64], time: NDArray[np.float64], group: I64) -> NDArray[np.float64]:
@@ -111,7 +124,7 @@ def _decayed(values: NDArray[np.float64], time: NDArray[np.float64], group: I64)
     return total
 
 
-def gather(plays: Plays, traces: Traces, queries: Queries, max_length: int) -> History:
+def gather(plays: Plays, traces: Traces, queries: Queries, kinship: I64, max_length: int) -> History:
     """The queries' histories, padded to the longest of them (at most max_length, at least 1)."""
     first = np.maximum(queries.first, queries.stop - WINDOW)
     lengths = queries.stop - first
@@ -128,7 +141,7 @@ def gather(plays: Plays, traces: Traces, queries: Queries, max_length: int) -> H
     track = np.full((len(queries), width), -1, np.int64)
     track[owner, place] = plays.track[rows]
     features = np.zeros((len(queries), width, TRACK_FEATURES), np.float32)
-    features[owner, place] = _track_features(plays, traces, queries, rows, owner, place)
+    features[owner, place] = _track_features(plays, traces, queries, kinship, rows, owner, place)
     return History(
         track=track,
         features=features,
@@ -141,27 +154,38 @@ def gather(plays: Plays, traces: Traces, queries: Queries, max_length: int) -> H
 
 
 def _track_features(
-    plays: Plays, traces: Traces, queries: Queries, rows: I64, owner: I64, place: I64
+    plays: Plays, traces: Traces, queries: Queries, kinship: I64, rows: I64, owner: I64, place: I64
 ) -> NDArray[np.float64]:
     """(m, TRACK_FEATURES) of the newest play rows of tracks, as of their query's time."""
     hours = np.maximum(queries.now[owner] - plays.start[rows], 0) / MS_PER_HOUR
     decay = np.exp2(-hours[:, None] / np.array(HALF_LIVES_H))
+    streams = traces.streams[rows] * decay
+    now = queries.hour[owner] * (np.pi / 12)
+    near = (traces.clock[rows, 0] * np.cos(now) + traces.clock[rows, 1] * np.sin(now)) * decay[:, -1]
     outcome = plays.outcome[rows]
-    clock = (queries.hour[owner].astype(np.float64) - plays.hour[rows]) * (np.pi / 12)
-    return np.column_stack(
+    own = np.column_stack(
         [
-            np.log(traces.streams[rows] * decay + 0.02) / 2,
+            np.log(streams + 0.02) / 2,
             np.log(traces.skips[rows] * decay[:, 2] + 0.02) / 2,
             np.log(hours + 0.1) / 3 - 1,
             outcome == Outcome.SKIP,
             outcome == Outcome.FINISH,
             np.isin(plays.surface[rows], _ORGANIC),
-            np.cos(clock),
+            near / (streams[:, -1] + 0.1),
             plays.device[rows] == queries.device[owner],
             np.log1p(place) / 2 - 1,
             traces.previous[rows] >= 0,
         ]
     )
+    values = np.column_stack([streams[:, 1], streams[:, -1], near])
+    return np.column_stack([own, *(_of_kin(kind, values, owner) for kind in kinship[plays.track[rows]].T)])
+
+
+def _of_kin(kind: I64, values: NDArray[np.float64], owner: I64) -> NDArray[np.float64]:
+    """(m, 3) log recent streams, log streams and likeness of hour of all tracks of a listener of the same kind."""
+    _, group = np.unique(owner * (kind.max(initial=0) + 2) + kind, return_inverse=True)
+    recent, long, near = (np.bincount(group, column)[group] for column in values.T)
+    return np.column_stack([np.log(recent + 0.02) / 2, np.log(long + 0.02) / 2, near / (long + 0.1)])
 
 
 def _listener_features(plays: Plays, queries: Queries, lengths: I64, distinct: I64) -> F32:

@@ -19,7 +19,7 @@ from torch import Tensor
 from models.two_tower import files
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
-from models.two_tower.history import F32, History, Queries, gather, trace
+from models.two_tower.history import F32, History, Queries, gather, kin, trace
 from models.two_tower.towers import Network
 from recsys.index import Index
 from recsys.items import Items
@@ -46,6 +46,7 @@ class TwoTower:
         self.network, self.vocabulary, self.config = network, vocabulary, config
         self.items, self.until_ms = items, until_ms
         self.item_vectors: F32 = self.encode_items(items)
+        self._kinship = kin(items)
         self._vectors = torch.from_numpy(self.item_vectors)
 
     @cached_property
@@ -147,7 +148,7 @@ class TwoTower:
 
     def _forward(self, batch: QueryBatch) -> tuple[F32, F32, History]:
         plays = batch.histories
-        history = gather(plays, trace(plays), Queries.of(batch), self.config.max_length)
+        history = gather(plays, trace(plays), Queries.of(batch), self._kinship, self.config.max_length)
         pad = torch.from_numpy(history.track < 0)
         distinct, played = np.unique(np.maximum(history.track, 0), return_inverse=True)
         vectors = self._vectors[torch.from_numpy(distinct)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.two_tower.config import TwoTowerConfig
-from models.two_tower.history import F32, History, Queries, Traces, gather
+from models.two_tower.history import F32, History, Queries, Traces, gather, kin
 from recsys.items import MS_PER_DAY, Items
 from recsys.plays import I16, I64, Outcome, Plays
 
@@ -68,7 +68,7 @@ class Sampler:
         self, plays: Plays, traces: Traces, country: I16, items: Items, config: TwoTowerConfig
     ) -> None:
         self.plays, self.traces, self.items, self.config = plays, traces, items, config
-        self.sessions = Sessions.of(plays, country)
+        self.sessions, self.kinship = Sessions.of(plays, country), kin(items)
         day = plays.start[self.sessions.start] // MS_PER_DAY
         self.last_day = int(day.max(initial=0))
         order = np.argsort(day, kind="stable")
@@ -120,7 +120,7 @@ class Sampler:
     def _batch(self, day: int, examples: Examples, chosen: I64, rng: np.random.Generator) -> Batch:
         config, plays = self.config, self.plays
         queries = examples.queries.take(chosen)
-        history = gather(plays, self.traces, queries, config.max_length)
+        history = gather(plays, self.traces, queries, self.kinship, config.max_length)
         rows = _draw_targets(examples, chosen, config.positives, rng)
         positive = np.where(rows < 0, -1, plays.track[rows]).astype(np.int64)
         weight = np.where(plays.outcome[rows] == Outcome.SKIP, config.skip_weight, 1.0)

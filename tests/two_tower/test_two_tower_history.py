@@ -13,6 +13,8 @@ from models.two_tower.history import HALF_LIVES_H, MS_PER_HOUR, Queries, gather,
 from recsys.dataset import Dataset
 from recsys.plays import Outcome, Plays
 
+KIN = np.arange(60)[:, None] // [2, 2, 3]
+
 
 def log_of(track: list[int], hours: list[float], outcome: list[int]) -> Plays:
     """One listener's plays."""
@@ -51,7 +53,7 @@ def test_decayed_counts_equal_the_direct_sum(rows: list[tuple[int, float, int]])
     hours = np.cumsum(gaps)
     plays = log_of(track, list(hours), outcome)
     now = float(hours[-1]) + 5
-    history = gather(plays, trace(plays), at(plays, now), max_length=10)
+    history = gather(plays, trace(plays), at(plays, now), KIN, max_length=10)
     assert set(history.track[history.track >= 0]) == {t for t in track if t >= 0}
     start = plays.start / MS_PER_HOUR
     for place, one in enumerate(history.track[0]):
@@ -65,16 +67,16 @@ def test_decayed_counts_equal_the_direct_sum(rows: list[tuple[int, float, int]])
 
 def test_a_history_is_each_known_track_once_most_recent_first() -> None:
     plays = log_of([2, 3, -1, 2, 5], [0, 1, 2, 3, 4], [2, 2, 2, 2, 2])
-    history = gather(plays, trace(plays), at(plays, 5), max_length=2)
+    history = gather(plays, trace(plays), at(plays, 5), KIN, max_length=2)
     assert history.track.tolist() == [[5, 2]]
 
 
 def test_later_plays_do_not_change_a_history(checkerboard: Dataset) -> None:
     plays = checkerboard.plays
     traces, stop = trace(plays), 50
-    whole = gather(plays, traces, at(plays, 1e6, stop), max_length=30)
+    whole = gather(plays, traces, at(plays, 1e6, stop), KIN, max_length=30)
     short = plays.slices(np.array([0]), np.array([stop]))
-    cut = gather(short, trace(short), at(short, 1e6), max_length=30)
+    cut = gather(short, trace(short), at(short, 1e6), KIN, max_length=30)
     np.testing.assert_array_equal(whole.track, cut.track)
     np.testing.assert_allclose(whole.features, cut.features, atol=1e-6)
     np.testing.assert_array_equal(whole.listener, cut.listener)
@@ -82,6 +84,6 @@ def test_later_plays_do_not_change_a_history(checkerboard: Dataset) -> None:
 
 def test_a_listener_without_plays_has_an_empty_history() -> None:
     plays = Plays.empty(1)
-    history = gather(plays, trace(plays), at(plays, 5), max_length=4)
+    history = gather(plays, trace(plays), at(plays, 5), KIN, max_length=4)
     assert history.track.tolist() == [[-1]]
     assert np.isfinite(history.listener).all()
