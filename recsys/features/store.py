@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +93,8 @@ class FeatureStore:
     def materialize(self, until: int) -> None:
         """Copies each listener's newest profile as of `until` into the online store."""
         begin = datetime.fromtimestamp(0, UTC)
-        self.feast.materialize(begin, datetime.fromtimestamp(until / 1000, UTC), [VIEW])
+        with redirect_stdout(StringIO()):  # Feast reports its progress there, where commands print JSON
+            self.feast.materialize(begin, datetime.fromtimestamp(until / 1000, UTC), [VIEW])
         _forget_connection()
 
     def online(self, user_ids: Sequence[str]) -> NDArray[np.float64]:
