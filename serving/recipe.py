@@ -56,7 +56,7 @@ class RecipeConfig(BaseModel):
         if profile == "tiny":
             return cls(
                 two_tower=TwoTowerConfig(epochs=2, batch_size=256, uniform_negatives=512),
-                sequence=SequenceConfig(epochs=1, mixing_steps=60),
+                sequence=SequenceConfig(epochs=2, batch_size=16, mixing_steps=60),
                 ranker=RankerConfig(queries=800, impressions=8_000, num_trees=40),
                 queries=400,
                 probes=200,
@@ -197,8 +197,9 @@ class Recipe:
             target = names.folder(version)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            for name in ("two_tower", "sequence", "index"):
+            for name in ("two_tower", "index"):
                 shutil.copytree(parts[name].folder, target / name)
+            self._recounted(parts["sequence"].folder).save(target / "sequence")
             for name in ("ranking", "light", "stats"):
                 shutil.copytree(parts["ranker"].folder / name, target / name)
             self.data.items.save(target / "items")
@@ -220,6 +221,13 @@ class Recipe:
             return {"version": version, "digest": manifest.digest}
 
         return self.stages.run("release", {n: p.key for n, p in parts.items()}, work, force)
+
+    def _recounted(self, folder: Path) -> Any:
+        """The sequence model with co-occurrence counted up to the test window, where nothing more is trained."""
+        from models.sequence.model import SequenceModel
+
+        model = SequenceModel.load(folder, self.data.items)
+        return model.recounted(self.data.plays.before(self.data.split.test))
 
     def _track(
         self,
