@@ -73,10 +73,6 @@ class UserTower(nn.Module):
         self.trust = nn.Linear(situation, self.heads)
         self.deep = _mlp(self.heads * dim + situation, config.hidden_dim, dim)
 
-    def judgement(self) -> list[nn.Parameter]:
-        """The weights that judge how a track was played."""
-        return [p for layer in (self.how, self.who, self.judge) for p in layer.parameters()]
-
     def forward(
         self,
         vectors: Tensor,  # (m, embedding_dim) of tracks

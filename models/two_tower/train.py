@@ -26,7 +26,6 @@ from recsys.errors import NotReady
 from recsys.plays import I64
 
 _LOG_EVERY = 20
-_JUDGE_FASTER = 4.0
 
 
 def train(
@@ -68,7 +67,9 @@ def _fit(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     steps = sampler.steps() * config.epochs
-    optimizer = _optimizer(network, config)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+    )
     dropout = torch.Generator().manual_seed(config.seed)
     began = time.monotonic()
     for step, batch in enumerate(_batches(sampler, config.epochs)):
@@ -77,7 +78,7 @@ def _fit(
         if done >= 1 and config.budget_s is not None:
             break
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * _schedule(step, done)
+            group["lr"] = config.learning_rate * _schedule(step, done)
         loss = _loss(network, batch, content, config, dropout)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -93,20 +94,6 @@ def _fit(
 def _batches(sampler: Sampler, epochs: int) -> Iterator[Batch]:
     for epoch in range(epochs):
         yield from sampler.epoch(epoch)
-
-
-def _optimizer(network: Network, config: TwoTowerConfig) -> torch.optim.AdamW:
-    """AdamW; the few weights that judge how tracks were played see every row of a step, and learn faster."""
-    fast = {id(p) for p in network.user.judgement()}
-    groups = [
-        {
-            "params": [p for p in network.parameters() if (id(p) in fast) == chosen],
-            "initial_lr": rate,
-            "lr": rate,
-        }
-        for chosen, rate in ((False, config.learning_rate), (True, _JUDGE_FASTER * config.learning_rate))
-    ]
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.98))
 
 
 def _schedule(step: int, done: float) -> float:
