@@ -85,7 +85,11 @@ def new_rows(lake: Lake, rows: pl.DataFrame, slack_days: int = 0) -> pl.DataFram
 class Mover:
     """Calls `move` every `interval` seconds in a thread of its own; problems are logged and tried again."""
 
-    def __init__(self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake") -> None:
+    def __init__(
+        self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake", compact: bool = True
+    ) -> None:
+        """With `compact` small files are joined now and then; a server does not, since that takes seconds of CPU."""
+        self._compact = compact
         self._log, self._lake, self._interval, self._group = log, lake, interval, group
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
@@ -111,7 +115,7 @@ class Mover:
             if moved.written:
                 self._moves += 1
                 self._days |= moved.days
-                if self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
+                if self._compact and self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
                     self._lake.compact("events", self._days)
                     self._days = set()
             return moved

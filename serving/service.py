@@ -10,6 +10,7 @@ the edge, and nowhere below.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -58,7 +59,7 @@ class Service:
         self.store = LocalStore(home.state_db)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._mover = Mover(self.log, self._lake, settings.lake_seconds)
+        self._mover = Mover(self.log, self._lake, settings.lake_seconds, compact=False)
         self._fleet = Fleet(home, settings)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
@@ -70,6 +71,9 @@ class Service:
         self._updater.catch_up()
         self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
         if background:
+            # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
+            # get it back from a background thread.
+            sys.setswitchinterval(0.0005)
             self._mover.start()
 
     @classmethod

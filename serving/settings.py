@@ -43,4 +43,4 @@ class ServiceSettings(BaseModel):
     radio: RadioSettings = RadioSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
-    lake_seconds: float = 5.0  # how often new events move to the lake
+    lake_seconds: float = 30.0  # how often new events move to the lake
