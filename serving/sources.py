@@ -55,13 +55,11 @@ def normalize(vectors: Floats) -> Floats:
 
 
 def top(scores: Floats, k: int) -> Proposal:
-    """Each row's k best finite scores as a proposal, best first."""
+    """Each row's k best finite scores as a proposal, in no order."""
     k = min(k, scores.shape[1])
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k else np.zeros((len(scores), 0), np.int64)
     value = np.take_along_axis(scores, best, axis=1)
-    finite = np.isfinite(value)
-    offsets = np.concatenate([[0], np.cumsum(finite.sum(1))]).astype(np.int64)
-    return Proposal(best[finite].astype(np.int64), offsets, value[finite].astype(np.float32))
+    return ragged(np.where(np.isfinite(value), best, -1), value)
 
 
 def ragged(ids: NDArray[np.integer], scores: Floats) -> Proposal:

@@ -89,21 +89,7 @@ class Rows:
 
 
 def _rows(kind: int, session: Index, key: U64, ts: Index, **columns: Index | NDArray[np.float64]) -> Rows:
-    blank: dict[str, Index | NDArray[np.float64]] = {
-        name: np.full(len(session), -1)
-        for name in [
-            "track",
-            "artist",
-            "surface",
-            "slot",
-            "reason",
-            "ms",
-            "reason_start",
-            "reason_end",
-            "shuffle",
-            "skipped",
-        ]
-    }
+    blank: dict[str, Index | NDArray[np.float64]] = {name: np.full(len(session), -1) for name in _BLANK}
     blank |= {"page": np.zeros(len(session), np.int64), "propensity": np.full(len(session), np.nan)}
     return Rows(kind, session, key, ts, **(blank | columns))  # type: ignore[arg-type]
 
