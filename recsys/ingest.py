@@ -1,13 +1,19 @@
 """Moves events from the log to the lake, each exactly once.
 
-move(log, Lake(home.lake))           # everything that is there now
-with Mover(log, lake, interval=2.0): # in the background, while a server runs
+move(log, Lake(home.lake))            # everything that is there now
+with Mover(log, lake, interval=2.0):  # in a thread
+with MoverProcess(home, interval=30): # beside a server: what moving costs is not taken from requests
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -15,7 +21,9 @@ from types import TracebackType
 
 import polars as pl
 
+from recsys.eventlog import LocalEventLog
 from recsys.events import to_frame
+from recsys.home import Home
 from recsys.lake import Conflict, Lake
 from recsys.ports import EventLog
 
@@ -85,11 +93,7 @@ def new_rows(lake: Lake, rows: pl.DataFrame, slack_days: int = 0) -> pl.DataFram
 class Mover:
     """Calls `move` every `interval` seconds in a thread of its own; problems are logged and tried again."""
 
-    def __init__(
-        self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake", compact: bool = True
-    ) -> None:
-        """With `compact` small files are joined now and then; a server does not, since that takes seconds of CPU."""
-        self._compact = compact
+    def __init__(self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake") -> None:
         self._log, self._lake, self._interval, self._group = log, lake, interval, group
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
@@ -106,16 +110,16 @@ class Mover:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._try_once()
+        self.attempt()
 
     def run_once(self) -> Moved:
-        """Moves everything that is durable now; for tests, tools and readers that need the newest rows."""
+        """Moves everything that is durable now; now and then joins the small files that this leaves."""
         with self._lock:
             moved = move(self._log, self._lake, self._group)
             if moved.written:
                 self._moves += 1
                 self._days |= moved.days
-                if self._compact and self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
+                if self._moves % _COMPACT_EVERY == 0:  # each move leaves a small file a day
                     self._lake.compact("events", self._days)
                     self._days = set()
             return moved
@@ -130,10 +134,68 @@ class Mover:
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
-            self._try_once()
+            self.attempt()
 
-    def _try_once(self) -> None:
+    def attempt(self) -> None:
+        """Like `run_once`, where a failure is logged and left to the next pass."""
         try:
             self.run_once()
         except Exception:  # whatever it was (disk, lake, damage), the events are safe in the log
             logger.exception("moving events to the lake failed; the next pass tries again")
+
+
+class MoverProcess:
+    """A process with a `Mover` over one home, at low priority; it ends with whoever started it.
+
+    Of several over the same home one moves at a time, and another takes over where that one dies. A parent that
+    is killed closes the pipe, which is the sign to move what is left and end; if both are killed, the events wait
+    in the log for the next mover.
+    """
+
+    def __init__(self, home: Home, interval: float) -> None:
+        self._command = [sys.executable, "-m", "recsys.ingest", str(home.root), str(interval)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> MoverProcess:
+        # A session of its own, so that Ctrl-C at a terminal does not interrupt it in the middle of a move.
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+        return self
+
+    def stop(self, seconds: float = 30.0) -> None:
+        """Lets it move what is left, and waits until it has."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):  # the events are safe in the log
+                self._process.communicate(timeout=seconds)
+
+    def __enter__(self) -> MoverProcess:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def main(root: str, interval: str) -> None:
+    """What a MoverProcess runs: moves until standard input ends."""
+    os.nice(10)
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    home = Home.of(root)
+    mover = Mover(LocalEventLog(home.log), Lake(home.lake), float(interval))
+    with (home.log / "mover.lock").open("ab") as turn:
+        while not ended.wait(float(interval)):
+            with suppress(BlockingIOError):
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mover.attempt()
+        mover.attempt()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    main(*sys.argv[1:])

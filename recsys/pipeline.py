@@ -10,6 +10,7 @@ counted; any other stage that fails makes the whole request fall to the next run
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -165,6 +166,9 @@ class SourceOutcome:
     ms: float
 
 
+Proposed: TypeAlias = tuple[Proposal | None, SourceOutcome]
+
+
 @dataclass(frozen=True)
 class Result:
     """Everything that happened to a batch; each answer explains itself."""
@@ -207,7 +211,7 @@ class Pipeline(Generic[Q]):
         Raises:
             PipelineFailed: no rung could answer; the message says why each fell.
         """
-        proposals: dict[str, tuple[Proposal | None, SourceOutcome]] = {}
+        proposals: dict[str, Proposed] = {}
         fallen: dict[str, str] = {}
         for rung in self.rungs:
             try:
@@ -221,13 +225,9 @@ class Pipeline(Generic[Q]):
             return result
         raise PipelineFailed(f"no rung could answer: {fallen}")
 
-    def _climb(
-        self, rung: Rung[Q], batch: Q, proposals: dict[str, tuple[Proposal | None, SourceOutcome]]
-    ) -> Result:
+    def _climb(self, rung: Rung[Q], batch: Q, proposals: dict[str, Proposed]) -> Result:
         ms: dict[str, float] = {}
-        for source in rung.sources:
-            if source.name not in proposals:
-                proposals[source.name] = self._propose(source, batch)
+        proposals |= self._propose([s for s in rung.sources if s.name not in proposals], batch)
         outcomes = {s.name: proposals[s.name][1] for s in rung.sources}
         begin = self.clock()
         candidates = union({s.name: proposals[s.name][0] for s in rung.sources}, len(batch))
@@ -260,19 +260,21 @@ class Pipeline(Generic[Q]):
                 return Result(known.selector.select(batch, candidates), rung, candidates, {}, {}, {}, {})
         raise PipelineFailed(f"no rung {rung!r} in this pipeline: the record comes from another version")
 
-    def _propose(self, source: Source[Q], batch: Q) -> tuple[Proposal | None, SourceOutcome]:
-        begin = self.clock()
-        try:
+    def _propose(self, sources: Sequence[Source[Q]], batch: Q) -> dict[str, Proposed]:
+        """What each source proposes; one that fails, or overruns the budget, is skipped and counted."""
+        found: dict[str, Proposed] = {}
+        while len(found) < len(sources):
+            turn = _Turn(sources[len(found) :], batch, self.clock)
             if self._pool is None or self.budget_ms is None:
-                proposal = source.propose(batch)
+                turn.run()
+                overdue = None
             else:
-                proposal = self._pool.submit(source.propose, batch).result(self.budget_ms / 1000)
-        except TimeoutError:
-            return None, SourceOutcome("timeout", 0, self._since(begin))
-        except Exception as error:  # a source may be skipped; it is counted and said
-            logger.warning("source %s failed: %s: %s", source.name, type(error).__name__, error)
-            return None, SourceOutcome("failed", 0, self._since(begin))
-        return proposal, SourceOutcome("ok", len(proposal.ids), self._since(begin))
+                self._pool.submit(turn.run)
+                overdue = turn.wait(self.budget_ms / 1000)
+            found |= turn.found
+            if overdue is not None:
+                found[overdue] = None, SourceOutcome("timeout", 0, self.budget_ms or 0.0)
+        return found
 
     def _since(self, begin: float) -> float:
         return (self.clock() - begin) * 1000
@@ -283,6 +285,53 @@ class Pipeline(Generic[Q]):
                 effect.observe(batch, result)
             except Exception:  # the slate is fixed already; an effect cannot take it back
                 logger.exception("side effect %s failed", type(effect).__name__)
+
+
+class _Turn(Generic[Q]):
+    """Runs sources one after another, in a thread of the pool where they have a budget.
+
+    One handover a turn, not one a source: a thread that waits for the interpreter lock costs more than most
+    sources do.
+    """
+
+    def __init__(self, sources: Sequence[Source[Q]], batch: Q, clock: Callable[[], float]) -> None:
+        self.found: dict[str, Proposed] = {}
+        self._sources, self._batch, self._clock = sources, batch, clock
+        self._began = time.monotonic()  # the source that is running now
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        for source in self._sources:
+            begin = self._clock()
+            self._began = time.monotonic()
+            proposal, outcome = None, "failed"
+            try:
+                proposal, outcome = source.propose(self._batch), "ok"
+            except Exception as error:  # a source may be skipped; it is counted and said
+                logger.warning("source %s failed: %s: %s", source.name, type(error).__name__, error)
+            count = 0 if proposal is None else len(proposal.ids)
+            with self._lock:
+                if self._abandoned:
+                    return
+                self.found[source.name] = (
+                    proposal,
+                    SourceOutcome(outcome, count, (self._clock() - begin) * 1000),
+                )
+        self._done.set()
+
+    def wait(self, budget: float) -> str | None:
+        """Waits for all sources; the name of one that ran longer than `budget` seconds, and was left behind."""
+        left = budget
+        while not self._done.wait(left):
+            with self._lock:
+                left = self._began + budget - time.monotonic()
+                if left <= 0 and len(self.found) < len(self._sources):
+                    self._abandoned = True
+                    return self._sources[len(self.found)].name
+                left = max(left, 0.0)
+        return None
 
 
 def collect(sources: Sequence[Source[Q]], stages: Sequence[Stage[Q]], batch: Q) -> Candidates:

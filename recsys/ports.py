@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from recsys.events import Event
+from recsys.schemas import EventKind
 
 
 class Appended(StrEnum):
@@ -39,8 +40,17 @@ class EventLog(Protocol):
         """
         ...
 
-    def read(self, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
-        """Records from `offset` on, in order, up to the end as of the call."""
+    def read(
+        self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
+    ) -> Iterator[Record]:
+        """Records from `offset` on, in order, up to the end as of the call, `limit` of them at most.
+
+        Those of the kinds in `skip` are counted but not given (nor decoded: what a reader leaves out is cheap).
+        """
+        ...
+
+    def find(self, event_id: str, offset: int = 0) -> Event | None:
+        """The event with this id at or after `offset`, None where there is none; for the few newest records."""
         ...
 
     @property

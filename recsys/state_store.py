@@ -127,18 +127,17 @@ class StateUpdater:
 
     def _step(self) -> int:
         offset = self.offset
+        stop = min(offset + _BATCH, self._log.end)
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
-        count = 0
-        for record in islice(self._log.read(offset), _BATCH):
-            count += 1
-            if record.event.kind != EventKind.DECISION:  # they say nothing about the listener, and are many
-                events[record.event.user_id].append(record.event)
-                last[record.event.user_id] = record.offset
+        # Decisions say nothing about the listener, and are large.
+        for record in self._log.read(offset, stop - offset, skip=(EventKind.DECISION,)):
+            events[record.event.user_id].append(record.event)
+            last[record.event.user_id] = record.offset
         states = [apply(_stored(self._store, user), events[user], last[user]) for user in events]
         values = [(state.user_id, encode(state)) for state in states]
-        self._store.put([*values, (self._key, str(offset + count).encode())])
-        return count
+        self._store.put([*values, (self._key, str(stop).encode())])
+        return stop - offset
 
     def start(self) -> StateUpdater:
         """Catches up every `interval` seconds in a thread of its own."""

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.items import Items
 from recsys.plays import I8, I16, I32, I64, SESSION_GAP_MS, Plays
@@ -224,6 +225,6 @@ class Decision:
     stages_ms: dict[str, float]
     listener: dict[str, Any]  # the state the scorers read (dense window, context)
     eligible: list[int]  # dense ids that reached the Selector
-    scores: dict[str, list[float]]  # score columns of the eligible, same order
+    scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True

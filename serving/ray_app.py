@@ -1,7 +1,8 @@
 """Runs the app: on a local Ray with Ray Serve (`serve_home`), or in one plain process (`serve_uvicorn`).
 
 One deployment holds retrieval, ranking and HTTP: a hop between deployments would cost more than the ranking.
-HAProxy (a wheel) stands in front of the replicas; each replica opens the home folder for itself.
+HAProxy (a wheel) stands in front of the replicas; each replica opens the home folder for itself. One process beside
+them moves events to the lake.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from fastapi import FastAPI
 
 from recsys.errors import BadInput, NotReady
 from recsys.home import Home
+from recsys.ingest import MoverProcess
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
 from serving.registry import Registry
+from serving.settings import ServiceSettings
 
 Opener = Callable[[], Service]
 CONCURRENT_REQUESTS = 128
@@ -46,13 +49,8 @@ RAY_ENVIRONMENT = {
 }
 
 
-def serve_home(
-    home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: int = 1, block: bool = True
-) -> None:
-    """Serves a home folder with Ray Serve; prints one line with the address when it answers.
-
-    Args:
-        block: stay until Ctrl-C or SIGTERM, then shut all down; otherwise return, and `stop()` ends it.
+def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: int = 1) -> None:
+    """Serves a home folder with Ray Serve until Ctrl-C or SIGTERM; prints one line with the address when it answers.
 
     Raises:
         BadInput: the port is taken.
@@ -60,7 +58,8 @@ def serve_home(
     """
     if not Registry(home).stamp.exists():  # said at once, rather than by a replica half a minute later
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
-    serve_ray(partial(open_home, home.root), host, port, replicas, block)
+    with MoverProcess(home, ServiceSettings().lake_seconds):
+        serve_ray(partial(open_home, home.root), host, port, replicas)
 
 
 def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -76,8 +75,10 @@ def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None
             announce(host, port, sys.stdout)
 
     try:
-        app = create_app(service, allowed_hosts(host))
-        Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
+        # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
+        with _interrupts(), MoverProcess(home, ServiceSettings().lake_seconds):
+            app = create_app(service, allowed_hosts(host))
+            Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
     finally:
         service.close()
 
@@ -89,8 +90,8 @@ def open_home(root: Path) -> Service:
     return HomeService.open(Home.of(root))
 
 
-def serve_ray(open_service: Opener, host: str, port: int, replicas: int, block: bool) -> None:
-    """Serves what `open_service` returns in each replica."""
+def serve_ray(open_service: Opener, host: str, port: int, replicas: int) -> None:
+    """Serves what `open_service` returns in each replica, until interrupted."""
     port, out = claim_port(host, port), sys.stdout
     with (
         redirect_stdout(sys.stderr),  # Ray writes errors of its own to standard output
@@ -100,11 +101,9 @@ def serve_ray(open_service: Opener, host: str, port: int, replicas: int, block: 
         try:
             _start(open_service, host, port, replicas, Path(folder))
             announce(host, port, out)
-            if block:
-                interrupted.wait()
+            interrupted.wait()
         finally:
-            if block:
-                stop()
+            stop()
 
 
 def stop() -> None:

@@ -59,7 +59,6 @@ class Service:
         self.store = LocalStore(home.state_db)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._mover = Mover(self.log, self._lake, settings.lake_seconds, compact=False)
         self._fleet = Fleet(home, settings)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
@@ -74,7 +73,6 @@ class Service:
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
-            self._mover.start()
 
     @classmethod
     def open(
@@ -87,7 +85,8 @@ class Service:
         """Opens a home that holds a promoted release.
 
         Args:
-            background: follow the log and the registry in threads; otherwise call `refresh()` by hand.
+            background: follow the log and the registry in threads; otherwise call `refresh()` by hand. Events
+                reach the lake when the service closes, or earlier by a `recsys.ingest.MoverProcess` beside it.
 
         Raises:
             NotReady: no release has been promoted.
@@ -225,12 +224,14 @@ class Service:
         return to_json(self.decision_record(request_id))
 
     def decision_record(self, request_id: str) -> Decision:
-        """Like `decision`, typed; from memory, else from the lake partition of the id's own day."""
+        """Like `decision`, typed; from memory, else from the log's end or the lake partition of the id's day."""
         with self._lock:
             found = self._recent.get(request_id)
         if found is not None:
             return found
-        self._mover.run_once()
+        event = self.log.find(request_id, self.log.committed("lake"))  # of another replica, just now
+        if event is not None and event.kind == EventKind.DECISION and event.payload is not None:
+            return from_payload(event.payload)
         return read_decision(self._lake, request_id)
 
     def listeners(self, limit: int) -> list[dict[str, Any]]:
@@ -265,7 +266,7 @@ class Service:
         self._stop.set()
         for thread in self._threads:
             thread.join(5)
-        self._mover.stop()
+        Mover(self.log, self._lake).attempt()
         self.log.close()
         self.catalog.close()
 

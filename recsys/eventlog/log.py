@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from recsys.eventlog.index import IdIndex
 from recsys.eventlog.segments import Segments, damaged, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
+from recsys.schemas import EventKind
 
 
 class LogSettings(BaseModel):
@@ -99,16 +100,27 @@ class LocalEventLog:
                 raise unavailable(self._folder, error) from error
             return self._end
 
-    def read(self, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
-        """Durable records from `offset` on, up to the end as of the call.
+    def read(
+        self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
+    ) -> Iterator[Record]:
+        """Durable records from `offset` on, up to the end as of the call; see recsys.ports.EventLog.
 
         Raises:
             BadInput: the log no longer (or not yet) reaches back to `offset`, or a record is damaged.
         """
+        end = self._reach(offset)
+        return self._segments.records(offset, end if limit is None else min(end, offset + limit), skip)
+
+    def find(self, event_id: str, offset: int = 0) -> Event | None:
+        """See recsys.ports.EventLog."""
+        return self._segments.find(event_id, offset, self._reach(offset))
+
+    def _reach(self, offset: int) -> int:
+        """The log's end, where it reaches back to `offset`."""
         first, end = self._segments.bases()[0], self.end
         if not first <= offset <= end:
             raise BadInput(f"offset {offset} is not in the log, which spans {first} to {end}")
-        return self._segments.records(offset, end if limit is None else min(end, offset + limit))
+        return end
 
     def committed(self, group: str) -> int:
         """Where a consumer group goes on; 0 at first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,8 +13,16 @@ from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog.frame import read_group, skim
 from recsys.events import Event
 from recsys.ports import Record
+from recsys.schemas import EventKind
 
 _MARK_BYTES = 256 * 1024
+_KIND_AT = len(
+    '{"event_id":"00000000-0000-7000-8000-000000000000"'
+)  # an event's line begins with id and kind
+
+
+def _start(kind: EventKind) -> bytes:
+    return f',"kind":"{kind.value}"'.encode()
 
 
 class Segments:
@@ -50,12 +58,27 @@ class Segments:
             offsets.append(offset)
             positions.append(position)
 
-    def records(self, offset: int, stop: int) -> Iterator[Record]:
-        """Records offset..stop-1, all of which must exist.
+    def records(self, offset: int, stop: int, skip: Collection[EventKind] = ()) -> Iterator[Record]:
+        """Records offset..stop-1, all of which must exist, without those of the kinds to skip.
 
         Raises:
             BadInput: a record is damaged.
         """
+        starts = tuple(_start(kind) for kind in skip)
+        for at, line in self._lines(offset, stop):
+            if not line.startswith(starts, _KIND_AT):
+                yield Record(at, Event.model_validate_json(line))
+
+    def find(self, event_id: str, offset: int, stop: int) -> Event | None:
+        """The event with this id among offset..stop-1."""
+        start = f'{{"event_id":"{event_id}"'.encode()
+        for _, line in self._lines(offset, stop):
+            if line.startswith(start):
+                return Event.model_validate_json(line)
+        return None
+
+    def _lines(self, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, JSON text) of records offset..stop-1."""
         bases = self.bases()
         for base in bases[bisect_right(bases, offset) - 1 :]:
             if base >= stop:
@@ -63,7 +86,7 @@ class Segments:
             with self.path(base).open("rb") as file:
                 yield from self._of_segment(file, base, offset, stop)
 
-    def _of_segment(self, file: BinaryIO, base: int, offset: int, stop: int) -> Iterator[Record]:
+    def _of_segment(self, file: BinaryIO, base: int, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
         at, position = self._seek(file, base, offset)
         size = os.fstat(file.fileno()).st_size
         while at < stop and position < size:
@@ -71,7 +94,7 @@ class Segments:
             if group is None or group.base != at:
                 raise damaged(self.path(base), position)
             for i in range(max(offset - at, 0), min(len(group), stop - at)):
-                yield Record(at + i, Event.model_validate_json(group.lines[i]))
+                yield at + i, group.lines[i]
             at, position = at + len(group), group.stop
 
     def _seek(self, file: BinaryIO, base: int, offset: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ SCRIPT = """
 from serving.ray_app import serve_ray
 from tests.api.fake_service import FakeService, full_log_service
 import sys
-serve_ray({"full": full_log_service, "normal": FakeService}[sys.argv[2]], "127.0.0.1", int(sys.argv[1]), 1, True)
+serve_ray({"full": full_log_service, "normal": FakeService}[sys.argv[2]], "127.0.0.1", int(sys.argv[1]), 1)
 """
 
 

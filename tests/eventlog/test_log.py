@@ -18,6 +18,7 @@ from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog import LocalEventLog, LogSettings
 from recsys.events import Event
 from recsys.ports import Appended
+from recsys.schemas import EventKind
 from tests.eventlog.samples import NOW, play
 
 SMALL = LogSettings(segment_bytes=2048)
@@ -39,6 +40,24 @@ def test_what_is_appended_is_read_back_in_order_and_after_reopening(tmp_path: Pa
         assert [r.event for r in reader.read()] == events
         assert [r.offset for r in reader.read(7, 10)] == list(range(7, 17))
         assert list(reader.read(40)) == []
+
+
+def test_kinds_to_skip_are_left_out_and_keep_their_offsets(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    events = [play(i) if i % 3 else play(i).model_copy(update={"kind": EventKind.SAVE}) for i in range(10)]
+    log.append(events[:4])
+    log.append(events[4:])
+    found = list(log.read(1, limit=8, skip={EventKind.SAVE}))
+    assert [(r.offset, r.event) for r in found] == [(i, events[i]) for i in range(1, 9) if i % 3]
+    assert not list(log.read(skip={EventKind.SAVE, EventKind.PLAY_END}))
+
+
+def test_an_event_is_found_by_its_id_from_an_offset_on(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(i) for i in range(6)])
+    assert log.find(play(4).event_id, 3) == play(4)
+    assert log.find(play(2).event_id, 3) is None
+    assert log.find(play(9).event_id) is None
 
 
 def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(tmp_path: Path) -> None:

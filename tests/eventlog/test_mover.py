@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from deltalake import DeltaTable
 
 from recsys.eventlog import LocalEventLog
 from recsys.events import Event
-from recsys.ingest import Moved, Mover, move
+from recsys.home import Home
+from recsys.ingest import Moved, Mover, MoverProcess, move
 from recsys.lake import Conflict, Lake
 from recsys.ports import Appended, Record
+from recsys.schemas import EventKind
 from tests.eventlog.crash import LogService, check, run
 from tests.eventlog.samples import play
 
@@ -56,9 +60,14 @@ class TwiceDelivering:
     def append(self, events: Sequence[Event]) -> list[Appended]:
         return self._log.append(events)
 
-    def read(self, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
+    def read(
+        self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
+    ) -> Iterator[Record]:
         records = [r for r in self._log.read() for _ in range(2)]
         return iter([Record(i, r.event) for i, r in enumerate(records)][offset:])
+
+    def find(self, event_id: str, offset: int = 0) -> Event | None:
+        return self._log.find(event_id, offset)
 
     @property
     def end(self) -> int:
@@ -106,6 +115,33 @@ def test_a_background_mover_moves_while_events_come_and_the_rest_when_stopped(tm
         assert len(ids(lake)) == 1
         log.append([play(2)])
     assert len(ids(lake)) == 2
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+def test_a_mover_process_moves_while_events_come_and_the_rest_when_stopped(tmp_path: Path) -> None:
+    home = Home.of(tmp_path).make()
+    log, lake = LocalEventLog(home.log), Lake(home.lake)
+    with MoverProcess(home, interval=0.05), MoverProcess(home, interval=0.05):
+        log.append([play(1)])
+        assert eventually(lambda: lake.has("events") and len(ids(lake)) == 1)
+        log.append([play(2)])
+    assert len(ids(lake)) == 2
+
+
+def test_a_mover_process_ends_with_its_parent_and_moves_what_was_left(tmp_path: Path) -> None:
+    home = Home.of(tmp_path).make()
+    log, lake = LocalEventLog(home.log), Lake(home.lake)
+    log.append([play(1)])
+    start = "import sys, os; from recsys.home import Home; from recsys.ingest import MoverProcess; "
+    start += f"MoverProcess(Home.of({str(tmp_path)!r}), 1000).start(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", start], check=False)
+    assert eventually(lambda: lake.has("events") and len(ids(lake)) == 1)
 
 
 def test_compaction_joins_the_small_files_and_keeps_rows_position_and_old_versions(tmp_path: Path) -> None:

@@ -123,6 +123,19 @@ def test_a_source_over_its_budget_is_skipped_and_counted() -> None:
     assert result.sources["slow"].outcome == "timeout"
 
 
+def test_sources_after_a_slow_one_still_propose_and_each_has_a_budget_of_its_own() -> None:
+    sources = (
+        Listed("a", (2,), delay=0.06),
+        Listed("slow", (4,), delay=0.5),
+        Listed("b", (6,), delay=0.06),
+        Listed("broken", (8,), broken=True),
+        Listed("c", (10,), delay=0.06),
+    )
+    result = ladder(Rung("full", sources, (ById(),), Best()), budget_ms=100).run([0])
+    assert tracks(result) == [10, 6, 2]
+    assert [result.sources[s.name].outcome for s in sources] == ["ok", "timeout", "ok", "failed", "ok"]
+
+
 def test_a_failing_scorer_makes_the_next_rung_answer() -> None:
     source = Listed("a", (2, 4))
     result = ladder(
