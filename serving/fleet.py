@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -90,6 +91,8 @@ class Fleet:
                 return
             recommender = Recommender(loaded, self._settings, self._settings.source_budget_ms)
             warm(recommender)
+            gc.collect()
+            gc.freeze()  # a release is a million objects that stay: a collection that visits them stops all requests
             self._by_version = {**self._by_version, release.version: recommender}
         self._refused.pop(release.version, None)
         self._aliases = {**self._aliases, alias: release.version}

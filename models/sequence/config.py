@@ -29,7 +29,9 @@ class SequenceConfig(BaseModel):
     steps: int | None = Field(None, ge=0, description="steps of the first stage; overrides epochs")
     budget_s: float | None = Field(None, gt=0, description="wall seconds for both stages; overrides both")
     mixing_share: float = Field(0.25, gt=0, lt=1, description="newest share of plays, kept for mixing")
-    mixing_steps: int = Field(600, ge=0)
+    mixing_steps: int = Field(
+        600, ge=0, description="at most; never more than one pass over the newest plays"
+    )
     mixing_batch_size: int = Field(16, ge=1, description="windows in a step of the mixing stage")
     mixing_learning_rate: float = Field(3e-3, gt=0)
     head_rules: int = Field(32, ge=1, description="candidates from co-occurrence, a position")
