@@ -174,12 +174,18 @@ def _countries(rows: pl.DataFrame, items: Items, users: int) -> I16:
 
 
 def split_times(plays: Plays, test_share: float, valid_share: float) -> Split:
-    """Cuts at UTC midnights: the last `test_share` of the log's days test, the days before them validate."""
-    first, last = int(plays.start.min()) // MS_PER_DAY, int(plays.start.max()) // MS_PER_DAY + 1
-    days = last - first
-    test = last - max(1, round(days * test_share))
-    valid = test - max(1, round(days * valid_share))
-    return Split(valid * MS_PER_DAY, test * MS_PER_DAY, last * MS_PER_DAY)
+    """Cuts at UTC midnights: the last `test_share` of the log's days test, the days before them validate.
+
+    Days with next to no plays (under 1% of a usual day's) do not count: a few plays long after the rest of a log,
+    as when an old world is served today, must not become its test window.
+    """
+    days, counts = np.unique(plays.start // MS_PER_DAY, return_counts=True)
+    days = days[counts >= 0.01 * np.median(counts)]
+    tested, validated = (max(1, round(len(days) * share)) for share in (test_share, valid_share))
+    test, end = int(days[-tested]), int(days[-1]) + 1
+    enough = len(days) >= tested + validated
+    valid = int(days[-tested - validated]) if enough else test - validated
+    return Split(valid * MS_PER_DAY, test * MS_PER_DAY, end * MS_PER_DAY)
 
 
 __all__ = ["Dataset", "Split", "dense", "load", "load_items", "plays_frame", "split_times", "trainable"]
