@@ -5,6 +5,9 @@ python -m benchmarks.calibration --home var
 The served pipelines of home and radio answer real session starts with exploration turned up to 1, so that every
 slot is a uniform draw among what is eligible there, as the served ε-draws are. The listener then does what the world
 says: looks, plays, finishes, skips, saves. The probabilities are claims about plays, so only plays are judged.
+
+Two releases are judged: the one that serves, and the same after `recsys release recalibrate` on the random slots of
+`--fitted` other session starts, which is how a release is put right once it has served for a while.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import FOLDER, table, write
+from ranking.recalibrate import Slots, recalibrated
 from recsys.dataset import load
 from recsys.evaluation.metrics import calibration_error
 from recsys.evaluation.true_value import probe_queries
@@ -46,6 +50,7 @@ REPEATS = 4
 RECENT = 32
 """Finished tracks among which a listener finds the seed of a station."""
 _BLOCK = 64
+_SHOWN = ("surface", "objective", "plays", "mean_p", "rate", "ece", "noise", "rmse", "rmse_constant")
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
@@ -60,8 +65,10 @@ class Judged:
     slots: int  # slots met, played or not
 
 
-def measure(home: Home, probes: int, seed: int) -> dict[Surface, Judged]:
+def measure(home: Home, probes: int, seed: int, fitted: int = 0) -> dict[Surface, Judged]:
     """Answers `probes` session starts of the evaluation window on both surfaces and lets the listeners react.
+
+    The slots of the first `fitted` of them are what the ranker is recalibrated on; the others are judged.
 
     Raises:
         NotReady: the home holds no simulated world or no release.
@@ -69,16 +76,25 @@ def measure(home: Home, probes: int, seed: int) -> dict[Surface, Judged]:
     world, data = World.load(home), load(Lake(home.lake))
     release = LoadedRelease.load(Registry(home).get(CHAMPION).folder)
     explore = ServiceSettings(home=HomeSettings(epsilon=1.0), radio=RadioSettings(epsilon=1.0))
-    recommender = Recommender(release, explore)
     sample = world.probes(probes, seed)
     batch = probe_queries(data, sample)
     consented = np.flatnonzero(~np.isin(sample.user_id, _withheld(home)))
-    out = {}
-    for surface in SURFACES:
-        rng = np.random.default_rng([seed, SURFACES.index(surface)])
-        blocks = [consented[at : at + _BLOCK] for at in range(0, len(consented), _BLOCK)]
-        out[surface] = _join([_judge(world, sample, recommender, surface, b, batch, rng) for b in blocks])
-    return out
+
+    def served(release: LoadedRelease, rows: I64) -> dict[Surface, Judged]:
+        recommender, out = Recommender(release, explore), {}
+        blocks = [rows[at : at + _BLOCK] for at in range(0, len(rows), _BLOCK)]
+        for surface in SURFACES:
+            rng = np.random.default_rng([seed, SURFACES.index(surface)])
+            out[surface] = _join([_judge(world, sample, recommender, surface, b, batch, rng) for b in blocks])
+        return out
+
+    if fitted:
+        slots = {
+            surface.value: Slots(own.p, {o: own.outcome[o].astype(np.int8) for o in OBJECTIVES})
+            for surface, own in served(release, consented[:fitted]).items()
+        }
+        release = replace(release, ranker=recalibrated(release.ranker, slots))
+    return served(release, consented[fitted:])
 
 
 def _withheld(home: Home) -> list[str]:
@@ -239,14 +255,21 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, default=Path("var"))
     parser.add_argument("--probes", type=int, default=3_000)
+    parser.add_argument("--fitted", type=int, default=500, help="session starts to recalibrate on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FOLDER)
     given = parser.parse_args()
-    judged = measure(Home.of(given.home), given.probes, given.seed)
-    rows = figures(judged)
-    table([*rows[0], ""], [[*row.values(), "ok" if row["ece"] <= TARGET else "over .02"] for row in rows])
-    path = write("calibration", {"target": TARGET, "rows": rows}, given.out)
-    plot(judged, path.with_suffix(".png"))
+    home = Home.of(given.home)
+    released = measure(home, given.probes, given.seed)
+    after = measure(home, given.probes + given.fitted, given.seed, given.fitted)
+    rows = {"as released": figures(released), "recalibrated": figures(after)}
+    for name, found in rows.items():
+        print(name)
+        cells = [[row[c] for c in _SHOWN] + ["ok" if row["ece"] <= TARGET else "over .02"] for row in found]
+        table([*_SHOWN, ""], cells)
+    path = write("calibration", {"target": TARGET, "fitted": given.fitted, **rows}, given.out)
+    plot(released, path.with_suffix(".png"))
+    plot(after, path.with_suffix(".recalibrated.png"))
     print(path)
 
 

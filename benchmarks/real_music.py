@@ -72,7 +72,9 @@ def measure(source: Path, home: Path) -> dict[str, Any]:
         with urllib.request.urlopen(f"{address}/v1/home?user_id={listener}&limit=5") as answer:
             page = json.load(answer)
     kept = [r for r in rows if r["cohort"] in COHORTS and r["metric"] in ("ndcg", "recall")]
-    served = {shelf["id"]: len(shelf["items"]) for shelf in page["shelves"]}  # counts only: the log is not ours
+    served = {
+        shelf["id"]: len(shelf["items"]) for shelf in page["shelves"]
+    }  # counts only: the log is not ours
     return {"import": summary, "seconds": seconds, "rows": kept, "rung": page["rung"], "served": served}
 
 

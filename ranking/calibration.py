@@ -29,6 +29,15 @@ class Beta:
         p = np.clip(p, _EDGE, 1 - _EDGE)
         return np.asarray(1 / (1 + np.exp(-(self.a * np.log(p) - self.b * np.log1p(-p) + self.c))))
 
+    def inverse(self, p: Floats) -> Floats:
+        """(n,) scores that this calibrator maps to p, within the range that it can reach."""
+        low, high = np.full(len(p), _EDGE), np.full(len(p), 1 - _EDGE)
+        for _ in range(40):
+            middle = (low + high) / 2
+            below = self(middle) < p
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return np.asarray((low + high) / 2)
+
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 

@@ -69,8 +69,12 @@ class Ranker:
         raw = self.boosters[objective].predict(
             x, num_threads=self.config.num_threads, validate_features=False
         )
+        return self.calibrator(objective, surface)(np.asarray(raw))
+
+    def calibrator(self, objective: str, surface: str) -> Beta:
+        """That of a surface; the common one for a surface without."""
         by_surface = self.calibrators[objective]
-        return by_surface.get(surface, by_surface[ANY])(np.asarray(raw))
+        return by_surface.get(surface, by_surface[ANY])
 
     def explain(self, x: Features, objective: str = "finish") -> Floats:
         """(m, f) what each feature adds to a row's score in log-odds (SHAP values; Lundberg et al. 2020)."""

@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 class Fleet:
     """Champion and challenger in memory; requests go on with the old one while a new one loads."""
 
-    def __init__(self, home: Home, settings: ServiceSettings) -> None:
+    def __init__(self, home: Home, settings: ServiceSettings, long_lived: bool = False) -> None:
+        """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection."""
+        self._long_lived = long_lived
         self._registry, self._settings = Registry(home), settings
         self._by_version: dict[str, Recommender] = {}
         self._aliases: dict[str, str] = {}
@@ -91,8 +93,10 @@ class Fleet:
                 return
             recommender = Recommender(loaded, self._settings, self._settings.source_budget_ms)
             warm(recommender)
-            gc.collect()
-            gc.freeze()  # a release is a million objects that stay: a collection that visits them stops all requests
+            if self._long_lived:
+                # A release is a million objects that stay: a collection that visits them stops all requests.
+                gc.collect()
+                gc.freeze()
             self._by_version = {**self._by_version, release.version: recommender}
         self._refused.pop(release.version, None)
         self._aliases = {**self._aliases, alias: release.version}

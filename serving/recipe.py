@@ -212,10 +212,7 @@ class Recipe:
                 self.config.model_dump(mode="json"),
                 metrics,
             )
-            with registry.run(self.home, "release", {"version": version}, self.data.versions) as mlflow:
-                mlflow.log_artifact(str(target / "manifest.json"))
-                run_id = mlflow.active_run().info.run_id
-            names.register(target, run_id, {"digest": manifest.digest, "until": str(manifest.until)})
+            registry.enter(self.home, target, manifest)
             names.promote(version)
             (folder / "version").write_text(version)
             return {"version": version, "digest": manifest.digest}

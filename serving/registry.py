@@ -14,6 +14,7 @@ from typing import Any
 
 from recsys.errors import UnknownId
 from recsys.home import Home
+from recsys.release import MANIFEST, Manifest
 
 MODEL = "recsys"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -129,6 +130,15 @@ class Registry:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.home.mlflow_url, registry_uri=self.home.mlflow_url)
+
+
+def enter(home: Home, folder: Path, manifest: Manifest) -> Registered:
+    """Logs a sealed release as an MLflow run and registers it; no alias moves."""
+    with run(home, "release", {"version": manifest.version}, manifest.data) as mlflow:
+        mlflow.log_artifact(str(folder / MANIFEST))
+        run_id = mlflow.active_run().info.run_id
+    tags = {"digest": manifest.digest, "until": str(manifest.until)}
+    return Registry(home).register(folder, run_id, tags)
 
 
 @contextlib.contextmanager

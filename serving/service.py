@@ -59,7 +59,7 @@ class Service:
         self.store = LocalStore(home.state_db)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._fleet = Fleet(home, settings)
+        self._fleet = Fleet(home, settings, long_lived=background)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()

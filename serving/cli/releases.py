@@ -1,4 +1,4 @@
-"""`recsys release list|show|promote|rollback`: which release serves."""
+"""`recsys release list|show|promote|rollback|recalibrate`: which release serves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from rich.table import Table
 
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 
-release = typer.Typer(help="Which release serves: list, show, promote, roll back.", no_args_is_help=True)
+release = typer.Typer(
+    help="Which release serves: list, show, promote, roll back, recalibrate.", no_args_is_help=True
+)
 
 
 @release.command("list")
@@ -67,3 +69,27 @@ def rollback(home: HomeOption = None) -> None:
     from serving.registry import Registry
 
     console.print(f"champion is now version {Registry(open_home(home)).rollback().version}")
+
+
+@release.command()
+def recalibrate(
+    promote_it: Annotated[bool, typer.Option("--promote", help="Make it champion at once.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the champion's probabilities to the random slots that it served; a new version, after a serving period."""
+    from serving.recalibrate import recalibrate as fit
+    from serving.registry import Registry
+
+    place = open_home(home)
+    version, rows = fit(place)
+    if promote_it:
+        Registry(place).promote(version)
+    if as_json:
+        print_json({"version": version, "rows": rows})
+        return
+    table = Table("surface", "objective", "slots", "calibration error before", "after")
+    for row in rows:
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+    console.print(f"registered as version {version}" + (", now champion" if promote_it else ""))
