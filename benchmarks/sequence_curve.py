@@ -64,15 +64,16 @@ def main() -> None:
         )
     out = given.out or Path(__file__).parent / "results" / "sequence_curve.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {
+    curve: dict[str, Any] = {
         "task": "next_track",
         "metric": "ndcg@10",
         "window": given.window,
         "queries": len(tasks[0]),
+        "rules": rules,
+        "points": sorted(points, key=lambda point: point["cpu_s"]),
     }
-    found = {**facts, "rules": rules, "points": sorted(points, key=lambda point: point["cpu_s"])}
-    out.write_text(json.dumps(found, indent=1) + "\n")
-    plot(found, out.with_suffix(".png"))
+    out.write_text(json.dumps(curve, indent=1) + "\n")
+    plot(curve, out.with_suffix(".png"))
     print(out)
 
 
