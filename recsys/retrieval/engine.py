@@ -111,7 +111,7 @@ class Retriever:
     def search(self, query: F32, k: int, words: Words) -> tuple[F32, I64, Plan]:
         """As Engine.run, with the plan that the table gives for this request."""
         order = self.engine.order(query, words)
-        plan = self.table.choose(count(words), k, order is not None and order.far)
+        plan = self.table.choose(count(words), k, order.place if order else "even")
         return self.engine.run(plan, query, k, words, order)
 
     def save(self, folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """An inverted file for inner product whose lists are chosen by the filter: only those that hold something eligible.
 
 lists = Lists.build(vectors, seed)
-order = lists.order(query, per_list)        # lists, most promising first, and whether the filter lies far off
+order = lists.order(query, per_list)        # lists, most promising first, and where the filter lies
 slots = lists.search(query, chosen, r, words)
 
 Vectors are kept as one 4-bit code per dimension of the residual and scanned by FAISS' fast scan (Andre et al. 2015,
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from recsys.plays import I64
 from recsys.retrieval.bitmaps import Layout, Words
+from recsys.retrieval.plans import Place
 
 F32: TypeAlias = NDArray[np.float32]
 
 _NEAR_SHARE = 1 / 16
-_FAR = 0.5
+"""Where a filter lies is told by the nearest lists with this share of the tracks: their share of what is eligible."""
+_EVEN = (0.7, 1.4)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Order:
     lists: I64  # (m,)
     scores: F32  # (m,) inner product of the query with each list's center
     eligible: I64  # (m,) eligible tracks up to and with each list
-    far: bool  # the lists nearest to the query hold less than half of their share of what is eligible
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class Lists:
         here = eligible[lists]
         near = int(np.searchsorted(np.cumsum(sizes[lists]), _NEAR_SHARE * len(self.layout))) + 1
         share = here[:near].sum() / max(int(eligible.sum()), 1)
-        expected = sizes[lists[:near]].sum() / len(self.layout)
+        lift = share / (sizes[lists[:near]].sum() / len(self.layout))
+        place: Place = "far" if lift < _EVEN[0] else "near" if lift > _EVEN[1] else "even"
         lists, here = lists[here > 0], here[here > 0]
-        return Order(lists, scores[lists], np.cumsum(here), bool(share < _FAR * expected))
+        return Order(lists, scores[lists], np.cumsum(here), place)
 
     def search(self, query: F32, lists: I64, scores: F32, r: int, words: Words | None) -> I64:
         """At most r promising slots from some lists; under a filter, eligible ones only."""

@@ -1,9 +1,10 @@
 """Which way to search: a pure function of how many tracks are eligible, where they lie, k, and a measured table.
 
-plan = table.choose(count, k, far)       # Plan(kind="index", effort=12_000)
+plan = table.choose(count, k, place)     # Plan(kind="index", effort=12_000)
 
-`far` says that the eligible tracks lie away from the query (see Lists.order): the best of them are then spread
-thin, and a search must go through more of them than a filter that is random or near needs.
+`place` says whether the eligible tracks lie near the query, away from it, or evenly (see Lists.order). An even filter
+leaves a few of every list, so that each costs more to reach, but the best are found among fewer; of a far one the
+best are spread thin.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from recsys.errors import ReleaseRefused
 
+Place = Literal["near", "even", "far"]
+PLACES: tuple[Place, ...] = ("near", "even", "far")
 Kind = Literal["gather", "index", "overfetch", "scan"]
 
 
@@ -49,7 +52,7 @@ class Grid(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     k: int = Field(ge=1)
-    far: bool
+    place: Place
     counts: tuple[int, ...] = Field(min_length=1)  # ascending
     plans: tuple[Plan, ...] = Field(min_length=1)
     ms: tuple[tuple[Milliseconds, ...], ...]  # [plan][count], medians
@@ -98,13 +101,13 @@ class CostTable(BaseModel):
     @model_validator(mode="after")
     def _both(self) -> Self:
         ks = {g.k for g in self.grids}
-        if {(g.k, g.far) for g in self.grids} != {(k, far) for k in ks for far in (False, True)}:
-            raise ValueError("every k needs a grid for near and one for far")
+        if {(g.k, g.place) for g in self.grids} != {(k, place) for k in ks for place in PLACES}:
+            raise ValueError("every k needs a grid for every place")
         return self
 
-    def choose(self, count: int, k: int, far: bool) -> Plan:
+    def choose(self, count: int, k: int, place: Place) -> Plan:
         """The plan for `count` eligible tracks and the k best of them; beyond the ks measured, an exact one."""
-        grids = sorted((g for g in self.grids if g.far == far), key=lambda g: g.k)
+        grids = sorted((g for g in self.grids if g.place == place), key=lambda g: g.k)
         grid = next((g for g in grids if g.k >= k), grids[-1])
         return grid.cheapest(count, self.target, exact=k > grid.k)
 

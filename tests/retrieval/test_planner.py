@@ -16,7 +16,7 @@ from recsys.index import Index, build
 from recsys.retrieval.bitmaps import Bitmaps, Layout, count, slots_of
 from recsys.retrieval.calibrate import KINDS, Clusters, calibrate, plans_of, recall
 from recsys.retrieval.engine import Engine, Retriever
-from recsys.retrieval.plans import CostTable, Grid, Plan
+from recsys.retrieval.plans import PLACES, CostTable, Grid, Plan
 
 GATHER, SCAN = Plan(kind="gather", effort=0), Plan(kind="scan", effort=0)
 
@@ -103,28 +103,28 @@ def test_overfetching_that_comes_out_short_says_that_it_ended_exactly(retriever:
 def test_the_plan_is_a_function_of_count_k_placement_and_table(retriever: Retriever) -> None:
     again = CostTable.model_validate_json(retriever.table.model_dump_json())
     for eligible in (0, 1, 50, 999, 5_000, 20_000):
-        for far in (False, True):
-            plans = {table.choose(eligible, 100, far) for table in (retriever.table, again)}
+        for place in PLACES:
+            plans = {table.choose(eligible, 100, place) for table in (retriever.table, again)}
             assert len(plans) == 1
-            assert retriever.table.choose(eligible, 101, far).exact, "beyond the k that was measured"
+            assert retriever.table.choose(eligible, 101, place).exact, "beyond the k that was measured"
 
 
 def table(ms: tuple[tuple[float, ...], ...], found: tuple[tuple[float, ...], ...]) -> CostTable:
     plans = (GATHER, Plan(kind="index", effort=2000))
     grids = tuple(
-        Grid(k=10, far=far, counts=(100, 1000), plans=plans, ms=ms, recall=found) for far in (False, True)
+        Grid(k=10, place=place, counts=(100, 1000), plans=plans, ms=ms, recall=found) for place in PLACES
     )
     return CostTable(vectors=1000, target=0.99, grids=grids)
 
 
 def test_the_cheapest_plan_that_reached_the_target_on_both_sides_wins() -> None:
     good = table(((0.1, 9.0), (1.0, 1.0)), ((1.0, 1.0), (1.0, 1.0)))
-    assert [good.choose(c, 10, False).kind for c in (100, 150, 500, 1000)] == [
+    assert [good.choose(c, 10, "even").kind for c in (100, 150, 500, 1000)] == [
         "gather", "gather", "index", "index",
     ]  # fmt: skip
     poor = table(((0.1, 9.0), (1.0, 1.0)), ((1.0, 1.0), (1.0, 0.98)))
-    assert poor.choose(500, 10, False).exact
-    assert good.choose(99, 10, False).exact, "below what was measured only exact plans are sure"
+    assert poor.choose(500, 10, "even").exact
+    assert good.choose(99, 10, "even").exact, "below what was measured only exact plans are sure"
 
 
 @pytest.mark.parametrize(
