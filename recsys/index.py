@@ -2,6 +2,7 @@
 
 index = build(item_vectors, user_vectors)       # user_vectors: real queries, held out for measuring
 scores, ids = index.search(queries, k=500, allowed=mask)
+scores, ids = index.search(queries, k=500, allowed=bitmaps)     # recsys.retrieval: a planner chooses the way
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from numpy.typing import NDArray
 
 from recsys.errors import BadInput, ReleaseRefused
 from recsys.plays import I64
+from recsys.retrieval.bitmaps import Bitmaps, Layout
+from recsys.retrieval.calibrate import calibrate
+from recsys.retrieval.engine import Engine, Retriever
+from recsys.retrieval.plans import Plan
 
 F32: TypeAlias = NDArray[np.float32]
 
@@ -55,17 +60,29 @@ class Report:
 class Index:
     """n vectors under inner product. A search runs on one thread, so that requests do not fight for cores."""
 
-    def __init__(self, handle: Any, vectors: F32, report: Report) -> None:
-        self._handle, self._vectors, self.report = handle, vectors, report
+    def __init__(self, handle: Any, vectors: F32, report: Report, retriever: Retriever | None = None) -> None:
+        self._handle, self._vectors, self.report, self._retriever = handle, vectors, report, retriever
 
     def __len__(self) -> int:
         return len(self._vectors)
 
-    def search(self, queries: F32, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[F32, I64]:
+    @property
+    def layout(self) -> Layout | None:
+        """How bitmaps for `search` are packed; None in a release from before there was a cost table."""
+        return self._retriever.engine.layout if self._retriever else None
+
+    def search(
+        self,
+        queries: F32,
+        k: int,
+        allowed: NDArray[np.bool_] | Bitmaps | None = None,
+        plans: list[Plan] | None = None,
+    ) -> tuple[F32, I64]:
         """The k best allowed vectors of each query, best first: scores and ids (b, k); -inf and -1 pad.
 
-        `allowed` is a mask (n,) or (b, n). A filter costs no recall: where the index's own list, cut by the
-        filter, is too short, the query is answered exactly over the allowed vectors.
+        `allowed` is a mask (n,) or (b, n), or bitmaps (b rows) in the index's own layout. Under a mask a filter
+        costs no recall: where the index's own list, cut by the filter, is too short, the query is answered
+        exactly over the allowed vectors. Under bitmaps the planner chooses, and `plans` gets what it chose.
 
         Raises:
             BadInput: queries or mask of the wrong shape.
@@ -76,7 +93,9 @@ class Index:
         ids = np.full((len(queries), k), -1, np.int64)
         if not len(queries) or not len(self):
             return scores, ids
-        if allowed is None:
+        if isinstance(allowed, Bitmaps):
+            self._planned(queries, k, allowed, scores, ids, plans)
+        elif allowed is None:
             top = min(k, len(self))
             scores[:, :top], ids[:, :top] = _search(self._handle, self.report.chosen, queries, top)
         else:
@@ -87,12 +106,25 @@ class Index:
         scores[ids < 0] = -np.inf
         return scores, ids
 
+    def _planned(
+        self, queries: F32, k: int, allowed: Bitmaps, scores: F32, ids: I64, plans: list[Plan] | None
+    ) -> None:
+        """Fills scores and ids."""
+        if self._retriever is None:
+            raise BadInput("this index has no cost table: give a mask, or build it again")
+        for row, words in enumerate(allowed.rows):
+            best, found, plan = self._retriever.search(queries[row], k, words)
+            scores[row, : len(found)], ids[row, : len(found)] = best, found
+            if plans is not None:
+                plans.append(plan)
+
     def save(self, folder: Path) -> None:
-        """vectors.npy, index.faiss, and report.json with the choice, the measured figures and the digests."""
+        """vectors.npy, index.faiss, the planner's files, and report.json with the choice, figures and digests."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "vectors.npy", self._vectors)
         _faiss().write_index(self._handle, str(folder / "index.faiss"))
-        digests = {name: _digest(folder / name) for name in ("vectors.npy", "index.faiss")}
+        names = ["vectors.npy", "index.faiss", *(self._retriever.save(folder) if self._retriever else [])]
+        digests = {name: _digest(folder / name) for name in names}
         body = {"format": _FORMAT, "report": asdict(self.report), "sha256": digests}
         (folder / "report.json").write_text(json.dumps(body, indent=1))
 
@@ -109,14 +141,18 @@ class Index:
             report = Report(chosen=Measured(**told.pop("chosen")), tried=tried, **told)
             vectors = np.load(folder / "vectors.npy", allow_pickle=False)
             handle = _faiss().read_index(str(folder / "index.faiss"))
+            retriever = Retriever.load(folder, vectors) if "costs.json" in body["sha256"] else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ReleaseRefused(f"index in {folder} cannot be read: build it again or roll back") from error
-        return cls(handle, vectors, report)
+        return cls(handle, vectors, report, retriever)
 
-    def _check(self, queries: F32, allowed: NDArray[np.bool_] | None) -> None:
+    def _check(self, queries: F32, allowed: NDArray[np.bool_] | Bitmaps | None) -> None:
         if queries.ndim != 2 or queries.shape[1] != self._vectors.shape[1]:
             raise BadInput(f"queries must be (b, {self._vectors.shape[1]}), not {queries.shape}")
-        if allowed is not None and allowed.shape not in {(len(self),), (len(queries), len(self))}:
+        if isinstance(allowed, Bitmaps):
+            if len(allowed) != len(queries) or len(allowed.layout) != len(self):
+                raise BadInput(f"bitmaps must be {len(queries)} rows over {len(self)} tracks")
+        elif allowed is not None and allowed.shape not in {(len(self),), (len(queries), len(self))}:
             raise BadInput(f"allowed must be ({len(self)},) or (b, {len(self)}), not {allowed.shape}")
 
     def _filtered(self, query: F32, k: int, mask: NDArray[np.bool_]) -> tuple[F32, I64]:
@@ -143,7 +179,7 @@ def build(
     """Tries exact search and, above `flat_up_to` vectors, settings of IVF and HNSW (Malkov & Yashunin 2018).
 
     Every try is measured against exact search on `queries` (q, d); the fastest that reaches `target_recall`
-    at `k` is kept, with the table of all.
+    at `k` is kept, with the table of all. The planner's cost table is measured on the same queries.
 
     Raises:
         BadInput: no vectors, no queries, non-finite values, or shapes that do not match.
@@ -164,7 +200,8 @@ def build(
             if measured.recall >= target_recall and measured.ms < best.ms:
                 best, best_handle = measured, handle
     report = Report(best, k, target_recall, len(queries), len(vectors), vectors.shape[1], tried)
-    return Index(best_handle, vectors, report)
+    engine = Engine.build(vectors, len(vectors) > flat_up_to, seed)
+    return Index(best_handle, vectors, report, Retriever(engine, calibrate(engine, queries, seed=seed)))
 
 
 def _flat(vectors: F32, queries: F32, k: int) -> tuple[Any, Measured]:

@@ -14,6 +14,8 @@ from recsys.index import Index
 from recsys.items import Items
 from recsys.pipeline import Proposal
 from recsys.plays import Outcome, Plays
+from recsys.retrieval.eligibility import Eligibility
+from recsys.retrieval.plans import Plan
 from recsys.types import QueryBatch
 
 Floats = NDArray[np.float32]
@@ -71,7 +73,8 @@ def ragged(ids: NDArray[np.integer], scores: Floats) -> Proposal:
 
 @dataclass(frozen=True)
 class TwoTowerSource:
-    """The listener's nearest tracks in the index, among those they may hear."""
+    """The listener's nearest tracks in the index, among those they may hear; how each request was searched is left
+    in the batch's memo as "two_tower/plans"."""
 
     model: TwoTower
     index: Index
@@ -79,8 +82,19 @@ class TwoTowerSource:
     k: int = 500
     name: str = "two_tower"
 
+    @cached_property
+    def _eligibility(self) -> Eligibility | None:
+        """None where the index has no cost table: a release from before there was one."""
+        layout = self.index.layout
+        return None if layout is None else Eligibility(self.items, layout)
+
     def propose(self, batch: QueryBatch) -> Proposal:
-        return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch), self.index))
+        if self._eligibility is None:
+            return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch), self.index))
+        allowed, plans = self._eligibility.of(batch.country, batch.now), list[Plan]()
+        found = self.model.candidates(batch, self.k, allowed, self.index, plans)
+        batch.memo["two_tower/plans"] = plans
+        return ragged(*found)
 
 
 @dataclass(frozen=True)

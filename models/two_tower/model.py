@@ -21,9 +21,12 @@ from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import F32, History, Queries, gather, kin, trace
 from models.two_tower.towers import Network
+from recsys.errors import BadInput
 from recsys.index import Index
 from recsys.items import Items
 from recsys.plays import I64
+from recsys.retrieval.bitmaps import Bitmaps
+from recsys.retrieval.plans import Plan
 from recsys.types import QueryBatch
 
 _CHUNK = 65_536
@@ -97,20 +100,27 @@ class TwoTower:
         self,
         batch: QueryBatch,
         k: int,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: NDArray[np.bool_] | Bitmaps | None = None,
         index: Index | None = None,
+        plans: list[Plan] | None = None,
     ) -> tuple[I64, F32]:
         """The k best tracks of each request, best first: ids (b, k) and scores (b, k); -1 and -inf pad.
 
         `allowed` is a mask (n,) or (b, n). With an index over item_vectors, it finds the best inner products,
         the listener's own tracks are scored one by one, and the two lists are merged: as exact as the index.
+        An index also takes bitmaps, and then says in `plans` how each request was searched.
+
+        Raises:
+            BadInput: bitmaps without an index.
         """
         if index is None:
+            if isinstance(allowed, Bitmaps):
+                raise BadInput("bitmaps need the index they were packed for; give a mask")
             return _top(self.score(batch), k, allowed)
         user, memory, history = self._encode(batch)
         # A track whose memory term is negative can fall out of the list: ask for as many more.
         extra = int((memory < 0).sum(axis=1).max(initial=0))
-        scores, ids = index.search(user, min(k + extra, len(self.items)), allowed)
+        scores, ids = index.search(user, min(k + extra, len(self.items)), allowed, plans)
         own = self._own_scores(user, memory, history, allowed)
         return merge(ids, scores, history.track, own, k)
 
@@ -158,12 +168,16 @@ class TwoTower:
             )
         return user.numpy(), memory.numpy(), history
 
-    def _own_scores(self, user: F32, memory: F32, history: History, allowed: NDArray[np.bool_] | None) -> F32:
+    def _own_scores(
+        self, user: F32, memory: F32, history: History, allowed: NDArray[np.bool_] | Bitmaps | None
+    ) -> F32:
         """(b, L) scores of the tracks in each history; -inf where padded or not allowed."""
         tracks = np.maximum(history.track, 0)
         scores = np.einsum("bd,bld->bl", user, self.item_vectors[tracks]) + memory
         usable = history.track >= 0
-        if allowed is not None:
+        if isinstance(allowed, Bitmaps):
+            usable &= allowed.has(tracks)
+        elif allowed is not None:
             usable &= np.take_along_axis(np.broadcast_to(allowed, (len(user), len(self.items))), tracks, 1)
         return np.where(usable, scores, -np.inf).astype(np.float32)
 
