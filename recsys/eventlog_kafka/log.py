@@ -19,17 +19,17 @@ from recsys.schemas import EventKind
 class KafkaEventLog:
     """recsys.ports.EventLog on a topic of one partition, whose order is the log's and whose offsets are its offsets.
 
-    Idempotence across writers. Each writer keeps the ids of the records it has read (16 bytes of digests and a
-    place each, since the oldest offset of the horizon). Ids it knows are not sent. The others are sent, and the
+    Idempotence across writers. Each writer keeps in memory, over the horizon, the ids of the records that it has
+    read. Ids it knows are not sent. The others are sent, and the
     offsets that come back say whether another writer wrote in between: then that gap is read before anything is
     decided. Of several records with one id the first in the topic counts: its writer is told ACCEPTED, the others
     DUPLICATE or CONFLICT, and every reader drops the later ones. So two writers need no lock, and a race costs a
     record that nobody sees (offsets then have gaps). A batch that failed with LogUnavailable may be in the topic in
     part: the same events sent again are answered DUPLICATE or ACCEPTED, and count once.
 
-    The horizon is counted in records before the one in question; readers apply it from where they began to read
-    ids, so at its far edge a reader that began later may let a repetition through (lake and states drop it too).
-    Opening reads the horizon's ids. With several partitions there would be one order per partition: offsets would
+    The horizon is counted in records before the one in question; opening reads the whole topic, so all
+    apply it alike. Only where retention has cut the topic may one that opened later let a repetition through (lake
+    and states drop it too). With several partitions there would be one order per partition: offsets would
     become vectors, and ids must be hashed to partitions so that repeats meet.
     """
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys.engines import open_log
 from recsys.errors import BadInput, LogUnavailable
@@ -140,19 +141,25 @@ def test_ids_beyond_the_horizon_are_forgotten(kafka_address: str) -> None:
     assert log.append([play(0), play(25)]) == [Appended.ACCEPTED, Appended.DUPLICATE]
 
 
-def test_states_in_redis_from_kafka_equal_embedded_ones(
-    kafka_address: str, redis_url: str, tmp_path: Path
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 25), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_states_in_redis_from_kafka_equal_embedded_ones_for_any_batches(
+    kafka_address: str,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[list[int]],
 ) -> None:
+    folder = tmp_path_factory.mktemp("columns")
     columns: list[tuple[EventLog, StateStore]] = [
         (on(kafka_address), RedisStore(redis_url, uuid.uuid4().hex)),
-        (LocalEventLog(tmp_path / "log"), LocalStore(tmp_path / "state.sqlite")),
+        (LocalEventLog(folder / "log"), LocalStore(folder / "state.sqlite")),
     ]
     states = []
     for log, store in columns:
-        for first in (0, 7, 14):
-            log.append([play(i) for i in range(first, first + 10)])
+        for batch in batches:
+            log.append([play(i) for i in batch])
             StateUpdater(log, store).catch_up()
-        states.append([replace(decode(store.get(key) or b""), offset=0) for key in store.keys(100)])
+        states.append([decode(store.get(key) or b"") for key in store.keys(100)])
     assert states[0] == states[1] != []
 
 
