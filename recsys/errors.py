@@ -27,3 +27,7 @@ class Leak(RecsysError):
 
 class LogUnavailable(RecsysError):
     """The event log cannot make events durable (disk full, read-only); nothing was acknowledged."""
+
+
+class StoreUnavailable(RecsysError):
+    """The online store cannot be reached or written; nothing of the call was written."""

@@ -21,7 +21,7 @@ from types import TracebackType
 
 import polars as pl
 
-from recsys.eventlog import LocalEventLog
+from recsys.engines import open_log
 from recsys.events import to_frame
 from recsys.home import Home
 from recsys.lake import Conflict, Lake
@@ -187,7 +187,8 @@ def main(root: str, interval: str) -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     home = Home.of(root)
-    mover = Mover(LocalEventLog(home.log), Lake(home.lake), float(interval))
+    mover = Mover(open_log(home), Lake(home.lake), float(interval))
+    home.log.mkdir(parents=True, exist_ok=True)
     with (home.log / "mover.lock").open("ab") as turn:
         while not ended.wait(float(interval)):
             with suppress(BlockingIOError):

@@ -71,6 +71,10 @@ class EventLog(Protocol):
         """Durably records that a group has processed everything before `offset`."""
         ...
 
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        ...
+
 
 class OnlineStore(Protocol):
     """Listener states by key; safe for several processes at once."""

@@ -32,6 +32,14 @@ _BUSY_MS = 30_000
 class StateStore(OnlineStore, Protocol):
     """An online store in which one process at a time may read, change and write states."""
 
+    def keys(self, limit: int) -> list[str]:
+        """Some listeners' keys, in order; keys of other kinds hold a colon."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        ...
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Everything written inside becomes visible at once, or not at all; others wait."""
         ...

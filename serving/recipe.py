@@ -85,11 +85,12 @@ class Recipe:
 
     def states(self, force: bool = False) -> Done:
         """Listener states from the lake into the embedded online store."""
-        from recsys.state_store import LocalStore, refresh_states
+        from recsys.engines import open_store
+        from recsys.state_store import refresh_states
 
         def work(_folder: Path) -> dict[str, Any]:
             with self.bar("listener states"):
-                return {"listeners": refresh_states(self.lake, LocalStore(self.home.state_db))}
+                return {"listeners": refresh_states(self.lake, open_store(self.home))}
 
         return self.stages.run("states", self.base, work, force)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys.engines import open_log
 from recsys.errors import UnknownId
-from recsys.eventlog import LocalEventLog
 from recsys.features.backfill import states_of
 from recsys.home import Home
 from recsys.ingest import move
@@ -31,7 +31,7 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
     Raises:
         UnknownId: no such decision, or its release is gone.
     """
-    lake, log = Lake(home.lake), LocalEventLog(home.log)
+    lake, log = Lake(home.lake), open_log(home)
     try:
         move(log, lake)
         decision = read_decision(lake, request_id)

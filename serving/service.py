@@ -26,8 +26,8 @@ from experiments.assign import assign
 from experiments.config import Config
 from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
+from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
-from recsys.eventlog import LocalEventLog
 from recsys.events import parse_batch
 from recsys.features.state import decode
 from recsys.home import Home
@@ -37,7 +37,7 @@ from recsys.lake import Lake
 from recsys.plays import Outcome
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
-from recsys.state_store import LocalStore, StateUpdater
+from recsys.state_store import StateUpdater
 from recsys.types import Assignment, Context, Decision, Query, UserState
 from serving import stations
 from serving.decisions import from_payload, to_event, to_json
@@ -55,8 +55,8 @@ class Service:
     def __init__(self, home: Home, settings: ServiceSettings, experiments: Config, background: bool) -> None:
         self.settings, self._home = settings, home
         self.catalog = Catalog.open(home.catalog_url)
-        self.log = LocalEventLog(home.log)
-        self.store = LocalStore(home.state_db)
+        self.log = open_log(home)
+        self.store = open_store(home)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
         self._fleet = Fleet(home, settings, long_lived=background)
@@ -268,6 +268,7 @@ class Service:
             thread.join(5)
         Mover(self.log, self._lake).attempt()
         self.log.close()
+        self.store.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:

@@ -12,7 +12,7 @@ from recsys.eventlog.segments import sync_folder
 
 def read_commit(folder: Path, group: str) -> int:
     """The committed offset, 0 at first."""
-    path = folder / _checked(group)
+    path = folder / checked_group(group)
     try:
         return int(path.read_text())
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def read_commit(folder: Path, group: str) -> int:
 
 def write_commit(folder: Path, group: str, offset: int) -> None:
     """Durable once this returns; raises OSError where it cannot be written."""
-    path = folder / _checked(group)
+    path = folder / checked_group(group)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     with draft.open("w") as file:
         file.write(str(offset))
@@ -50,7 +50,8 @@ def check_commits(folder: Path, end: int) -> None:
             )
 
 
-def _checked(group: str) -> str:
+def checked_group(group: str) -> str:
+    """The name; raises BadInput where it could not be one."""
     if not group.isidentifier():
         raise BadInput(f"consumer group {group!r}: use letters, digits and underscores")
     return group

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys.engines import open_store
 from recsys.errors import BadInput
 from recsys.home import Home
 from recsys.importers.csv_parquet import read_tables
@@ -25,7 +26,7 @@ from recsys.ingest import new_rows
 from recsys.lake import Lake
 from recsys.ports import CatalogWriter
 from recsys.schemas import TABLES
-from recsys.state_store import LocalStore, refresh_states
+from recsys.state_store import refresh_states
 
 SUFFIXES = {
     "csv": (".csv", ".csv.gz", ".tsv"),
@@ -115,7 +116,7 @@ def import_logs(
     summary.read, summary.refused, summary.problems = tally.read, dict(tally.refused), tally.problems
     summary.listeners, summary.user_ids = len(users), users[:_SHOWN_USERS]
     if users:
-        refresh_states(lake, LocalStore(home.state_db), users)
+        refresh_states(lake, open_store(home), users)
     summary.seconds = time.perf_counter() - began
     return summary
 

@@ -13,7 +13,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from recsys.errors import BadInput, LogUnavailable, NotReady, RecsysError, ReleaseRefused, UnknownId
+from recsys.errors import (
+    BadInput,
+    LogUnavailable,
+    NotReady,
+    RecsysError,
+    ReleaseRefused,
+    StoreUnavailable,
+    UnknownId,
+)
 from recsys.pipeline import PipelineFailed
 
 logger = logging.getLogger(__name__)
@@ -59,6 +67,7 @@ _OF_ERROR: dict[type[RecsysError], Kind] = {
     NotReady: NOT_READY,
     ReleaseRefused: NOT_READY,
     PipelineFailed: NOT_READY,
+    StoreUnavailable: NOT_READY,
     LogUnavailable: LOG_UNAVAILABLE,
 }
 

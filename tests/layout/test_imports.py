@@ -15,7 +15,7 @@ SOURCES = {
     ROOT / "platform": ["music"],
 }
 OURS = {name for names in SOURCES.values() for name in names}
-HEAVY = {"torch", "lightgbm", "ray", "mlflow", "feast", "implicit", "sklearn"}
+HEAVY = {"torch", "lightgbm", "ray", "mlflow", "feast", "implicit", "sklearn", "confluent_kafka", "redis"}
 TRUTH = "recsys.simulation.truth"
 BEHIND_THE_WALL = ("recsys.simulation", "recsys.evaluation")
 

@@ -1,12 +1,14 @@
-"""The embedded online store and the updater: visible at once, replay-proof, shared by processes."""
+"""The online stores and the updater: visible at once, replay-proof, shared by processes."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,12 @@ from recsys.eventlog import LocalEventLog
 from recsys.events import Event, to_frame
 from recsys.features.state import apply, decode, encode
 from recsys.lake import Lake
-from recsys.state_store import LocalStore, StateUpdater, refresh_states
+from recsys.state_store import StateStore, StateUpdater, refresh_states
 from recsys.types import UserState
 from tests.eventlog.samples import play
 
 ROOT = Path(__file__).resolve().parents[2]
+Open = Callable[[], StateStore]
 
 
 def expected(events: list[Event]) -> dict[str, UserState]:
@@ -27,14 +30,14 @@ def expected(events: list[Event]) -> dict[str, UserState]:
     return {user: apply(UserState(user), [e for e in events if e.user_id == user]) for user in users}
 
 
-def stored(store: LocalStore) -> dict[str, UserState]:
+def stored(store: StateStore) -> dict[str, UserState]:
     """Without offsets, which depend on the order of arrival."""
     states = [decode(store.get(key) or b"") for key in store.keys(100)]
     return {s.user_id: UserState(**{**vars(s), "offset": -1}) for s in states}
 
 
-def test_new_records_show_in_the_state_and_replays_change_nothing(tmp_path: Path) -> None:
-    log, store = LocalEventLog(tmp_path / "log"), LocalStore(tmp_path / "state.sqlite")
+def test_new_records_show_in_the_state_and_replays_change_nothing(tmp_path: Path, open_store: Open) -> None:
+    log, store = LocalEventLog(tmp_path / "log"), open_store()
     events = [play(i) for i in range(20)]
     updater = StateUpdater(log, store)
     log.append(events[:12])
@@ -48,8 +51,10 @@ def test_new_records_show_in_the_state_and_replays_change_nothing(tmp_path: Path
     assert {state.offset for state in states} == {17, 18, 19}
 
 
-def test_a_background_updater_shows_an_acknowledged_event_within_a_second(tmp_path: Path) -> None:
-    log, store = LocalEventLog(tmp_path / "log"), LocalStore(tmp_path / "state.sqlite")
+def test_a_background_updater_shows_an_acknowledged_event_within_a_second(
+    tmp_path: Path, open_store: Open
+) -> None:
+    log, store = LocalEventLog(tmp_path / "log"), open_store()
     updater = StateUpdater(log, store, interval=0.02).start()
     log.append([play(1)])
     acknowledged = time.monotonic()
@@ -59,8 +64,8 @@ def test_a_background_updater_shows_an_acknowledged_event_within_a_second(tmp_pa
     updater.stop()
 
 
-def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "state.sqlite")
+def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path, open_store: Open) -> None:
+    store = open_store()
 
     def fail() -> None:
         with store.exclusive():
@@ -75,8 +80,8 @@ def test_a_failed_transaction_leaves_nothing_behind(tmp_path: Path) -> None:
     assert store.keys(10) == ["a"]
 
 
-def test_a_backfill_joins_what_live_events_have_built_meanwhile(tmp_path: Path) -> None:
-    log, store = LocalEventLog(tmp_path / "log"), LocalStore(tmp_path / "state.sqlite")
+def test_a_backfill_joins_what_live_events_have_built_meanwhile(tmp_path: Path, open_store: Open) -> None:
+    log, store = LocalEventLog(tmp_path / "log"), open_store()
     lake = Lake(tmp_path / "lake")
     history, live = [play(i) for i in range(9)], [play(i) for i in range(9, 15)]
     lake.append("events", to_frame(history))
@@ -88,25 +93,29 @@ def test_a_backfill_joins_what_live_events_have_built_meanwhile(tmp_path: Path) 
     assert stored(store) == expected([*history, *live])
 
 
-def test_three_processes_update_at_once_and_every_record_is_applied(tmp_path: Path) -> None:
+def test_three_processes_update_at_once_and_every_record_is_applied(tmp_path: Path, open_store: Open) -> None:
     script = """
         import sys
         from pathlib import Path
         from recsys.eventlog import LocalEventLog
         from recsys.state_store import LocalStore, StateUpdater
+        from recsys.state_redis import RedisStore
         from tests.eventlog.samples import play
         folder, number = Path(sys.argv[1]), int(sys.argv[2])
         log = LocalEventLog(folder / "log")
-        updater = StateUpdater(log, LocalStore(folder / "state.sqlite"))
+        store = RedisStore(*sys.argv[3:]) if sys.argv[3:] else LocalStore(folder / "state.sqlite")
+        updater = StateUpdater(log, store)
         for i in range(number, 90, 3):
             log.append([play(i)])
             updater.catch_up()
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     codes: list[int] = []
 
     def process(number: int) -> None:
-        done = subprocess.run([*command, str(number)], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, timeout=100)
+        place = list(getattr(open_store, "place", ()))
+        done = subprocess.run([*command, str(number), *place], cwd=ROOT, env=env, timeout=100)
         codes.append(done.returncode)
 
     threads = [threading.Thread(target=process, args=(n,)) for n in range(3)]
@@ -115,11 +124,11 @@ def test_three_processes_update_at_once_and_every_record_is_applied(tmp_path: Pa
     for thread in threads:
         thread.join()
     assert codes == [0, 0, 0]
-    assert stored(LocalStore(tmp_path / "state.sqlite")) == expected([play(i) for i in range(90)])
+    assert stored(open_store()) == expected([play(i) for i in range(90)])
 
 
-def test_an_encoded_state_survives_the_store(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "state.sqlite")
+def test_an_encoded_state_survives_the_store(tmp_path: Path, open_store: Open) -> None:
+    store = open_store()
     state = apply(UserState(play(1).user_id), [play(1)])
     store.put([(state.user_id, encode(state))])
-    assert decode(LocalStore(tmp_path / "state.sqlite").get(state.user_id) or b"") == state
+    assert decode(open_store().get(state.user_id) or b"") == state
