@@ -36,11 +36,13 @@ CONCURRENT_REQUESTS = 128
 SHUTDOWN_SECONDS = 5.0
 
 # Measured in docs/serving.md: HAProxy and the throughput mode bring one hop from 6.5 to 0.8 ms, and without the
-# last flag a shutdown waits 32 s. libgomp's spinning threads starve each other on shared cores.
+# third flag a shutdown waits 32 s. Ray starts workers at niceness 15, behind everything else on the machine; here
+# they are what answers. libgomp's spinning threads starve each other on shared cores.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "OMP_WAIT_POLICY": "PASSIVE",

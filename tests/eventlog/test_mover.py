@@ -117,6 +117,26 @@ def test_a_background_mover_moves_while_events_come_and_the_rest_when_stopped(tm
     assert len(ids(lake)) == 2
 
 
+class Growing(LocalEventLog):
+    """A log that gets one more event whenever it has been read, as under steady traffic."""
+
+    def read(
+        self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
+    ) -> Iterator[Record]:
+        found = list(super().read(offset, limit, skip))
+        self.append([play(self.end)])
+        return iter(found)
+
+
+def test_a_move_ends_while_events_keep_coming(tmp_path: Path) -> None:
+    log, lake = Growing(tmp_path / "log"), Lake(tmp_path / "lake")
+    log.append([play(i) for i in range(5)])
+    moved = move(log, lake)
+    assert moved.written == 5
+    assert log.end > 5
+    assert move(log, lake).written > 0
+
+
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
