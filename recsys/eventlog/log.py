@@ -34,6 +34,10 @@ class LogSettings(BaseModel):
     horizon_events: Annotated[int, Field(ge=1)] = 5_000_000
 
 
+_GROUPS_AT_ONCE = 50
+"""Groups that a reader takes under one hold of the file lock: a few milliseconds."""
+
+
 @dataclass
 class _Request:
     entries: list[Entry]
@@ -66,6 +70,7 @@ class LocalEventLog:
         self._queue_lock = threading.Lock()
         self._leader = threading.Lock()
         self._unusable = ""
+        self._unsynced = False
         try:
             self._commits.mkdir(parents=True, exist_ok=True)
             self._lock_file = (folder / "lock").open("ab")
@@ -94,8 +99,10 @@ class LocalEventLog:
         """The offset that the next event will get."""
         with self._leader:
             try:
-                with self._exclusive():
-                    self._catch_up()
+                caught_up = False
+                while not caught_up:  # a reader far behind, maybe at low priority, must not hold writers up
+                    with self._exclusive():
+                        caught_up = self._catch_up(_GROUPS_AT_ONCE)
             except OSError as error:
                 raise unavailable(self._folder, error) from error
             return self._end
@@ -231,25 +238,32 @@ class LocalEventLog:
         self._file.close()
         self._enter(self._end)
 
-    def _catch_up(self) -> None:
-        """Reads what was written since: by other processes, or before this one started."""
+    def _catch_up(self, groups: int | None = None) -> bool:
+        """Reads what was written since: by other processes, or before this one started; at most `groups`.
+
+        Returns whether that was all.
+        """
         if self._unusable:
             raise LogUnavailable(f"event log {self._folder}: {self._unusable}")
-        foreign = False
+        taken = 0
         while True:
             size = os.fstat(self._file.fileno()).st_size
             if size < self._position:
                 raise LogUnavailable(f"event log {self._folder} was cut from outside: restart this process")
             while self._position < size and self._take_group():
-                foreign = True
+                self._unsynced, taken = True, taken + 1
+                if taken == groups:
+                    return False
             if self._position < size:
                 self._cut_tail()
-                foreign = True
+                self._unsynced = True
             if self._position == 0 or not self._segments.path(self._end).exists():
                 break
             self._next_segment()
-        if foreign:  # a writer that died may not have synced what we are about to rely on
+        if self._unsynced:  # a writer that died may not have synced what we are about to rely on
             os.fdatasync(self._file.fileno())
+            self._unsynced = False
+        return True
 
     def _take_group(self) -> bool:
         group = read_group(self._file, self._position)

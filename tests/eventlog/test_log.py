@@ -118,6 +118,17 @@ def test_ids_beyond_the_horizon_are_forgotten_segment_by_segment(tmp_path: Path)
     assert few.append([play(30), play(30)]) == [Appended.ACCEPTED, Appended.DUPLICATE]
 
 
+def test_a_reader_far_behind_reads_up_to_the_end_over_segments(tmp_path: Path) -> None:
+    writer = LocalEventLog(tmp_path, LogSettings(segment_bytes=20_000))
+    reader = LocalEventLog(tmp_path, LogSettings(segment_bytes=20_000))
+    for i in range(230):  # a group each: several holds of the lock, and several segments
+        writer.append([play(i)])
+    assert len(list(tmp_path.glob("*.seg"))) > 2
+    assert reader.end == writer.end == 230
+    assert [r.event for r in reader.read()] == [play(i) for i in range(230)]
+    assert reader.append([play(7), play(999)]) == [Appended.DUPLICATE, Appended.ACCEPTED]
+
+
 def test_concurrent_threads_share_groups_and_lose_nothing(tmp_path: Path) -> None:
     log = LocalEventLog(tmp_path)
     outcomes: list[Appended] = []
