@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -147,6 +148,7 @@ def announce(host: str, port: int, out: TextIO) -> None:
 
 def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Path) -> None:
     _prepare_environment(folder)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
     import ray
     from ray import serve
 
