@@ -2,7 +2,7 @@
 
 move(log, Lake(home.lake))            # everything that is there now
 with Mover(log, lake, interval=2.0):  # in a thread
-with MoverProcess(home, interval=30): # beside a server: what moving costs is not taken from requests
+with mover_process(home, interval=30): # beside a server: what moving costs is not taken from requests
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 
 import polars as pl
@@ -94,7 +96,16 @@ def new_rows(lake: Lake, rows: pl.DataFrame, slack_days: int = 0) -> pl.DataFram
 class Mover:
     """Calls `move` every `interval` seconds in a thread of its own; problems are logged and tried again."""
 
-    def __init__(self, log: EventLog, lake: Lake, interval: float = 2.0, group: str = "lake") -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        lake: Lake,
+        interval: float = 2.0,
+        group: str = "lake",
+        turn: Path | None = None,
+    ) -> None:
+        """`turn`: a lock file; of the movers that name it one moves at a time, each what is left at its end."""
+        self._turn = turn
         self._log, self._lake, self._interval, self._group = log, lake, interval, group
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lake-mover", daemon=True)
@@ -134,8 +145,12 @@ class Mover:
         self.stop()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval):
-            self.attempt()
+        with nullcontext() if self._turn is None else self._turn.open("ab") as turn:
+            while not self._stop.wait(self._interval):
+                with suppress(BlockingIOError):  # another moves: this one takes over when that one has ended
+                    if turn is not None:
+                        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self.attempt()
 
     def attempt(self) -> None:
         """Like `run_once`, where a failure is logged and left to the next pass."""
@@ -145,57 +160,31 @@ class Mover:
             logger.exception("moving events to the lake failed; the next pass tries again")
 
 
-class MoverProcess:
-    """A process with a `Mover` over one home, at low priority; it ends with whoever started it.
+@contextmanager
+def mover_process(home: Home, interval: float, seconds: float = 30.0) -> Iterator[None]:
+    """A process with a `Mover` over one home, at low priority, while the body runs; then it moves what is left.
 
     Of several over the same home one moves at a time, and another takes over where that one dies. A parent that
     is killed closes the pipe, which is the sign to move what is left and end; if both are killed, the events wait
-    in the log for the next mover.
+    in the log for the next mover. `seconds` is how long the end waits for that last move.
     """
-
-    def __init__(self, home: Home, interval: float) -> None:
-        self._command = [sys.executable, "-m", "recsys.ingest", str(home.root), str(interval)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> MoverProcess:
-        # A session of its own, so that Ctrl-C at a terminal does not interrupt it in the middle of a move.
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
-        return self
-
-    def stop(self, seconds: float = 30.0) -> None:
-        """Lets it move what is left, and waits until it has."""
-        if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):  # the events are safe in the log
-                self._process.communicate(timeout=seconds)
-
-    def __enter__(self) -> MoverProcess:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    command = [sys.executable, "-m", "recsys.ingest", str(home.root), str(interval)]
+    # A session of its own, so that Ctrl-C at a terminal does not interrupt it in the middle of a move.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        with suppress(subprocess.TimeoutExpired):  # the events are safe in the log
+            process.communicate(timeout=seconds)
 
 
 def main(root: str, interval: str) -> None:
-    """What a MoverProcess runs: moves until standard input ends."""
+    """What a mover process runs: moves until standard input ends."""
     os.nice(19)  # whatever answers requests goes first
-    ended = threading.Event()
-
-    def wait() -> None:
-        sys.stdin.buffer.read()
-        ended.set()
-
-    threading.Thread(target=wait, daemon=True).start()
     home = Home.of(root)
-    mover = Mover(open_log(home), Lake(home.lake), float(interval))
     home.log.mkdir(parents=True, exist_ok=True)
-    with (home.log / "mover.lock").open("ab") as turn:
-        while not ended.wait(float(interval)):
-            with suppress(BlockingIOError):
-                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mover.attempt()
-        mover.attempt()
+    with Mover(open_log(home), Lake(home.lake), float(interval), turn=home.log / "mover.lock"):
+        sys.stdin.buffer.read()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 
 from recsys.errors import BadInput, NotReady
 from recsys.home import Home
-from recsys.ingest import MoverProcess
+from recsys.ingest import mover_process
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
@@ -61,7 +61,7 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
     """
     if not Registry(home).stamp.exists():  # said at once, rather than by a replica half a minute later
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
-    with MoverProcess(home, ServiceSettings().lake_seconds):
+    with mover_process(home, ServiceSettings().lake_seconds):
         serve_ray(partial(open_home, home.root), host, port, replicas)
 
 
@@ -79,7 +79,7 @@ def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None
 
     try:
         # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
-        with _interrupts(), MoverProcess(home, ServiceSettings().lake_seconds):
+        with _interrupts(), mover_process(home, ServiceSettings().lake_seconds):
             app = create_app(service, allowed_hosts(host))
             Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
     finally:

@@ -86,7 +86,7 @@ class Service:
 
         Args:
             background: follow the log and the registry in threads; otherwise call `refresh()` by hand. Events
-                reach the lake when the service closes, or earlier by a `recsys.ingest.MoverProcess` beside it.
+                reach the lake when the service closes, or earlier by a `recsys.ingest.mover_process` beside it.
 
         Raises:
             NotReady: no release has been promoted.

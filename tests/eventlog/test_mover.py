@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from recsys.eventlog import LocalEventLog
 from recsys.events import Event
 from recsys.home import Home
-from recsys.ingest import Moved, Mover, MoverProcess, move
+from recsys.ingest import Moved, Mover, move, mover_process
 from recsys.lake import Conflict, Lake
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
@@ -147,7 +147,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
 def test_a_mover_process_moves_while_events_come_and_the_rest_when_stopped(tmp_path: Path) -> None:
     home = Home.of(tmp_path).make()
     log, lake = LocalEventLog(home.log), Lake(home.lake)
-    with MoverProcess(home, interval=0.05), MoverProcess(home, interval=0.05):
+    with mover_process(home, interval=0.05), mover_process(home, interval=0.05):
         log.append([play(1)])
         assert eventually(lambda: lake.has("events") and len(ids(lake)) == 1)
         log.append([play(2)])
@@ -158,8 +158,8 @@ def test_a_mover_process_ends_with_its_parent_and_moves_what_was_left(tmp_path: 
     home = Home.of(tmp_path).make()
     log, lake = LocalEventLog(home.log), Lake(home.lake)
     log.append([play(1)])
-    start = "import sys, os; from recsys.home import Home; from recsys.ingest import MoverProcess; "
-    start += f"MoverProcess(Home.of({str(tmp_path)!r}), 1000).start(); os.kill(os.getpid(), 9)"
+    start = "import sys, os; from recsys.home import Home; from recsys.ingest import mover_process"
+    start += f"\nwith mover_process(Home.of({str(tmp_path)!r}), 1000): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", start], check=False)
     assert eventually(lambda: lake.has("events") and len(ids(lake)) == 1)
 
