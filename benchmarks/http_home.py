@@ -29,12 +29,14 @@ from recsys.home import Home
 from recsys.state_store import LocalStore
 
 VOID_MS = 15.0
+RECSYS = [sys.executable, "-c", "from serving.cli import main; main()"]
+"""The command line, of this very checkout."""
 
 
 @contextmanager
 def server(home: Path, engine: str) -> Iterator[str]:
     """`recsys serve` in a process of its own; yields its address."""
-    run = [sys.executable, "-c", "from serving.cli import main; main()", "serve", "--home", str(home)]
+    run = [*RECSYS, "serve", "--home", str(home)]
     process = subprocess.Popen(
         [*run, "--port", "0", "--engine", engine], stdout=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -23,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.http_home import server
+from benchmarks.http_home import RECSYS, server
 from benchmarks.results import table, write
 
 DAY_S = 86_400
@@ -44,8 +42,7 @@ def aligned(source: Path, target: Path) -> None:
 
 def recsys(*words: str) -> Any:
     """Runs one command of the CLI; its JSON answer."""
-    run = [sys.executable, "-c", "from serving.cli import main; main()", *words]
-    done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+    done = subprocess.run([*RECSYS, *words], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 

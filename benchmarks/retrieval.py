@@ -23,6 +23,7 @@ from recsys.plays import I64
 from recsys.retrieval.bitmaps import Words
 from recsys.retrieval.calibrate import KINDS, Clusters, calibrate, recall
 from recsys.retrieval.engine import Engine, Retriever
+from recsys.retrieval.lists import load_faiss
 from recsys.retrieval.plans import Plan
 
 F32 = NDArray[np.float32]
@@ -54,7 +55,7 @@ def catalog(n: int, queries: int, dim: int = 64, seed: int = 0) -> tuple[F32, F3
 
 def peers(retriever: Retriever, vectors: F32) -> dict[str, Search]:
     """Each way to search one request, from (query, words, mask) to ids."""
-    faiss = _faiss()
+    faiss = load_faiss()
     n, dim = vectors.shape
     slot, track = retriever.engine.layout.slot, retriever.engine.layout.track
     quantizer = faiss.IndexFlatIP(dim)
@@ -102,13 +103,6 @@ def peers(retriever: Retriever, vectors: F32) -> dict[str, Search]:
 
 def _known(track: I64, found: I64) -> I64:
     return track[found[found >= 0]]
-
-
-def _faiss() -> Any:
-    """The library, untyped: its stubs lag behind it."""
-    import faiss
-
-    return faiss
 
 
 def measure(n: int, queries: int) -> dict[str, Any]:
@@ -184,7 +178,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=40)
     given = parser.parse_args()
-    _faiss().omp_set_num_threads(1)
+    load_faiss().omp_set_num_threads(1)
     for n in given.sizes:
         figures = measure(n, given.queries)
         show(figures)

@@ -99,12 +99,12 @@ def shown_of(rows: pl.DataFrame) -> Shown:
         offsets=np.append(opens, len(rows)).astype(np.int64),
         track=rows["track"].to_numpy().astype(np.int64),
         slot=rows["position"].to_numpy().astype(np.int64),
-        labels={o: rows[_COLUMN[o]].to_numpy().astype(np.int8) for o in OUTCOMES},
+        labels={o: rows[REWARD_COLUMN[o]].to_numpy().astype(np.int8) for o in OUTCOMES},
         played=rows["played"].to_numpy().astype(np.int8),
     )
 
 
-_COLUMN = {"finish": "finished", "skip": "skipped", "save": "saved"}
+REWARD_COLUMN = {"finish": "finished", "skip": "skipped", "save": "saved"}
 
 
 def _numbers(values: pl.Series, known: dict[str, int]) -> I8:

@@ -23,6 +23,7 @@ from recsys.plays import I64
 from recsys.retrieval.bitmaps import Bitmaps, Layout
 from recsys.retrieval.calibrate import calibrate
 from recsys.retrieval.engine import Engine, Retriever
+from recsys.retrieval.lists import load_faiss
 from recsys.retrieval.plans import Plan
 
 F32: TypeAlias = NDArray[np.float32]
@@ -122,7 +123,7 @@ class Index:
         """vectors.npy, index.faiss, the planner's files, and report.json with the choice, figures and digests."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "vectors.npy", self._vectors)
-        _faiss().write_index(self._handle, str(folder / "index.faiss"))
+        load_faiss().write_index(self._handle, str(folder / "index.faiss"))
         names = ["vectors.npy", "index.faiss", *(self._retriever.save(folder) if self._retriever else [])]
         digests = {name: _digest(folder / name) for name in names}
         body = {"format": _FORMAT, "report": asdict(self.report), "sha256": digests}
@@ -140,7 +141,7 @@ class Index:
             tried = [Measured(**one) for one in told.pop("tried")]
             report = Report(chosen=Measured(**told.pop("chosen")), tried=tried, **told)
             vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-            handle = _faiss().read_index(str(folder / "index.faiss"))
+            handle = load_faiss().read_index(str(folder / "index.faiss"))
             retriever = Retriever.load(folder, vectors) if "costs.json" in body["sha256"] else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ReleaseRefused(f"index in {folder} cannot be read: build it again or roll back") from error
@@ -206,7 +207,7 @@ def build(
 
 def _flat(vectors: F32, queries: F32, k: int) -> tuple[Any, Measured]:
     began = time.perf_counter()
-    handle = _faiss().IndexFlatIP(vectors.shape[1])
+    handle = load_faiss().IndexFlatIP(vectors.shape[1])
     handle.add(vectors)
     build_s = time.perf_counter() - began
     plain = Measured("flat", {}, 1.0, 0.0, build_s)
@@ -218,7 +219,9 @@ def _attempts(vectors: F32, seed: int) -> Iterator[tuple[Any, str, dict[str, int
     dim = vectors.shape[1]
     lists = int(2 ** np.round(np.log2(np.sqrt(len(vectors)) * 2)))
     began = time.perf_counter()
-    ivf = _faiss().IndexIVFFlat(_faiss().IndexFlatIP(dim), dim, lists, _faiss().METRIC_INNER_PRODUCT)
+    ivf = load_faiss().IndexIVFFlat(
+        load_faiss().IndexFlatIP(dim), dim, lists, load_faiss().METRIC_INNER_PRODUCT
+    )
     ivf.cp.seed = seed + 1
     ivf.train(vectors)
     ivf.add(vectors)
@@ -226,7 +229,7 @@ def _attempts(vectors: F32, seed: int) -> Iterator[tuple[Any, str, dict[str, int
     for nprobe in (8, 16, 32, 64, 128):
         yield ivf, "ivf", {"nlist": lists, "nprobe": min(nprobe, lists)}, build_s
     began = time.perf_counter()
-    hnsw = _faiss().IndexHNSWFlat(dim, 32, _faiss().METRIC_INNER_PRODUCT)
+    hnsw = load_faiss().IndexHNSWFlat(dim, 32, load_faiss().METRIC_INNER_PRODUCT)
     hnsw.hnsw.efConstruction = 100
     hnsw.add(vectors)
     build_s = time.perf_counter() - began
@@ -255,11 +258,11 @@ def _latency(handle: Any, how: Measured, queries: F32, k: int) -> float:
 
 
 def _search(handle: Any, how: Measured, queries: F32, k: int) -> tuple[F32, I64]:
-    _faiss().omp_set_num_threads(1)
+    load_faiss().omp_set_num_threads(1)
     if how.kind == "ivf":
-        settings = _faiss().SearchParametersIVF(nprobe=how.parameters["nprobe"])
+        settings = load_faiss().SearchParametersIVF(nprobe=how.parameters["nprobe"])
     elif how.kind == "hnsw":
-        settings = _faiss().SearchParametersHNSW(efSearch=max(how.parameters["ef"], k))
+        settings = load_faiss().SearchParametersHNSW(efSearch=max(how.parameters["ef"], k))
     else:
         settings = None
     scores, ids = handle.search(queries, k, params=settings)
@@ -273,13 +276,6 @@ def _exact(scores: F32, ids: I64, k: int) -> tuple[F32, I64]:
         scores, ids = scores[part], ids[part]
     order = np.lexsort((ids, -scores))
     return scores[order], ids[order]
-
-
-def _faiss() -> Any:
-    """The library, imported when first needed: it takes a while, and its stubs lag behind it."""
-    import faiss
-
-    return faiss
 
 
 def _digest(path: Path) -> str:

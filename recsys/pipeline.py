@@ -267,13 +267,10 @@ class Pipeline(Generic[Q]):
             turn = _Turn(sources[len(found) :], batch, self.clock)
             if self._pool is None or self.budget_ms is None:
                 turn.run()
-                overdue = None
             else:
                 self._pool.submit(turn.run)
-                overdue = turn.wait(self.budget_ms / 1000)
+                turn.wait(self.budget_ms / 1000)
             found |= turn.found
-            if overdue is not None:
-                found[overdue] = None, SourceOutcome("timeout", 0, self.budget_ms or 0.0)
         return found
 
     def _since(self, begin: float) -> float:
@@ -321,17 +318,17 @@ class _Turn(Generic[Q]):
                 )
         self._done.set()
 
-    def wait(self, budget: float) -> str | None:
-        """Waits for all sources; the name of one that ran longer than `budget` seconds, and was left behind."""
+    def wait(self, budget: float) -> None:
+        """Waits for all sources, or until one has run longer than `budget` seconds and is left behind."""
         left = budget
         while not self._done.wait(left):
             with self._lock:
-                left = self._began + budget - time.monotonic()
-                if left <= 0 and len(self.found) < len(self._sources):
+                left = max(self._began + budget - time.monotonic(), 0.0)
+                if not left and len(self.found) < len(self._sources):
                     self._abandoned = True
-                    return self._sources[len(self.found)].name
-                left = max(left, 0.0)
-        return None
+                    late = self._sources[len(self.found)].name
+                    self.found[late] = None, SourceOutcome("timeout", 0, budget * 1000)
+                    return
 
 
 def collect(sources: Sequence[Source[Q]], stages: Sequence[Stage[Q]], batch: Q) -> Candidates:

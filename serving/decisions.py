@@ -131,15 +131,16 @@ def to_event(decision: Decision) -> Event:
         received_at=now,
         surface=Surface(decision.surface),
         consent_personalization=bool(decision.listener["personalized"]),
-        payload=orjson.dumps(
-            {**vars(decision), "release": vars(decision.release), "scores": pack_scores(decision.scores)}
-        ).decode(),
+        payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
     )
 
 
 def to_json(decision: Decision) -> dict[str, Any]:
     """A Decision as plain JSON values, scores written out; null where a source did not propose the track."""
-    scores = orjson.loads(orjson.dumps(decision.scores, option=orjson.OPT_SERIALIZE_NUMPY))
+    return _body(decision, orjson.loads(orjson.dumps(decision.scores, option=orjson.OPT_SERIALIZE_NUMPY)))
+
+
+def _body(decision: Decision, scores: dict[str, Any]) -> dict[str, Any]:
     return {**vars(decision), "release": vars(decision.release), "scores": scores}
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from ranking.calibration import expected_calibration_error
 from ranking.config import OUTCOMES
 from ranking.recalibrate import Slots, recalibrated
+from ranking.shown import REWARD_COLUMN
 from recsys.dataset import trainable
 from recsys.errors import NotReady
 from recsys.home import Home
@@ -29,7 +30,6 @@ from serving.registry import CHAMPION, Registry, enter
 
 LEAST_SLOTS = 300
 """Played random slots that a surface needs: three numbers fitted to fewer say little."""
-_LABELS = {"finish": "finished", "skip": "skipped", "save": "saved"}
 _SAID = {"user_id": pl.String(), "request_id": pl.String(), "track_id": pl.String(), "surface": pl.String()}
 
 
@@ -93,13 +93,13 @@ def served_slots(lake: Lake, digest: str) -> dict[str, Slots]:
     rows = (
         attribute(events)
         .filter(pl.col("played"))
-        .select("user_id", "request_id", "track_id", *_LABELS.values())
+        .select("user_id", "request_id", "track_id", *REWARD_COLUMN.values())
     )
     joined = said.join(rows, on=["user_id", "request_id", "track_id"])
     return {
         str(surface): Slots(
             {o: own[f"p_{o}"].to_numpy() for o in OUTCOMES},
-            {o: own[_LABELS[o]].to_numpy().astype(np.int8) for o in OUTCOMES},
+            {o: own[REWARD_COLUMN[o]].to_numpy().astype(np.int8) for o in OUTCOMES},
         )
         for (surface,), own in joined.group_by("surface", maintain_order=True)
     }

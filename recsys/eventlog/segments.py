@@ -16,9 +16,8 @@ from recsys.ports import Record
 from recsys.schemas import EventKind
 
 _MARK_BYTES = 256 * 1024
-_KIND_AT = len(
-    '{"event_id":"00000000-0000-7000-8000-000000000000"'
-)  # an event's line begins with id and kind
+_KIND_AT = len('{"event_id":"00000000-0000-7000-8000-000000000000"')
+"""Where the kind stands in an event's line, which begins with the id."""
 
 
 def _start(kind: EventKind) -> bytes:

@@ -20,12 +20,12 @@ class KafkaEventLog:
     """recsys.ports.EventLog on a topic of one partition, whose order is the log's and whose offsets are its offsets.
 
     Idempotence across writers. Each writer keeps in memory, over the horizon, the ids of the records that it has
-    read. Ids it knows are not sent. The others are sent, and the
-    offsets that come back say whether another writer wrote in between: then that gap is read before anything is
-    decided. Of several records with one id the first in the topic counts: its writer is told ACCEPTED, the others
-    DUPLICATE or CONFLICT, and every reader drops the later ones. So two writers need no lock, and a race costs a
-    record that nobody sees (offsets then have gaps). A batch that failed with LogUnavailable may be in the topic in
-    part: the same events sent again are answered DUPLICATE or ACCEPTED, and count once.
+    read. Ids it knows are not sent. The others are sent, and the offsets that come back say whether another writer
+    wrote in between: then that gap is read before anything is decided. Of several records with one id the first in
+    the topic counts: its writer is told ACCEPTED, the others DUPLICATE or CONFLICT, and every reader drops the later
+    ones. So two writers need no lock, and a race costs a record that nobody sees (offsets then have gaps). A batch
+    that failed with LogUnavailable may be in the topic in part: the same events sent again are answered DUPLICATE or
+    ACCEPTED, and count once.
 
     The horizon is counted in records before the one in question; opening reads the whole topic, so all
     apply it alike. Only where retention has cut the topic may one that opened later let a repetition through (lake
@@ -83,9 +83,8 @@ class KafkaEventLog:
 
     def _read_on(self, stop: int | None) -> None:
         """Takes in what the topic holds up to `stop`, or to its end."""
-        if stop is None or stop > self._next:
-            for message in self._topic.fetch(self._next, stop):
-                self._take(message)
+        for message in self._topic.fetch(self._next, stop):
+            self._take(message)
 
     def _take(self, message: Message) -> None:
         known = self._bodies.get(message.event_id)

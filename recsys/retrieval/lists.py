@@ -50,7 +50,7 @@ class Lists:
     @classmethod
     def build(cls, vectors: F32, seed: int = 0) -> Lists:
         """k-means into about 2 sqrt(n) lists, on at most 64 vectors a list; a list left empty is dropped."""
-        faiss = _faiss()
+        faiss = load_faiss()
         dim, wanted = vectors.shape[1], int(2 ** np.round(np.log2(2 * np.sqrt(len(vectors)))))
         means = faiss.Kmeans(
             dim, wanted, niter=8, seed=seed + 1, max_points_per_centroid=64, min_points_per_centroid=1
@@ -82,7 +82,7 @@ class Lists:
 
     def search(self, query: F32, lists: I64, scores: F32, r: int, words: Words | None) -> I64:
         """At most r promising slots from some lists; under a filter, eligible ones only."""
-        faiss = _faiss()
+        faiss = load_faiss()
         faiss.omp_set_num_threads(1)
         selector = None if words is None else faiss.IDSelectorBitmap(words.view(np.uint8))
         settings = faiss.SearchParametersIVF(nprobe=len(lists), sel=selector)
@@ -96,26 +96,26 @@ class Lists:
         return slots
 
     def save(self, folder: Path) -> None:
-        _faiss().write_index(self.handle, str(folder / "lists.faiss"))
+        load_faiss().write_index(self.handle, str(folder / "lists.faiss"))
         np.savez(
             folder / "layout.npz", centers=self.centers, slot=self.layout.slot, starts=self.layout.starts
         )
 
     @classmethod
     def load(cls, folder: Path) -> Lists:
-        handle = _faiss().read_index(str(folder / "lists.faiss"))
+        handle = load_faiss().read_index(str(folder / "lists.faiss"))
         with np.load(folder / "layout.npz", allow_pickle=False) as saved:
             return cls(handle, saved["centers"], Layout(saved["slot"], saved["starts"]))
 
 
 def _nearest(centers: F32, vectors: F32) -> I64:
-    quantizer = _faiss().IndexFlatL2(centers.shape[1])
+    quantizer = load_faiss().IndexFlatL2(centers.shape[1])
     quantizer.add(centers)
     found: I64 = quantizer.search(vectors, 1)[1][:, 0]
     return found
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
     """The library, imported when first needed: it takes a while, and its stubs lag behind it."""
     import faiss
 
