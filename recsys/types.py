@@ -43,6 +43,21 @@ class Context:
     country: str | None = None  # ISO 3166-1 alpha-2
     tz: str = "UTC"
     device: str = Device.UNKNOWN.value
+    explicit: bool = True  # whether explicit tracks may come
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a client asks of a surface, before anything is looked up."""
+
+    surface: Surface
+    user_id: str | None = None  # None: somebody new
+    limit: int = 10
+    context: Context = Context()
+    now: int | None = None  # UTC ms; given by callers in simulation only
+    seed: str | None = None  # what to start from: `track:ID`, `artist:ID`, ...
+    cursor: str | None = None  # of the page before
+    options: dict[str, Any] = field(default_factory=dict)  # of one surface
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,9 @@ class Query:
     exclude: tuple[int, ...] = ()  # dense tracks that may not come (radio: already played in this station)
     recent_artists: tuple[int, ...] = ()  # dense artists just before this slate (radio pages), newest last
     skipped: tuple[int, ...] = ()  # dense tracks skipped in this station
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # of one surface, JSON-able; logged with the decision
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def pack_listener(batch: QueryBatch, j: int) -> dict[str, Any]:
         "exclude": list(query.exclude),
         "recent_artists": list(query.recent_artists),
         "skipped": list(query.skipped),
+        "options": query.options,
         "personalized": query.user.personalized,
     }
 
@@ -165,4 +166,5 @@ def query_of(decision: Decision) -> Query:
         exclude=tuple(listener["exclude"]),
         recent_artists=tuple(listener["recent_artists"]),
         skipped=tuple(listener["skipped"]),
+        options=listener.get("options", {}),  # absent in records from before there were any
     )

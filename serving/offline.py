@@ -13,10 +13,10 @@ from recsys.evaluation.protocol import Model
 from recsys.pipeline import Candidates, Source, collect
 from recsys.schemas import Surface
 from recsys.types import Query, QueryBatch, UserState
-from serving import home as surface
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender, request_seed
 from serving.settings import HomeSettings
+from serving.surfaces import home as surface
 
 Scores = NDArray[np.float32]
 

@@ -32,10 +32,10 @@ from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
 from recsys.pipeline import Candidates, Column, collect
 from recsys.types import QueryBatch
-from serving import home as surface
 from serving.loaded import Retrieval
-from serving.scorers import ModelScorer
+from serving.parts.scorers import ModelScorer
 from serving.settings import HomeSettings
+from serving.surfaces import home as surface
 
 BATCH = 64
 LIGHT_QUERIES, LIGHT_NEGATIVES = 1_500, 60

@@ -20,12 +20,13 @@ from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
-from serving.home import home, popular
 from serving.loaded import LoadedRelease
-from serving.radio import radio
+from serving.parts.sources import LastGoodSource
 from serving.render import Renderer
 from serving.settings import ServiceSettings
-from serving.sources import LastGoodSource
+from serving.surfaces import SURFACES
+from serving.surfaces.home import popular
+from serving.surfaces.surface import Kit
 
 
 class Recommender:
@@ -49,11 +50,9 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        self._pipelines: dict[Surface, Pipeline[QueryBatch]] = {
-            Surface.HOME: home(release, settings.home, self.last_good, budget_ms=budget_ms, clock=clock),
-            Surface.RADIO: radio(release, settings.radio, budget_ms=budget_ms),
-        }
-        self._impersonal = popular(release, settings.home)
+        kit = Kit(release, settings, self.last_good, budget_ms, clock)
+        self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
+        self._impersonal = popular(kit)
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -34,16 +35,16 @@ from recsys.home import Home
 from recsys.ids import is_event_id, public_id
 from recsys.ingest import Mover
 from recsys.lake import Lake
-from recsys.plays import Outcome
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateUpdater
-from recsys.types import Assignment, Context, Decision, Query, UserState
-from serving import stations
+from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
+from serving.surfaces import SURFACES
+from serving.surfaces.surface import Desk
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -96,13 +97,23 @@ class Service:
 
     # --- surfaces -----------------------------------------------------------------------------------------
 
+    def recommend(self, ask: Ask) -> dict[str, Any]:
+        """The answer of any surface, JSON-able.
+
+        Raises:
+            BadInput: a seed or cursor of the wrong form.
+            UnknownId: a seed or station that is not known here.
+        """
+        query = self._query(ask)
+        recommender = self._fleet.of(query.assignment)
+        desk = Desk(recommender, self.store, partial(self._answer, recommender))
+        return SURFACES[ask.surface].respond(desk, ask, query)
+
     def home(
         self, user_id: str | None, limit: int, context: Context, now: int | None = None
     ) -> dict[str, Any]:
         """The home feed: `limit` tracks a shelf; `now` (UTC ms) is given by callers in simulation only."""
-        query = self._query(Surface.HOME, user_id, limit, context, now)
-        recommender = self._fleet.of(query.assignment)
-        return recommender.render.home(self._answer(recommender, query))
+        return self.recommend(Ask(Surface.HOME, user_id, limit, context, now))
 
     def radio(
         self,
@@ -113,24 +124,8 @@ class Service:
         context: Context,
         now: int | None = None,
     ) -> dict[str, Any]:
-        """The next `limit` tracks of a station; without a cursor a new one starts.
-
-        Raises:
-            BadInput: a seed or cursor of the wrong form.
-            UnknownId: a seed or station that is not known here.
-        """
-        query = self._query(Surface.RADIO, user_id, limit, context, now)
-        recommender = self._fleet.of(query.assignment)
-        if cursor is None:
-            station = stations.Station(query.request_id, seed, query.user.user_id, query.now)
-        else:
-            station = stations.load(self.store, cursor)
-        query = _tuned(query, station, recommender)
-        decision = self._answer(recommender, query)
-        played = (*station.tracks, *(slot["track_id"] for slot in decision.slots))
-        station = replace(station, tracks=played)
-        stations.save(self.store, station)
-        return recommender.render.radio(decision, station.seed, station.cursor)
+        """The next `limit` tracks of a station; without a cursor a new one starts."""
+        return self.recommend(Ask(Surface.RADIO, user_id, limit, context, now, seed, cursor))
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:
         """The tracks nearest to one track.
@@ -145,20 +140,18 @@ class Service:
         ]
         return {"track_id": track_id, "items": items}
 
-    def _query(
-        self, surface: Surface, user_id: str | None, limit: int, context: Context, now: int | None
-    ) -> Query:
-        at = time.time_ns() // 1_000_000 if now is None else now
-        request_id = new_request_id(at)
-        user = self.state(user_id or public_id("anonymous", request_id))
+    def _query(self, ask: Ask) -> Query:
+        now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
+        request_id = new_request_id(now)
+        user = self.state(ask.user_id or public_id("anonymous", request_id))
         return Query(
             request_id=request_id,
-            surface=surface,
-            now=at,
+            surface=ask.surface,
+            now=now,
             seed=request_seed(request_id),
-            limit=limit,
+            limit=ask.limit,
             user=user,
-            context=context,
+            context=ask.context,
             assignment=assign(self._experiments, user.user_id),
         )
 
@@ -293,27 +286,6 @@ class Service:
         thread = threading.Thread(target=run, name="refresh", daemon=True)
         thread.start()
         return thread
-
-
-def _tuned(query: Query, station: stations.Station, recommender: Recommender) -> Query:
-    """The query with its station: seeds, what must not repeat, and what was skipped since the station began."""
-    items = recommender.release.items
-    user, mine = query.user, set(station.tracks)
-    played = items.numbers(station.tracks)
-    skipped = [
-        track
-        for track, start, outcome in zip(user.track_id, user.start, user.outcome, strict=True)
-        if outcome == Outcome.SKIP and start >= station.started and track in mine
-    ]
-    known = [int(t) for t in played if t >= 0]
-    seeds = recommender.seeds(station.seed)
-    return replace(
-        query,
-        station=seeds,
-        exclude=(*seeds, *known) if station.seed.startswith("track:") else tuple(known),
-        recent_artists=tuple(int(items.artist[t]) for t in known[-8:]),
-        skipped=tuple(int(t) for t in items.numbers(skipped) if t >= 0),
-    )
 
 
 def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:

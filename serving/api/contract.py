@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from recsys.ports import CatalogReader
-from recsys.types import Context, Decision
+from recsys.types import Ask, Decision
 
 
 class Service(Protocol):
@@ -20,22 +20,11 @@ class Service(Protocol):
         """Called with every decision, once its answer is fixed."""
         ...
 
-    def home(
-        self, user_id: str | None, limit: int, context: Context, now: int | None = None
-    ) -> dict[str, Any]:
-        """`limit` tracks a shelf."""
-        ...
+    def recommend(self, ask: Ask) -> dict[str, Any]:
+        """The answer of any surface.
 
-    def radio(
-        self,
-        seed: str,
-        cursor: str | None,
-        user_id: str | None,
-        limit: int,
-        context: Context,
-        now: int | None = None,
-    ) -> dict[str, Any]:
-        """Raises UnknownId for a seed that is not in the release, BadInput for a cursor it did not write."""
+        Raises UnknownId for a seed that is not in the release, BadInput for a cursor it did not write.
+        """
         ...
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:

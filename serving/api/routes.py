@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Path, Response
 
-from recsys.types import Context
+from recsys.schemas import Surface
+from recsys.types import Ask, Context
 from serving.api.contract import Service
 from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
@@ -52,14 +53,16 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     @routes.get("/home", tags=["recommendations"], responses=documented(HomeAnswer, 422, 503))
     def home(situation: Situation, user_id: User = None, limit: ShelfLimit = 10) -> Response:
         """Shelves of the home feed, for a listener or for somebody new."""
-        return json(service.home(user_id, limit, situation))
+        return json(service.recommend(Ask(Surface.HOME, user_id, limit, situation)))
 
     @routes.get("/radio", tags=["recommendations"], responses=documented(RadioAnswer, 400, 404, 422, 503))
     def radio(
         situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None, limit: Limit = 10
     ) -> Response:
         """The next tracks of an endless station; call again with `cursor`."""
-        return json(service.radio(seed, cursor, user_id, limit, situation))
+        return json(
+            service.recommend(Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor))
+        )
 
     @routes.get(
         "/tracks/{track_id}/similar",

@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from recsys.errors import RecsysError, UnknownId
-from recsys.types import Context
+from recsys.schemas import Surface
+from recsys.types import Ask, Context
 from serving.api.contract import Service
 from serving.api.problems import status_of
 from serving.api.schemas import Cursor, Seed, User, context
@@ -54,14 +55,16 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(include_in_schema=False, route_class=_PageRoute, default_response_class=HTMLResponse)
 
     def home_page(template: str, user_id: str | None, situation: Context, **values: Any) -> HTMLResponse:
-        answer = service.home(user_id, HOME_LIMIT, situation)
+        answer = service.recommend(Ask(Surface.HOME, user_id, HOME_LIMIT, situation))
         facts = {"answer": answer, "user_id": answer["user_id"], "is_new": user_id is None}
         return HTMLResponse(render(template, **facts, **values))
 
     def station(
         template: str, seed: str, cursor: str | None, user_id: str | None, situation: Context
     ) -> HTMLResponse:
-        answer = service.radio(seed, cursor, user_id, RADIO_LIMIT, situation)
+        answer = service.recommend(
+            Ask(Surface.RADIO, user_id, RADIO_LIMIT, situation, seed=seed, cursor=cursor)
+        )
         facts = {"answer": answer, "user_id": answer["user_id"], "label": seed_label(service, seed)}
         return HTMLResponse(render(template, **facts))
 

@@ -11,7 +11,8 @@ import polars as pl
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
 from recsys.events import parse_batch
 from recsys.ids import public_id, uuid7
-from recsys.types import Context, Decision, ModelRef
+from recsys.schemas import Surface
+from recsys.types import Ask, Decision, ModelRef
 
 TITLES = [
     "Night Bus",
@@ -92,9 +93,12 @@ class FakeService:
         self.log_full = False
         self.is_ready = True
 
-    def home(
-        self, user_id: str | None, limit: int, context: Context, now: int | None = None
-    ) -> dict[str, Any]:
+    def recommend(self, ask: Ask) -> dict[str, Any]:
+        if ask.surface == Surface.HOME:
+            return self._home(ask.user_id, ask.limit)
+        return self._radio(ask.seed or "", ask.cursor, ask.user_id, ask.limit)
+
+    def _home(self, user_id: str | None, limit: int) -> dict[str, Any]:
         if not self.is_ready:
             raise NotReady("no release yet; run `recsys demo` first")
         tracks, each = self._allowed(user_id), limit
@@ -106,15 +110,7 @@ class FakeService:
             "shelves": shelves
         }
 
-    def radio(
-        self,
-        seed: str,
-        cursor: str | None,
-        user_id: str | None,
-        limit: int,
-        context: Context,
-        now: int | None = None,
-    ) -> dict[str, Any]:
+    def _radio(self, seed: str, cursor: str | None, user_id: str | None, limit: int) -> dict[str, Any]:
         if cursor is not None and not cursor.isdigit():
             raise BadInput("cursor was not written by this server; start the station again without one")
         kind, _, ids = seed.partition(":")

@@ -76,7 +76,7 @@ def test_imports_go_down_the_table_only_and_siblings_never_import_siblings() -> 
         ("models.two_tower.model", "recsys.plays", True),
         ("ranking.score", "bandits.epsilon", False),
         ("music.catalog.store", "ranking", False),
-        ("serving.home", "music.catalog", True),
+        ("serving.surfaces.home", "music.catalog", True),
     ],
 )
 def test_the_rule_tells_right_from_wrong(importer: str, other: str, verdict: bool) -> None:

@@ -15,7 +15,7 @@ from recsys.errors import BadInput
 from recsys.items import MS_PER_DAY, Items
 from recsys.retrieval.eligibility import Eligibility
 from recsys.types import QueryBatch
-from serving.sources import TwoTowerSource, ragged, rights
+from serving.parts.sources import TwoTowerSource, ragged, rights
 
 N, B, COUNTRIES = 60, 120, 3
 

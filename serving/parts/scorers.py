@@ -11,8 +11,8 @@ from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from recsys.pipeline import Candidates
 from recsys.types import QueryBatch
+from serving.parts.sources import station_vectors
 from serving.settings import RadioSettings
-from serving.sources import station_vectors
 
 Floats = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys.items import Items
 from recsys.pipeline import Candidates
 from recsys.types import QueryBatch
-from serving.sources import rights
+from serving.parts.sources import rights
 
 Bools = NDArray[np.bool_]
 

@@ -1,15 +1,14 @@
 """The home feed, part by part in execution order.
 
 Shelves, top to bottom: made for you, because you finished X, new releases for you, jump back in, popular
-where you are. `home(...)` is the whole ladder; `sources` and `eligible` also feed the ranker's training.
+where you are. `home` is the whole ladder; `sources` and `eligible` also feed the ranker's training.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +17,27 @@ from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.light import LightRanker
 from ranking.scorer import LightScorer, PairHydrator, RankScorer
 from recsys.items import Items
-from recsys.pipeline import Candidates, Pipeline, Rung, SideEffect, Source, Stage, Truncate
+from recsys.pipeline import Candidates, Pipeline, Rung, Source, Stage, Truncate
 from recsys.plays import Outcome
+from recsys.schemas import Surface
 from recsys.slate import Rules
-from recsys.types import QueryBatch
-from serving.filters import PolicyFilter, RightsFilter
+from recsys.types import Ask, Query, QueryBatch
 from serving.loaded import LoadedRelease, Retrieval
-from serving.scorers import ModelScorer
-from serving.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
-from serving.settings import HomeSettings
-from serving.sources import (
+from serving.parts.filters import PolicyFilter, RightsFilter
+from serving.parts.scorers import ModelScorer
+from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
+from serving.parts.sources import (
     AnchorSource,
     ArtistSource,
     HistorySource,
-    LastGoodSource,
     NewReleaseSource,
     PopularSource,
     SequenceSource,
     TwoTowerSource,
     anchors,
 )
+from serving.settings import HomeSettings
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec
 
 
 def sources(release: Retrieval) -> tuple[Source[QueryBatch], ...]:
@@ -78,15 +78,9 @@ def heavy(release: LoadedRelease) -> tuple[Stage[QueryBatch], ...]:
 SHELF_SOURCES = ("anchor", "new", "history", "popular")
 
 
-def home(
-    release: LoadedRelease,
-    settings: HomeSettings,
-    last_good: LastGoodSource,
-    effects: tuple[SideEffect[QueryBatch], ...] = (),
-    budget_ms: float | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Pipeline[QueryBatch]:
+def home(kit: Kit) -> Pipeline[QueryBatch]:
     """The ladder of the home feed: full -> without the heavy scorers -> retrieval order -> last good -> popular."""
+    release, settings, last_good = kit.release, kit.settings.home, kit.last_good
     base, found = eligible(release), sources(release)
     rules = (RightsFilter(release.items), PolicyFilter(release.items))
     narrow = light(release.light, settings)
@@ -101,21 +95,17 @@ def home(
             Rung("last_good", (last_good,), rules, flat(release, settings, "source:last_good", "last_good")),
             Rung("popular", (popular,), rules, flat(release, settings, "source:popular", "popular")),
         ],
-        budget_ms,
-        effects,
-        clock,
+        kit.budget_ms,
+        clock=kit.clock,
     )
 
 
-def popular(
-    release: LoadedRelease, settings: HomeSettings, effects: tuple[SideEffect[QueryBatch], ...] = ()
-) -> Pipeline[QueryBatch]:
+def popular(kit: Kit) -> Pipeline[QueryBatch]:
     """The non-personal answer: for listeners without the `personalization` consent."""
+    release, settings = kit.release, kit.settings.home
     rules = (RightsFilter(release.items), PolicyFilter(release.items))
     found = (PopularSource(release.items, release.popularity),)
-    return Pipeline(
-        [Rung("popular", found, rules, flat(release, settings, "source:popular", "popular"))], None, effects
-    )
+    return Pipeline([Rung("popular", found, rules, flat(release, settings, "source:popular", "popular"))])
 
 
 def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
@@ -189,3 +179,11 @@ def made_for_you(items: Items, batch: QueryBatch, j: int, own: Candidates) -> Re
         return "taste"
 
     return reason
+
+
+def respond(desk: Desk, _ask: Ask, query: Query) -> dict[str, Any]:
+    """Shelves of `query.limit` tracks."""
+    return desk.recommender.render.home(desk.decide(query))
+
+
+SPEC = SurfaceSpec(Surface.HOME, home, respond)

@@ -1,0 +1,53 @@
+"""What a surface is: a ladder of parts, and how one request of it is answered. One file of this folder each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recsys.pipeline import Pipeline
+from recsys.ports import OnlineStore
+from recsys.schemas import Surface
+from recsys.types import Ask, Decision, Query, QueryBatch
+from serving.loaded import LoadedRelease
+from serving.parts.sources import LastGoodSource
+from serving.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from serving.recommender import Recommender
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What every surface's ladder is built from."""
+
+    release: LoadedRelease
+    settings: ServiceSettings
+    last_good: LastGoodSource
+    budget_ms: float | None = None  # time that each source gets; None (offline) is without limit
+    clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a surface answers a request with."""
+
+    recommender: Recommender
+    store: OnlineStore
+    decide: Callable[[Query], Decision]  # runs the surface's ladder and logs the decision
+
+
+@dataclass(frozen=True)
+class SurfaceSpec:
+    """One surface.
+
+    Attributes:
+        build: its ladder over one release.
+        respond: its JSON-able answer: completes the query, decides, renders.
+    """
+
+    surface: Surface
+    build: Callable[[Kit], Pipeline[QueryBatch]]
+    respond: Callable[[Desk, Ask, Query], dict[str, Any]]
