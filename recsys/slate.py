@@ -7,7 +7,7 @@ before it). Nothing touches a slate afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,18 @@ class Shelf:
     member: Bools  # (n,)
 
 
+class ListEffect(Protocol):
+    """What the slots placed so far do to the next one; built for one problem, asked before each draw."""
+
+    def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
+        """(n,) utilities of the next slot, from those that the effects before this one left."""
+        ...
+
+    def allowed(self, shelf: Shelf, slots: Sequence[Slot]) -> Bools | None:
+        """(n,) mask of what may come next; None: no objection."""
+        ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """One request's n candidates and the shelves to fill, top to bottom."""
@@ -48,6 +60,7 @@ class Problem:
     shelves: tuple[Shelf, ...]
     rules: Rules
     recent_artists: tuple[int, ...] = ()  # artists just before this slate (radio pages), newest last
+    effects: tuple[ListEffect, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ def fill(problem: Problem, policy: SlotPolicy, seed: int) -> list[Slot]:
     utility = break_ties(problem.utility, problem.ids, seed)
     slots: list[Slot] = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        probabilities = policy.distribution(utility, allowed)
+        probabilities = policy.distribution(_next_utility(problem, utility, shelf, slots), allowed)
         row = draw(probabilities, draws.random())
         slots.append(Slot(row, shelf.name, position, float(probabilities[row])))
     return slots
@@ -92,9 +105,15 @@ def propensities(problem: Problem, policy: SlotPolicy, seed: int, rows: list[int
     slots: list[Slot] = []
     out = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        out.append(policy.distribution(utility, allowed))
+        out.append(policy.distribution(_next_utility(problem, utility, shelf, slots), allowed))
         slots.append(Slot(rows[len(slots)], shelf.name, position, float(out[-1][rows[len(slots)]])))
     return out
+
+
+def _next_utility(problem: Problem, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
+    for effect in problem.effects:
+        utility = effect.utility(utility, shelf, slots)
+    return utility
 
 
 def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf, int, Bools]]:
@@ -110,6 +129,9 @@ def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf,
             allowed = open_
             if rules.artist_gap and recent:
                 allowed = allowed & ~np.isin(problem.artist, recent[-rules.artist_gap :])
+            for effect in problem.effects:
+                mask = effect.allowed(shelf, slots)
+                allowed = allowed if mask is None else allowed & mask
             if not allowed.any():
                 break
             yield shelf, position, allowed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.slate import Problem, Rules, Shelf, SlotPolicy, fill
+from recsys.slate import ListEffect, Problem, Rules, Shelf, SlotPolicy, fill
 from recsys.types import QueryBatch, RankedItem, Slate
 
 Bools = NDArray[np.bool_]
@@ -18,6 +18,8 @@ Member = Callable[[QueryBatch, int, Candidates], Bools]
 Reason = Callable[[int], str]
 """Candidate row -> reason code."""
 Reasons = Callable[[QueryBatch, int, Candidates], Reason]
+Effect = Callable[[QueryBatch, int, Candidates], ListEffect]
+"""Builds a list effect for request j over its candidates."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ShelfSelector:
     items: Items
     rules: Rules
     name: str
+    effects: tuple[Effect, ...] = ()
 
     def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
         return [self._one(batch, j, candidates.of(j)) for j in range(len(batch))]
@@ -71,6 +74,7 @@ class ShelfSelector:
             shelves=tuple(shelves),
             rules=self.rules,
             recent_artists=batch.queries[j].recent_artists,
+            effects=tuple(effect(batch, j, own) for effect in self.effects),
         )
 
 

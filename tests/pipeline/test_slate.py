@@ -1,11 +1,14 @@
 """List-making: caps and separation as masks, ties, exact propensities."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits.epsilon_greedy import EpsilonGreedy
-from recsys.slate import Problem, Rules, Shelf, break_ties, draw, fill, propensities
+from recsys.slate import Bools, Floats, Problem, Rules, Shelf, Slot, break_ties, draw, fill, propensities
 
 GREEDY = EpsilonGreedy(0.0)
 
@@ -91,3 +94,32 @@ def test_broken_ties_keep_the_order_and_are_distinct(values: list[float], seed: 
 def test_a_draw_is_the_inverse_of_the_cumulative_sum() -> None:
     p = np.array([0.0, 0.25, 0.0, 0.75, 0.0])
     assert [draw(p, u) for u in (0.0, 0.2499, 0.25, 0.9999999)] == [1, 1, 3, 3]
+
+
+def test_a_list_effect_sees_what_was_placed_and_shapes_the_next_draw() -> None:
+    class Alternate:
+        """Even and odd rows take turns, and each placed slot halves the utilities."""
+
+        def utility(self, utility: Floats, _shelf: Shelf, slots: Sequence[Slot]) -> Floats:
+            return utility * 0.5 ** len(slots)
+
+        def allowed(self, _shelf: Shelf, slots: Sequence[Slot]) -> Bools | None:
+            return np.arange(6) % 2 != slots[-1].row % 2 if slots else None
+
+    n = 6
+    problem = Problem(
+        np.arange(n),
+        np.arange(n, dtype=float),
+        np.arange(n),
+        (Shelf("one", n, np.ones(n, bool)),),
+        Rules(),
+        effects=(Alternate(),),
+    )
+    slots = fill(problem, EpsilonGreedy(0), seed=1)
+    assert [slot.row for slot in slots] == [5, 4, 3, 2, 1, 0]
+    assert [slot.propensity for slot in fill(problem, EpsilonGreedy(1), 1)][0] == pytest.approx(1 / n)
+    rows = [slot.row for slot in fill(problem, EpsilonGreedy(0.5), 3)]
+    for at, chances in enumerate(propensities(problem, EpsilonGreedy(0.5), 3, rows)):
+        assert chances.sum() == pytest.approx(1)
+        assert chances[rows[at]] > 0
+        assert at == 0 or not chances[rows[at - 1] % 2 :: 2].any()
