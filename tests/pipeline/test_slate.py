@@ -117,7 +117,7 @@ def test_a_list_effect_sees_what_was_placed_and_shapes_the_next_draw() -> None:
     )
     slots = fill(problem, EpsilonGreedy(0), seed=1)
     assert [slot.row for slot in slots] == [5, 4, 3, 2, 1, 0]
-    assert [slot.propensity for slot in fill(problem, EpsilonGreedy(1), 1)][0] == pytest.approx(1 / n)
+    assert next(slot.propensity for slot in fill(problem, EpsilonGreedy(1), 1)) == pytest.approx(1 / n)
     rows = [slot.row for slot in fill(problem, EpsilonGreedy(0.5), 3)]
     for at, chances in enumerate(propensities(problem, EpsilonGreedy(0.5), 3, rows)):
         assert chances.sum() == pytest.approx(1)
