@@ -86,6 +86,15 @@ class RedisStore:
         found: bytes | None = self._try(lambda: self._redis.get(self._values + key))
         return found
 
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See recsys.state_store.StateStore.get_many."""
+        if not keys:
+            return []
+        names = [self._values + key for key in keys]
+        found: list[bytes | None] = self._try(lambda: self._redis.mget(names))
+        written = self._written() or {}
+        return [written.get(key, value) for key, value in zip(keys, found, strict=True)]
+
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes all values at once; outside `exclusive()` it waits until nobody is inside.
 

@@ -30,7 +30,6 @@ from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
 from recsys.events import parse_batch
-from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
 from recsys.ingest import Mover
@@ -38,6 +37,7 @@ from recsys.lake import Lake
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateUpdater
+from recsys.state_tail import read_state
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
@@ -198,8 +198,7 @@ class Service:
 
     def state(self, user_id: str) -> UserState:
         """What is known of a listener; an empty state for one never seen."""
-        raw = self.store.get(user_id)
-        return decode(raw) if raw is not None else UserState(user_id)
+        return read_state(self.store, user_id)
 
     def refresh(self) -> None:
         """Brings listener states and releases up to date."""
