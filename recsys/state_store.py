@@ -42,6 +42,10 @@ class StateStore(OnlineStore, Protocol):
         """Some listeners' keys, in order; keys of other kinds hold a colon."""
         ...
 
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have no value."""
+        ...
+
     def close(self) -> None:
         """Lets go of files and connections."""
         ...
@@ -70,6 +74,7 @@ class LocalStore:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_MS / 1000)
             found.execute("PRAGMA journal_mode=WAL")
             found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
+            found.execute("PRAGMA wal_autocheckpoint=4000")  # pages: tails are rewritten often
             self._mine.connection = found
         return found
 
@@ -85,6 +90,14 @@ class LocalStore:
         )
         found = {key: bytes(value) for key, value in rows}
         return [found.get(key) for key in keys]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """See StateStore.missing."""
+        asked = orjson.dumps(keys).decode()
+        rows = self._connection.execute(
+            "SELECT key FROM entries WHERE key IN (SELECT value FROM json_each(?))", (asked,)
+        )
+        return set(keys).difference(key for (key,) in rows)
 
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes all values in one transaction."""

@@ -18,6 +18,7 @@ from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import check_commits, read_commit, write_commit
 from recsys.eventlog.frame import Entry, any_group_after, entry, pack, read_group
 from recsys.eventlog.index import IdIndex
+from recsys.eventlog.recent import Recent
 from recsys.eventlog.segments import Segments, damaged, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
@@ -40,6 +41,7 @@ _GROUPS_AT_ONCE = 50
 
 @dataclass
 class _Request:
+    events: Sequence[Event]
     entries: list[Entry]
     outcomes: list[Appended] = field(default_factory=list)
     error: RecsysError | None = None
@@ -66,6 +68,7 @@ class LocalEventLog:
         self._settings = settings or LogSettings()
         self._segments = Segments(folder)
         self._index = IdIndex()
+        self._recent = Recent()
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
         self._leader = threading.Lock()
@@ -84,7 +87,7 @@ class LocalEventLog:
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
         """See recsys.ports.EventLog."""
-        request = _Request([entry(event) for event in events])
+        request = _Request(events, [entry(event) for event in events])
         with self._queue_lock:
             self._queue.append(request)
         with self._leader:
@@ -116,7 +119,9 @@ class LocalEventLog:
             BadInput: the log no longer (or not yet) reaches back to `offset`, or a record is damaged.
         """
         end = self._reach(offset)
-        return self._segments.records(offset, end if limit is None else min(end, offset + limit), skip)
+        stop = end if limit is None else min(end, offset + limit)
+        recent = self._recent.read(offset, max(offset, stop), skip)
+        return self._segments.records(offset, stop, skip) if recent is None else iter(recent)
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """See recsys.ports.EventLog."""
@@ -157,7 +162,11 @@ class LocalEventLog:
         try:
             with self._exclusive():
                 self._catch_up()
+                begin = self._end
                 outcomes = self._write([e for request in waiting for e in request.entries])
+                events = (event for request in waiting for event in request.events)
+                taken = zip(events, outcomes, strict=True)
+                self._recent.add(begin, [e for e, outcome in taken if outcome == Appended.ACCEPTED])
             error = None
         except OSError as problem:
             error = unavailable(self._folder, problem)
