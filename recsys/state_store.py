@@ -146,8 +146,9 @@ class StateUpdater:
     tail to read and write, not 512 plays (recsys.state_tail).
     """
 
-    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1) -> None:
-        self._log, self._store, self._interval = log, store, interval
+    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1, batch: int = _BATCH) -> None:
+        """`interval`: seconds between two passes of `start()`; `batch`: records in one transaction at most."""
+        self._log, self._store, self._interval, self._batch = log, store, interval, batch
         self._key = f"offset:{log.identity}"
         self._turn = threading.Lock()
         self._stop = threading.Event()
@@ -170,7 +171,7 @@ class StateUpdater:
 
     def _step(self) -> int:
         offset = self.offset
-        stop = min(offset + _BATCH, self._log.end)
+        stop = min(offset + self._batch, self._log.end)
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
         # Decisions say nothing about the listener, and are large.
