@@ -166,12 +166,12 @@ class StateUpdater:
             with self._turn:
                 if self.offset < end:  # else another thread did it while this one waited
                     with self._store.exclusive():
-                        total += self._step()
+                        total += self._step(end)
         return total
 
-    def _step(self) -> int:
+    def _step(self, end: int) -> int:
         offset = self.offset
-        stop = min(offset + self._batch, self._log.end)
+        stop = max(offset, min(offset + self._batch, end))
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
         # Decisions say nothing about the listener, and are large.
