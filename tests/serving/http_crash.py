@@ -23,6 +23,7 @@ import polars as pl
 from recsys.events import Event
 from recsys.home import Home
 from recsys.lake import Lake
+from tests.columns import moved_to, servers_of
 from tests.eventlog.crash import ROOT, Posted
 
 NOBODYS = "0194ce42-9a78-7fef-a3f3-000000000000"
@@ -44,7 +45,7 @@ class HttpService:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}", "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": _path(), "OMP_NUM_THREADS": "1"},
         )
         assert self.process.stdout
         line = self.process.stdout.readline()
@@ -72,6 +73,11 @@ class HttpService:
         assert self.process
         self.process.terminate()
         assert self.process.wait(timeout=120) == 0
+
+
+def _path() -> str:
+    """Where the server finds modules: this checkout, then wherever the tests do."""
+    return os.pathsep.join([str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")])
 
 
 def _read(address: str) -> None:
@@ -109,6 +115,7 @@ def outcome(home: Home, posted: Posted) -> Outcome:
 
 
 def copied(home: Home, folder: Path) -> Home:
-    """A copy of what serving needs of a home, to be damaged."""
+    """A copy of what serving needs of a home, to be damaged; on engines, with places of its own there."""
     unneeded = shutil.ignore_patterns("world", "work", "features", "reports", "mlartifacts")
-    return Home.of(Path(shutil.copytree(home.root, folder / "home", ignore=unneeded)))
+    copy = Home.of(Path(shutil.copytree(home.root, folder / "home", ignore=unneeded)))
+    return moved_to(copy, *servers_of(copy)) if copy.engines.log else copy
