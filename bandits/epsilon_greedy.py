@@ -31,9 +31,7 @@ class EpsilonGreedy:
         probabilities[np.argmax(np.where(allowed, utility, -np.inf))] += 1 - self.epsilon
         return probabilities
 
-    def pick(
-        self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float
-    ) -> tuple[int, float]:
+    def pick(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float) -> tuple[int, float]:
         """What `at_quantile` gives for the distribution, without writing it out: home fills 50 slots a request."""
         rows = np.flatnonzero(allowed)
         best = int(rows[np.argmax(utility[rows])])

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits.epsilon_greedy import EpsilonGreedy
-from recsys.slate import Bools, Floats, Problem, Rules, Shelf, Slot, at_quantile, break_ties, fill, propensities
+from recsys.slate import (
+    Bools,
+    Floats,
+    Problem,
+    Rules,
+    Shelf,
+    Slot,
+    at_quantile,
+    break_ties,
+    fill,
+    propensities,
+)
 
 GREEDY = EpsilonGreedy(0.0)
 
