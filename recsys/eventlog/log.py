@@ -41,7 +41,6 @@ _GROUPS_AT_ONCE = 50
 
 @dataclass
 class _Request:
-    events: Sequence[Event]
     entries: list[Entry]
     outcomes: list[Appended] = field(default_factory=list)
     error: RecsysError | None = None
@@ -87,7 +86,7 @@ class LocalEventLog:
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
         """See recsys.ports.EventLog."""
-        request = _Request(events, [entry(event) for event in events])
+        request = _Request([entry(event) for event in events])
         with self._queue_lock:
             self._queue.append(request)
         with self._leader:
@@ -162,11 +161,7 @@ class LocalEventLog:
         try:
             with self._exclusive():
                 self._catch_up()
-                begin = self._end
                 outcomes = self._write([e for request in waiting for e in request.entries])
-                events = (event for request in waiting for event in request.events)
-                taken = zip(events, outcomes, strict=True)
-                self._recent.add(begin, [e for e, outcome in taken if outcome == Appended.ACCEPTED])
             error = None
         except OSError as problem:
             error = unavailable(self._folder, problem)
@@ -190,6 +185,7 @@ class LocalEventLog:
             keys = np.array([e.key for e in fresh], np.uint64)
             bodies = np.array([e.body for e in fresh], np.uint64)
             self._index.add(keys, bodies, max(e.received_ms for e in fresh))
+            self._recent.add(self._end, [e.event for e in fresh])
             self._advance(self._position + len(group), self._end + len(fresh))
         return outcomes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -22,14 +22,10 @@ from recsys.schemas import EventKind
 class _Request:
     """One call of append that waits for its turn; concurrent ones go to the broker together."""
 
-    events: Sequence[Event]
     entries: list[Entry]
     outcomes: list[Appended] = field(default_factory=list)
     error: RecsysError | None = None
     done: bool = False
-
-    def pairs(self) -> Iterator[tuple[Event, Entry]]:
-        return zip(self.events, self.entries, strict=True)
 
 
 class KafkaEventLog:
@@ -72,7 +68,8 @@ class KafkaEventLog:
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
         """See recsys.ports.EventLog; what LogUnavailable leaves open is said at the class."""
-        request = _Request(events, [entry(event) for event in events])
+        request = _Request([entry(event) for event in events])
+        self._topic.check(request.entries)
         with self._queue_lock:
             self._queue.append(request)
         with self._lock:
@@ -88,15 +85,13 @@ class KafkaEventLog:
             waiting, self._queue = self._queue, []
         error: RecsysError | None = LogUnavailable("the append was interrupted: send the batch again")
         try:
-            fresh: dict[bytes, tuple[Event, Entry]] = {}
-            for event, one in (pair for request in waiting for pair in request.pairs()):
-                if event.event_id.encode() not in self._bodies:
-                    fresh.setdefault(event.event_id.encode(), (event, one))
+            fresh: dict[bytes, Entry] = {}
+            for one in (one for request in waiting for one in request.entries):
+                if _id(one) not in self._bodies:
+                    fresh.setdefault(_id(one), one)
             mine = self._write(fresh)
             for request in waiting:
-                request.outcomes = [
-                    self._outcome(e.event_id.encode(), one, mine) for e, one in request.pairs()
-                ]
+                request.outcomes = [self._outcome(_id(one), one, mine) for one in request.entries]
             error = None
         except RecsysError as problem:
             error = problem
@@ -104,17 +99,15 @@ class KafkaEventLog:
             for request in waiting:
                 request.error, request.done = error, True
 
-    def _write(self, fresh: Mapping[bytes, tuple[Event, Entry]]) -> set[bytes]:
+    def _write(self, fresh: dict[bytes, Entry]) -> set[bytes]:
         """Sends new events; returns the ids of those that count."""
         if not fresh:
             return set()
-        events, entries = zip(*fresh.values(), strict=True)
-        begin = self._next
-        offsets = self._topic.produce(entries, [e.event_id for e in events], [e.kind.value for e in events])
+        begin, offsets = self._next, self._topic.produce([*fresh.values()])
         if offsets == list(range(begin, begin + len(offsets))):  # nobody wrote in between
-            for offset, (event_id, (_, one)) in zip(offsets, fresh.items(), strict=True):
+            for offset, (event_id, one) in zip(offsets, fresh.items(), strict=True):
                 self._take(Message(offset, event_id, one.body, b""))
-            self._recent.add(begin, events)
+            self._recent.add(begin, [one.event for one in fresh.values()])
         else:
             self._read_on(max(offsets) + 1)
         return {event_id for event_id, at in zip(fresh, offsets, strict=True) if at not in self._repeats}
@@ -194,6 +187,10 @@ class KafkaEventLog:
         """Ends the connections of this process."""
         with self._lock:
             self._topic.close()
+
+
+def _id(one: Entry) -> bytes:
+    return one.event.event_id.encode()
 
 
 def _event(message: Message) -> Event:

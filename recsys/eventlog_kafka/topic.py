@@ -110,16 +110,18 @@ class Topic:
             if error.args[0].code() != self._kafka.KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def produce(self, entries: Sequence[Entry], ids: Sequence[str], kinds: Sequence[str]) -> list[int]:
-        """Offsets of the entries, in their order, once all in-sync replicas have them.
-
-        Raises:
-            BadInput: an entry is larger than the topic takes; nothing was sent.
-            LogUnavailable: not all were acknowledged in time; some may yet turn up in the topic.
-        """
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Raises BadInput where an entry is larger than the topic takes."""
         for entry in entries:
             if len(entry.line) > self._settings.message_bytes - 1000:
                 raise BadInput(f"an event of {len(entry.line)} bytes is larger than the topic takes")
+
+    def produce(self, entries: Sequence[Entry]) -> list[int]:
+        """Offsets of the entries, in their order, once all in-sync replicas have them.
+
+        Raises:
+            LogUnavailable: not all were acknowledged in time; some may yet turn up in the topic.
+        """
         offsets: list[int] = [-1] * len(entries)
         problems: list[Any] = []
 
@@ -131,9 +133,8 @@ class Topic:
 
         try:
             with self._answered():
-                for place, (entry, event_id, kind) in enumerate(zip(entries, ids, kinds, strict=True)):
-                    headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: kind.encode()}
-                    self._send(entry, event_id, headers, lambda e, m, place=place: done(place, e, m))
+                for place, entry in enumerate(entries):
+                    self._send(entry, lambda e, m, place=place: done(place, e, m))
                 self._producer.flush(self._settings.timeout_seconds + 1)
             if problems or -1 in offsets:
                 raise self._unavailable(problems[0] if problems else "no acknowledgement in time")
@@ -142,17 +143,18 @@ class Topic:
             raise
         return offsets
 
-    def _send(self, entry: Entry, event_id: str, headers: dict[str, bytes], done: Any) -> None:
+    def _send(self, entry: Entry, done: Any) -> None:
         if self._producer is None:
             wait = int(self._settings.timeout_seconds * 1000)
             safe = {"enable.idempotence": True, "acks": "all", "delivery.timeout.ms": wait, "linger.ms": 2}
             size = {"message.max.bytes": self._settings.message_bytes}
             self._producer = self._kafka.Producer({**self._base, **safe, **size})
+        headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: entry.event.kind.value.encode()}
         while True:
             try:
                 self._producer.produce(
                     self._settings.topic,
-                    key=event_id,
+                    key=entry.event.event_id,
                     value=entry.line,
                     headers=headers,
                     partition=0,
