@@ -1,10 +1,10 @@
 """The stream job on Apache Flink: the same listener states from the same log, keyed over parallel workers.
 
-    python -m recsys.stream_flink EVENTS OUT     # in an environment with apache-flink (`make flink`), Java beside it
+    python -m recsys.stream_flink export HOME EVENTS   # a line an event, its log offset before it
+    python -m recsys.stream_flink run EVENTS OUT       # in an environment with apache-flink (`make flink`)
 
-EVENTS is a folder of exports (`export`): a line an event, its log offset before it. OUT gets a line a listener: the
-encoded state (`states`). The definition is recsys.features.state, imported here as everywhere; Flink brings the keyed
-state, the shuffle and the recovery.
+OUT gets a line a listener: the encoded state (`states`). The definition is recsys.features.state, imported here as
+everywhere; Flink brings the keyed state, the shuffle and the recovery.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recsys.engines import open_log
 from recsys.events import Event
 from recsys.features.state import apply, decode, encode, merge
+from recsys.home import Home
 from recsys.ports import EventLog
 from recsys.schemas import EventKind
 from recsys.state_tail import TAIL_BYTES
@@ -109,5 +111,17 @@ def _decoded(user_id: str, data: bytes | None) -> UserState:
     return decode(data) if data else UserState(user_id)
 
 
+def main(what: str, source: str, target: str) -> None:
+    """What the module runs; raises ValueError for anything but `export` and `run`."""
+    if what == "export":
+        log = open_log(Home.of(source))
+        print(f"{export(log, Path(target))} events in {target}")
+        log.close()
+    elif what == "run":
+        job(Path(source), Path(target))
+    else:
+        raise ValueError(f"{what!r}: export or run")
+
+
 if __name__ == "__main__":
-    job(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -37,7 +37,7 @@ def test_flink_gives_the_states_of_the_embedded_job(tmp_path: Path, python: str)
         log.append(part[first : first + 5_000])
     StateUpdater(log, store).catch_up()
     assert export(log, tmp_path / "events") == log.end
-    command = [python, "-m", "recsys.stream_flink", str(tmp_path / "events"), str(tmp_path / "out")]
+    command = [python, "-m", "recsys.stream_flink", "run", str(tmp_path / "events"), str(tmp_path / "out")]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     flink = {state.user_id: state for state in states(tmp_path / "out")}
     users = store.keys(1_000_000)
