@@ -50,6 +50,18 @@ class ListEffect(Protocol):
         ...
 
 
+class Quota(Protocol):
+    """Narrows what may come next when everything else about the slot is known; asked last, before each draw."""
+
+    def narrow(self, utility: Floats, allowed: Bools, shelf: Shelf, slots: Sequence[Slot]) -> Bools:
+        """(n,) a part of `allowed` that is not empty; all of it where there is no objection.
+
+        `utility` is what the effects left, `allowed` what shelf, rules and effects left. Asked once for every slot,
+        in order.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """One request's n candidates and the shelves to fill, top to bottom."""
@@ -61,6 +73,7 @@ class Problem:
     rules: Rules
     recent_artists: tuple[int, ...] = ()  # artists just before this slate (radio pages), newest last
     effects: tuple[ListEffect, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ def fill(problem: Problem, policy: SlotPolicy, seed: int) -> list[Slot]:
     utility = break_ties(problem.utility, problem.ids, seed)
     slots: list[Slot] = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        probabilities = policy.distribution(_next_utility(problem, utility, shelf, slots), allowed)
+        probabilities = policy.distribution(*_next(problem, utility, allowed, shelf, slots))
         row = draw(probabilities, draws.random())
         slots.append(Slot(row, shelf.name, position, float(probabilities[row])))
     return slots
@@ -105,15 +118,20 @@ def propensities(problem: Problem, policy: SlotPolicy, seed: int, rows: list[int
     slots: list[Slot] = []
     out = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        out.append(policy.distribution(_next_utility(problem, utility, shelf, slots), allowed))
+        out.append(policy.distribution(*_next(problem, utility, allowed, shelf, slots)))
         slots.append(Slot(rows[len(slots)], shelf.name, position, float(out[-1][rows[len(slots)]])))
     return out
 
 
-def _next_utility(problem: Problem, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
+def _next(
+    problem: Problem, utility: Floats, allowed: Bools, shelf: Shelf, slots: Sequence[Slot]
+) -> tuple[Floats, Bools]:
+    """What a policy sees of the next slot: the utilities that the effects leave, the mask that the quotas leave."""
     for effect in problem.effects:
         utility = effect.utility(utility, shelf, slots)
-    return utility
+    for quota in problem.quotas:
+        allowed = quota.narrow(utility, allowed, shelf, slots)
+    return utility, allowed
 
 
 def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf, int, Bools]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.slate import ListEffect, Problem, Rules, Shelf, SlotPolicy, fill
+from recsys.slate import ListEffect, Problem, Quota, Rules, Shelf, SlotPolicy, fill
 from recsys.types import QueryBatch, RankedItem, Slate
 
 Bools = NDArray[np.bool_]
@@ -20,6 +20,8 @@ Reason = Callable[[int], str]
 Reasons = Callable[[QueryBatch, int, Candidates], Reason]
 Effect = Callable[[QueryBatch, int, Candidates], ListEffect]
 """Builds a list effect for request j over its candidates."""
+QuotaOf = Callable[[QueryBatch, int, Candidates], Quota]
+"""Builds a quota for request j over its candidates."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ShelfSelector:
     rules: Rules
     name: str
     effects: tuple[Effect, ...] = ()
+    quotas: tuple[QuotaOf, ...] = ()
 
     def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
         return [self._one(batch, j, candidates.of(j)) for j in range(len(batch))]
@@ -75,6 +78,7 @@ class ShelfSelector:
             rules=self.rules,
             recent_artists=batch.queries[j].recent_artists,
             effects=tuple(effect(batch, j, own) for effect in self.effects),
+            quotas=tuple(quota(batch, j, own) for quota in self.quotas),
         )
 
 
