@@ -61,6 +61,10 @@ class Quota(Protocol):
         """
         ...
 
+    def short(self, shelf: Shelf, slots: Sequence[Slot]) -> dict[str, int]:
+        """What a filled shelf lacks, in slots by name; empty where nothing."""
+        ...
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.rerank.mmr import clean
+from recsys.rerank.mmr import clean, likeness
 from recsys.rerank.prefix import Follower, placed
 from recsys.slate import Floats, Shelf, Slot
 
@@ -22,10 +22,10 @@ JITTER = 1e-3
 
 def kernel(vectors: NDArray[np.floating]) -> Floats:
     """(n, n) likeness matrix S of unit vectors (n, d): positive definite, ones on its diagonal."""
-    own = clean(vectors)
-    likeness: Floats = (1 - JITTER) * (own @ own.T)
-    np.fill_diagonal(likeness, 1.0)
-    return likeness
+    own = clean(vectors).astype(np.float64)
+    out: Floats = (1 - JITTER) * (own @ own.T)
+    np.fill_diagonal(out, 1.0)
+    return out
 
 
 class Dpp(Follower):
@@ -56,9 +56,10 @@ class Dpp(Follower):
         if self._used == len(self._factor):
             self._factor = np.concatenate([self._factor, np.empty_like(self._factor)])
         before = self._factor[: self._used]
-        likeness = (1 - JITTER) * np.einsum("ij,j->i", self._vectors, self._vectors[row])
-        likeness[row] = 1.0
-        step = (likeness - np.einsum("ji,j->i", before, before[:, row])) / np.sqrt(self._left[row])
+        step = (1 - JITTER) * likeness(self._vectors, row).astype(np.float64)
+        step[row] = 1.0
+        step -= np.einsum("ji,j->i", before, before[:, row])
+        step /= np.sqrt(self._left[row])
         self._factor[self._used] = step
         self._used += 1
         self._left = np.maximum(self._left - step**2, JITTER)

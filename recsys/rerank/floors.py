@@ -37,7 +37,7 @@ class _Turn:
 
     utility: Floats
     best: float
-    lift: float
+    lift: float  # 0 for a slot given to a floor
     forced: bool
 
 
@@ -66,10 +66,11 @@ class Floors:
         rows = placed(shelf, slots)
         del self._turns[len(rows) :]
         open_ = utility[allowed]
-        best, real = float(open_.max()), open_[open_ > SUNK]
-        lift = best - float(real.mean()) if len(real) else 0.0
+        best = float(open_.max())
         mask = self._forced(utility, allowed, shelf, rows, best)
-        self._turns.append(_Turn(utility, best, lift, forced=mask is not None))
+        self._turns.append(
+            _Turn(utility, best, 0.0 if mask is not None else _lift(open_, best), mask is not None)
+        )
         return allowed if mask is None else mask
 
     def _forced(
@@ -77,9 +78,12 @@ class Floors:
     ) -> Bools | None:
         """The candidates that a floor needs now and the bound admits; None for a free slot."""
         missing = [(f, short) for f in self._floors if (short := _short(f, shelf.size, rows)) > 0]
+        left = shelf.size - len(rows)
+        if left > sum(short for _, short in missing):
+            return None
         open_ = [(allowed & floor.member, short) for floor, short in missing]
-        demand = sum(min(short, int(mask.sum())) for mask, short in open_)
-        if not demand or shelf.size - len(rows) > demand:
+        demand = sum(min(short, int(np.count_nonzero(mask))) for mask, short in open_)
+        if not demand or left > demand:
             return None
         mask = np.logical_or.reduce([mask for mask, _ in open_])
         mask &= utility >= best - max(self._to_lose(rows), 0.0) / demand
@@ -91,7 +95,7 @@ class Floors:
 
     def allowance(self, rows: Sequence[int]) -> float:
         """The bound along the rows placed so far, in units of utility."""
-        return self._bound * sum(t.lift for t, _ in zip(self._turns, rows, strict=False) if not t.forced)
+        return self._bound * sum(turn.lift for turn in self._turns[: len(rows)])
 
     def loss(self, rows: Sequence[int]) -> float:
         """What the slots given to floors have lost so far, in units of utility."""
@@ -107,5 +111,11 @@ class Floors:
         return {name: count for name, count in counts.items() if count}
 
 
+def _lift(open_: Floats, best: float) -> float:
+    """The best of the allowed utilities above their mean, those of no score left out."""
+    real = open_ if float(open_.min()) > SUNK else open_[open_ > SUNK]
+    return best - float(real.mean()) if len(real) else 0.0
+
+
 def _short(floor: Floor, size: int, rows: list[int]) -> int:
-    return max(0, floor.needed(size) - int(floor.member[rows].sum()))
+    return max(0, floor.needed(size) - sum(map(bool, map(floor.member.item, rows))))

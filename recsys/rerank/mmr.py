@@ -11,9 +11,15 @@ from recsys.rerank.prefix import Follower, placed
 from recsys.slate import Floats, Shelf, Slot
 
 
-def clean(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Vectors (n, d) with values that are not finite set to 0: like no other track."""
-    return np.nan_to_num(np.asarray(vectors, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+def clean(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Vectors (n, d) with values that are not finite set to 0."""
+    return vectors if np.isfinite(vectors).all() else np.nan_to_num(vectors, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def likeness(vectors: NDArray[np.floating], row: int) -> NDArray[np.floating]:
+    """(n,) inner products with one of the rows; without BLAS, whose last digits depend on its threads."""
+    products: NDArray[np.floating] = np.einsum("ij,j->i", vectors, vectors[row])
+    return products
 
 
 class Mmr(Follower):
@@ -37,8 +43,7 @@ class Mmr(Follower):
         self._nearest = np.full(len(self._vectors), -1.0)
 
     def place(self, row: int) -> None:
-        likeness = np.einsum("ij,j->i", self._vectors, self._vectors[row])
-        np.maximum(self._nearest, likeness, out=self._nearest)
+        np.maximum(self._nearest, likeness(self._vectors, row), out=self._nearest)
 
     def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
         """(n,) marginal relevance; the utility itself for a shelf's first slot."""

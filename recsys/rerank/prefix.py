@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import numpy as np
-
 from recsys.slate import Floats, Shelf, Slot
 
 SUNK = -1e30
@@ -23,7 +21,7 @@ def spread(utility: Floats) -> float:
 
     Columns differ in scale (a reward, a log-odds, an inner product); in this unit one weight means the same for all.
     """
-    real = utility[np.isfinite(utility) & (utility > SUNK)]
+    real = utility[(utility > SUNK) & (utility < -SUNK)]
     return float(real.std()) if len(real) > 1 else 0.0
 
 
