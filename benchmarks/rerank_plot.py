@@ -22,7 +22,7 @@ def plot(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
         for kind, color in COLORS.items():
             _curve(
                 axes,
-                [rows["none"], *(r for n, r in rows.items() if n.startswith(f"{kind} "))],
+                [rows["none"], *(r for n, r in rows.items() if n.startswith(f"{kind} ") and "+" not in n)],
                 measure,
                 kind,
                 color,

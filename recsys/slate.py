@@ -172,9 +172,9 @@ def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf,
 
 def draw(probabilities: Floats, u: float) -> int:
     """The candidate at quantile u of the distribution (inverse of its cumulative sum)."""
-    cumulative = np.cumsum(probabilities)
-    row = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
-    return min(row, int(np.flatnonzero(probabilities)[-1]))
+    cumulative = probabilities.cumsum()
+    row = int(cumulative.searchsorted(u * cumulative[-1], side="right"))
+    return row if row < len(probabilities) else int(np.flatnonzero(probabilities)[-1])
 
 
 def break_ties(utility: Floats, ids: I64, seed: int) -> Floats:

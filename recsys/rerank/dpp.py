@@ -7,6 +7,7 @@ each next track is its utility for the slot, and the factor follows whatever was
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,13 +57,13 @@ class Dpp(Follower):
         if self._used == len(self._factor):
             self._factor = np.concatenate([self._factor, np.empty_like(self._factor)])
         before = self._factor[: self._used]
-        step = (1 - JITTER) * likeness(self._vectors, row).astype(np.float64)
+        step = np.multiply(likeness(self._vectors, row), 1 - JITTER, dtype=np.float64)
         step[row] = 1.0
         step -= np.einsum("ji,j->i", before, before[:, row])
-        step /= np.sqrt(self._left[row])
+        step /= math.sqrt(self._left[row])
         self._factor[self._used] = step
         self._used += 1
-        self._left = np.maximum(self._left - step**2, JITTER)
+        self._left = np.maximum(self._left - step * step, JITTER)
 
     def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
         """(n,) gains; the utility itself for a shelf's first slot."""

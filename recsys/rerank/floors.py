@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ class Floor:
         return math.ceil(self.share * size - 1e-9)
 
 
-@dataclass(frozen=True)
-class _Turn:
+class _Turn(NamedTuple):
     """One slot as it was before its draw."""
 
     utility: Floats
@@ -113,7 +113,10 @@ class Floors:
 
 def _lift(open_: Floats, best: float) -> float:
     """The best of the allowed utilities above their mean, those of no score left out."""
-    real = open_ if float(open_.min()) > SUNK else open_[open_ > SUNK]
+    mean = float(open_.sum()) / len(open_)
+    if mean > SUNK:
+        return best - mean
+    real = open_[open_ > SUNK]
     return best - float(real.mean()) if len(real) else 0.0
 
 

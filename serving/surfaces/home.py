@@ -125,7 +125,7 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
         EpsilonGreedy(settings.epsilon),
         items,
         settings.rules,
-        f"{rung}-eps{settings.epsilon:g}",
+        "-".join(filter(None, (rung, f"eps{settings.epsilon:g}", settings.rerank.label))),
         rerank.effects(),
         rerank.quotas(),
     )
