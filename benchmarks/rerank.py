@@ -252,6 +252,7 @@ def settings() -> dict[str, HomeSettings]:
         diversity_weight=0.4, calibration_weight=0.2, new_share=0.1, tail_share=0.1, floor_loss=0.05
     )
     out["default"] = HomeSettings(epsilon=0)
+    out["none, explored"] = HomeSettings(rerank=OFF)
     out["default, explored"] = HomeSettings()
     return out
 

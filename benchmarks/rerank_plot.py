@@ -1,7 +1,12 @@
-"""The picture of benchmarks.rerank: what diversity costs in true value, MMR beside DPP."""
+"""The picture of benchmarks.rerank: what diversity costs in true value, MMR beside DPP.
+
+python -m benchmarks.rerank_plot FILE.json draws it again from the figures of a run.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,7 @@ def plot(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
                 kind,
                 color,
             )
+        axes.set_ylim(-0.05, 0.012)  # the far end of MMR lies below
         axes.axhline(0, color="#98a2b3", lw=1)
         axes.set_xlabel(label)
         axes.spines[["top", "right"]].set_visible(False)
@@ -40,3 +46,8 @@ def _curve(axes: Any, points: list[Mapping[str, float]], measure: str, kind: str
     x, y = [p[measure] for p in points], [p["difference"] for p in points]
     spread = [[p["difference"] - p["low"] for p in points], [p["high"] - p["difference"] for p in points]]
     axes.errorbar(x, y, spread, fmt="o-", ms=4, lw=1.4, color=color, ecolor=color, elinewidth=0.7, label=kind)
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    plot(json.loads(file.read_text())["figures"]["rows"], file.with_suffix(".png"))

@@ -47,9 +47,7 @@ class Dpp(Follower):
 
     def reset(self) -> None:
         n = len(self._vectors)
-        self._factor = np.empty(
-            (8, n)
-        )  # rows in use: one for each placed track; column i is c_i of the paper
+        self._factor = np.empty((16, n))  # row t: the t-th placed track; column i: c_i of the paper
         self._used = 0
         self._left = np.ones(n)  # d_i², what of each track the placed ones do not span
 

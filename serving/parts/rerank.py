@@ -78,9 +78,12 @@ def is_new(items: Items, tracks: NDArray[np.integer], country: int, now: int, da
     country, less than `days` ago. `country`: column of the rights matrices; `now`: UTC ms."""
     released = items.release_day[tracks]
     age = now // MS_PER_DAY - released
-    opened = items.available_from[tracks, country]
-    first_shown = (opened <= now) & (opened > now - days * MS_PER_DAY)
-    return np.asarray(np.where(released == UNKNOWN_DAY, first_shown, (age >= 0) & (age < days)))
+    new: Bools = (age >= 0) & (age < days)
+    unknown = np.flatnonzero(released == UNKNOWN_DAY)
+    if len(unknown):
+        opened = items.available_from[tracks[unknown], country]
+        new[unknown] = (opened <= now) & (opened > now - days * MS_PER_DAY)
+    return new
 
 
 def long_tail(popularity: NDArray[np.floating], quantile: float) -> Bools:
