@@ -32,7 +32,7 @@ def plot(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
                 kind,
                 color,
             )
-        axes.set_ylim(-0.05, 0.012)  # the far end of MMR lies below
+        axes.set(xlim=(None, 0.72), ylim=(-0.05, 0.012))  # the far end of MMR lies outside
         axes.axhline(0, color="#98a2b3", lw=1)
         axes.set_xlabel(label)
         axes.spines[["top", "right"]].set_visible(False)
