@@ -259,19 +259,19 @@ def settings() -> dict[str, HomeSettings]:
 
 def at_equal_diversity(rows: dict[str, dict[str, float]], measure: str) -> list[dict[str, float]]:
     """The difference in true value that MMR and DPP come to at the same diversity, between their measured points."""
-    curves = {}
+    curves: dict[str, list[tuple[float, float]]] = {}
     for kind in ("mmr", "dpp"):
         points = [rows["none"], *(row for name, row in rows.items() if name in _alone(kind))]
         curves[kind] = sorted((p[measure], p["difference"]) for p in points)
-    low = rows["none"][measure]
     high = min(curve[-1][0] for curve in curves.values())
     return [
-        {
-            measure: at,
-            **{kind: float(np.interp(at, *zip(*curve, strict=True))) for kind, curve in curves.items()},
-        }
-        for at in np.linspace(low, high, 7).tolist()
+        {measure: at, **{kind: _between(curve, at) for kind, curve in curves.items()}}
+        for at in np.linspace(rows["none"][measure], high, 7).tolist()
     ]
+
+
+def _between(curve: list[tuple[float, float]], at: float) -> float:
+    return float(np.interp(at, [x for x, _ in curve], [y for _, y in curve]))
 
 
 def _alone(kind: str) -> set[str]:

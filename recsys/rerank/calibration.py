@@ -113,7 +113,8 @@ class Calibration(Follower):
             self._size, self._rows = shelf.size, []
             self.reset()
         self.follow(placed(shelf, slots))
-        return utility + self._weight * self._gain[self._genre]
+        gain: Floats = self._gain[self._genre]
+        return utility + self._weight * gain
 
     def allowed(self, shelf: Shelf, slots: Sequence[Slot]) -> None:  # noqa: ARG002
         """No objection to any candidate."""
