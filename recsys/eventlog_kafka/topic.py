@@ -246,7 +246,7 @@ class Topic:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 2,  # a fetch at the end answers at once that there is no more
+            "fetch.wait.max.ms": 20,  # what asking for the end costs; with 2 a broker gave one batch an answer
         }
         return self._kafka.Consumer({**self._base, **settings})
 
