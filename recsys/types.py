@@ -217,6 +217,7 @@ class Slate:
 
     items: tuple[RankedItem, ...]
     policy: str
+    relaxed: tuple[str, ...] = ()  # list rules that had to be given up
 
     @property
     def propensity(self) -> float:
@@ -246,3 +247,4 @@ class Decision:
     scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
+    relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)

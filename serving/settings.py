@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys.separation import Gaps
 from recsys.slate import Rules
 
 
@@ -21,16 +22,29 @@ class HomeSettings(BaseModel):
 
 
 class RadioSettings(BaseModel):
-    """Radio."""
+    """Radio: docs/radio.md says what each does to a station."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: Annotated[float, Field(ge=0, le=1)] = 0.05
-    ranked: Annotated[int, Field(ge=1)] = 240
+    ranked: Annotated[int, Field(ge=1)] = 160  # candidates that the full ranker scores
+    neighbourhood: Annotated[int, Field(ge=1)] = (
+        1000  # tracks nearest to the seeds that belong to a station ...
+    )
+    neighbourhood_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # ... and the most of a catalog that may
     seed_weight: float = 1.0  # likeness to the station's seeds
     taste_weight: float = 0.5  # the ranker's utility for this listener
     skip_weight: float = 1.0  # likeness to what the listener skipped in this station
-    rules: Rules = Rules(artist_cap_shelf=0, artist_cap_slate=0, artist_gap=3)
+    genre_weight: float = 0.8  # skips and likes of a track's genre in this station,
+    parent_weight: float = 0.2  # of its parent genre,
+    artist_weight: float = 0.6  # and of its artist
+    like_pull: float = 0.3  # how far what is liked moves the station from its seeds
+    skips_kept: Annotated[int, Field(ge=1)] = 30  # newest skips whose neighbours are avoided
+    dial_weight: float = 1.0  # what knowing a track is worth at the ends of the dial
+    smooth_weight: Annotated[float, Field(ge=0)] = (
+        0.3  # what the greatest jump in tempo, key and energy costs
+    )
+    gaps: Gaps = Gaps()
     page: Annotated[int, Field(ge=1, le=50)] = 10
 
 

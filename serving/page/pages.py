@@ -97,8 +97,12 @@ def router(service: Service) -> APIRouter:
 
 
 def seed_label(service: Service, seed: str) -> str:
-    """What a station is called: by its track or artist, or by the number of tracks it starts from."""
+    """What a station is called: by its track, artist, genre or words, or by the tracks that it starts from."""
     kind, _, ids = seed.partition(":")
+    if kind in ("genre", "words"):
+        return ids.strip()
+    if kind == "album":
+        return "Album"
     if kind == "artist":
         return str(service.catalog.artist(ids)["name"] or "An artist")
     if kind == "track":

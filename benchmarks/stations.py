@@ -1,0 +1,394 @@
+"""Thousands of stations of at least 100 tracks, every stated rule checked from the catalog's own tables.
+
+    python -m benchmarks.stations --home var --stations 10000 --twins 1000 --out benchmarks/results
+
+Listeners skip, finish, save and reject as they go; halfway more tracks are withdrawn. The checker (`Rules`) reads the
+lake's tables and ids only, and shares no code with the selector. Twins: one station goes on with and without three
+skips of its commonest genre, with the same draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.progress import track as progress
+
+from benchmarks.results import FOLDER, table, write
+from recsys.features.state import decode
+from recsys.home import Home
+from recsys.items import MS_PER_DAY, Items
+from recsys.lake import Lake
+from recsys.plays import WINDOW, Outcome
+from recsys.schemas import Surface
+from recsys.separation import Gaps
+from recsys.state_store import LocalStore
+from recsys.types import Context, Query, UserState
+from serving.loaded import LoadedRelease
+from serving.recommender import Recommender, request_seed
+from serving.registry import CHAMPION, Registry
+from serving.settings import RadioSettings, ServiceSettings
+from serving.surfaces.radio import tuned
+from serving.surfaces.stations import Station
+
+KINDS = ("track", "artist", "album", "playlist", "genre", "words")
+BATCH = 200
+WITHDRAWN = 0.01
+KEEP, LATER = 100, 60_000
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One slot as a listener's client saw it, with the page it came on."""
+
+    track_id: str
+    relaxed: frozenset[str]
+
+
+@dataclass
+class Walk:
+    """One station on its way: whose it is, what came, what may not come any more."""
+
+    kind: str
+    user: UserState
+    context: Context
+    station: Station
+    heard: list[Heard] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+
+class Rules:
+    """What docs/radio.md promises, read from ids and the lake's availability table."""
+
+    def __init__(self, items: Items, availability: pl.DataFrame, gaps: Gaps) -> None:
+        frame = items.frame
+        self.gaps = gaps
+        self.facts = {
+            row["track_id"]: row
+            for row in frame.select(
+                "track_id",
+                "artist_id",
+                "album_id",
+                "explicit",
+                "release_date",
+                title=pl.col("title").str.to_lowercase(),
+            ).to_dicts()
+        }
+        self.open: dict[str, list[tuple[str | None, int | None, int | None]]] = {}
+        times = [pl.col(name).dt.epoch("ms") for name in ("available_from", "available_until")]
+        for track_id, *window in availability.select("track_id", "country", *times).iter_rows():
+            self.open.setdefault(track_id, []).append((window[0], window[1], window[2]))
+
+    def broken(self, walk: Walk, place: int, now: int, withdrawn: set[str]) -> list[str]:
+        """The rules that the slot at `place` breaks without its page having named the relaxation."""
+        slot = walk.heard[place]
+        fact, out = self.facts[slot.track_id], list[str]()
+        if not self._open(slot.track_id, walk.context.country, now):
+            out.append("territory")
+        if (
+            fact["release_date"] is not None
+            and fact["release_date"].toordinal() - 719_163 > now // MS_PER_DAY
+        ):
+            out.append("embargo")
+        if fact["explicit"] and not walk.context.explicit:
+            out.append("explicit")
+        if slot.track_id in withdrawn:
+            out.append("withdrawn")
+        if slot.track_id in walk.refused:
+            out.append("not_interested")
+        if slot.track_id in {h.track_id for h in walk.heard[:place]} and "repeats" not in slot.relaxed:
+            out.append("repeats")
+        for name, gap in (
+            ("artist", self.gaps.artist),
+            ("album", self.gaps.album),
+            ("title", self.gaps.title),
+        ):
+            column = "title" if name == "title" else f"{name}_id"
+            recent = {self.facts[h.track_id][column] for h in walk.heard[max(place - gap, 0) : place]}
+            if fact[column] and fact[column] in recent and f"{name}_gap" not in slot.relaxed:
+                out.append(f"{name}_gap")
+        return out
+
+    def _open(self, track_id: str, country: str | None, now: int) -> bool:
+        windows = self.open.get(track_id)
+        return windows is None or any(
+            (place is None or place == country)
+            and (since is None or since <= now)
+            and (until is None or now < until)
+            for place, since, until in windows
+        )
+
+
+class World:
+    """A release, its listeners, and the random choices of a run."""
+
+    def __init__(self, home: Home, settings: RadioSettings, seed: int) -> None:
+        release = LoadedRelease.load(Registry(home).get(CHAMPION).folder)
+        store = LocalStore(home.state_db)
+        self.settings = ServiceSettings(radio=settings)
+        self.users = [decode(store.get(key) or b"") for key in store.keys(2000)]
+        self.rng = np.random.default_rng(seed)
+        self.now = release.manifest.until + MS_PER_DAY
+        self.items = release.items
+        self.availability = Lake(home.lake).scan("availability").collect()
+        gone = self.rng.permutation(len(self.items))[: int(2 * WITHDRAWN * len(self.items))]
+        self.withdrawn = [self._ids(gone[: len(gone) // 2]), self._ids(gone)]
+        self.recommenders = [
+            Recommender(_without(release, part), self.settings) for part in (gone[: len(gone) // 2], gone)
+        ]
+
+    def _ids(self, tracks: Any) -> set[str]:
+        return {self.items.track_id(int(track)) for track in tracks}
+
+    def walk(self, number: int) -> Walk:
+        """A new station: its kind of seed in turn, somebody's, somewhere."""
+        rng, kind = self.rng, KINDS[number % len(KINDS)]
+        user = (
+            self.users[rng.integers(len(self.users))]
+            if rng.random() < 0.9
+            else UserState(f"new{number:019d}")
+        )
+        refused = {self.items.track_id(int(t)) for t in rng.integers(0, len(self.items), 20)}
+        user = replace(user, not_interested=user.not_interested | refused)
+        country = rng.choice(np.array([*self.items.countries, "AQ"], object))
+        context = Context(country=country, explicit=bool(rng.random() > 0.3))
+        station = Station(
+            f"s{number}",
+            self.seed(kind),
+            user.user_id,
+            self.now,
+            dial=float(rng.choice([0, 0.25, 0.5, 0.75, 1])),
+        )
+        return Walk(kind, user, context, station, refused=set(user.not_interested))
+
+    def seed(self, kind: str) -> str:
+        frame, rng = self.items.frame, self.rng
+        row = frame.row(int(rng.integers(len(frame))), named=True)
+        if kind == "playlist":
+            return "playlist:" + ",".join(self._ids(rng.integers(0, len(frame), int(rng.integers(2, 12)))))
+        if kind == "genre":
+            return f"genre:{row['genre'] if rng.random() < 0.7 else row['genre'].split('/')[0]}"
+        if kind == "words":
+            return f"words:{row['artist_name'] if rng.random() < 0.5 else row['title']}"
+        return f"{kind}:{row[f'{kind}_id']}"
+
+    def page(self, walks: list[Walk], half: int, name: str, limit: int, now: int) -> list[list[str]]:
+        """The next page of each station, as a batch; the stations are not moved on. Returns relaxations too."""
+        recommender = self.recommenders[half]
+        queries = [tuned(_query(walk, name, limit, now), walk.station, recommender) for walk in walks]
+        _, result = recommender.run(queries)
+        self.last = result
+        return [[self.items.track_id(item.track) for item in slate.items] for slate in result.slates]
+
+    def act(self, walk: Walk, page: list[str], now: int) -> None:
+        """What the listener does with a page: skips, finishes, saves, rejects."""
+        draws = self.rng.random(len(page))
+        outcomes = [
+            Outcome.SKIP if d < 0.25 else Outcome.FINISH if d < 0.8 else Outcome.PARTIAL for d in draws
+        ]
+        rejected = {t for t in page if self.rng.random() < 0.02}
+        walk.refused |= rejected
+        walk.user = played(walk.user, page, outcomes, now)
+        walk.user = replace(walk.user, not_interested=walk.user.not_interested | rejected)
+
+
+def _without(release: LoadedRelease, tracks: Any) -> LoadedRelease:
+    """The release with some tracks withdrawn everywhere."""
+    until = release.items.available_until.copy()
+    until[tracks] = release.items.available_from[tracks]
+    items = replace(release.items, available_until=until)
+    return replace(release, items=items)
+
+
+def _query(walk: Walk, name: str, limit: int, now: int) -> Query:
+    request_id = f"{walk.station.station_id}.{name}"
+    return Query(request_id, Surface.RADIO, now, request_seed(request_id), limit, walk.user, walk.context)
+
+
+def played(user: UserState, page: list[str], outcomes: list[Outcome], now: int) -> UserState:
+    """The state with some more plays."""
+    n = len(page)
+    more: dict[str, tuple[Any, ...]] = {
+        "track_id": tuple(page),
+        "start": tuple(now + 1000 * i for i in range(n)),
+        "ms_played": tuple(5_000 if o == Outcome.SKIP else 180_000 for o in outcomes),
+        "outcome": tuple(int(o) for o in outcomes),
+        "hour": (12,) * n,
+        "device": (0,) * n,
+        "surface": (1,) * n,
+    }
+    return replace(user, **{name: (getattr(user, name) + new)[-WINDOW:] for name, new in more.items()})
+
+
+def stations(world: World, count: int, limit: int) -> dict[str, Any]:
+    """Violations, relaxations and figures of `count` stations of at least KEEP tracks."""
+    rules = Rules(world.items, world.availability, world.settings.radio.gaps)
+    broken, relaxed, short, rungs = Counter[str](), Counter[str](), 0, Counter[str]()
+    pages, slots, starts = 0, 0, range(0, count, BATCH)
+    steps = -(-KEEP // limit)
+    for first in progress(starts, "stations"):
+        walks = [world.walk(i) for i in range(first, min(first + BATCH, count))]
+        for step in range(steps):
+            half, now = int(step >= steps // 2), world.now + LATER * step
+            found = world.page(walks, half, str(step), limit, now)
+            rungs[world.last.rung] += len(walks)
+            for walk, page, slate in zip(walks, found, world.last.slates, strict=True):
+                walk.heard += [Heard(track_id, frozenset(slate.relaxed)) for track_id in page]
+                places = range(len(walk.heard) - len(page), len(walk.heard))
+                for place in places:
+                    broken.update(rules.broken(walk, place, now, world.withdrawn[half]))
+                relaxed.update(slate.relaxed)
+                short += len(page) < limit
+                pages, slots = pages + 1, slots + len(page)
+                walk.station = replace(walk.station, tracks=walk.station.tracks + tuple(page))
+                world.act(walk, page, now)
+    return {
+        "stations": count,
+        "pages": pages,
+        "slots": slots,
+        "violations": dict(broken),
+        "violations_total": sum(broken.values()),
+        "relaxed_pages": dict(relaxed),
+        "short_pages": short,
+        "rungs": dict(rungs),
+    }
+
+
+def twins(world: World, count: int, limit: int = 20, skips: int = 3) -> dict[str, Any]:
+    """Share of a genre in the next `limit` tracks with three skips of it over the share without."""
+    rows: list[tuple[str, float, float]] = []
+    for first in progress(range(0, count, BATCH), "twins"):
+        walks = [world.walk(i) for i in range(first, min(first + BATCH, count))]
+        for walk, page in zip(walks, world.page(walks, 0, "0", limit, world.now), strict=True):
+            walk.station = replace(walk.station, tracks=tuple(page))
+        genres = [_commonest(world, walk.station.tracks) for walk in walks]
+        skipping = [_skipped(world, w, g, skips) for w, g in zip(walks, genres, strict=True)]
+        without = world.page(walks, 0, "1", limit, world.now + LATER)
+        after = world.page(skipping, 0, "1", limit, world.now + LATER)
+        for walk, genre, a, b in zip(walks, genres, without, after, strict=True):
+            if sum(_genre(world, t) == genre for t in walk.station.tracks) >= skips:
+                rows.append((walk.kind, _share(world, a, genre), _share(world, b, genre)))
+    return _twin_figures(rows)
+
+
+def _twin_figures(rows: list[tuple[str, float, float]]) -> dict[str, Any]:
+    pairs = np.array([row[1:] for row in rows])
+    draws = np.random.default_rng(0).integers(0, len(rows), (1000, len(rows)))
+    lowered = 1 - pairs[draws, 1].sum(axis=1) / pairs[draws, 0].sum(axis=1)
+    each = 1 - pairs[pairs[:, 0] > 0, 1] / pairs[pairs[:, 0] > 0, 0]
+    by_kind = {
+        kind: 1 - sum(r[2] for r in rows if r[0] == kind) / sum(r[1] for r in rows if r[0] == kind)
+        for kind in dict.fromkeys(row[0] for row in rows)
+    }
+    return {
+        "twins": len(rows),
+        "share_without": float(pairs[:, 0].mean()),
+        "share_with": float(pairs[:, 1].mean()),
+        "lowered": float(1 - pairs[:, 1].sum() / pairs[:, 0].sum()),
+        "lowered_95": [float(x) for x in np.percentile(lowered, [2.5, 97.5])],
+        "stations_lowered_30": float((each >= 0.3).mean()),
+        "by_seed": by_kind,
+    }
+
+
+def _skipped(world: World, walk: Walk, genre: str, skips: int) -> Walk:
+    gone = [t for t in walk.station.tracks if _genre(world, t) == genre][:skips]
+    user = played(walk.user, gone, [Outcome.SKIP] * len(gone), world.now + 1)
+    return replace(walk, user=user)
+
+
+def _genre(world: World, track_id: str) -> str:
+    return world.items.genres[world.items.genre[world.items.number(track_id)]]
+
+
+def _commonest(world: World, tracks: tuple[str, ...]) -> str:
+    return Counter(_genre(world, t) for t in tracks).most_common(1)[0][0]
+
+
+def _share(world: World, tracks: list[str], genre: str) -> float:
+    return float(np.mean([_genre(world, t) == genre for t in tracks]))
+
+
+def seams(home: Home, weights: list[float], count: int, seed: int) -> list[dict[str, Any]]:
+    """What smoothness costs: the distance at seams, and the mean score, for each weight over the same stations."""
+    rows = []
+    for weight in weights:
+        world = World(home, RadioSettings(smooth_weight=weight), seed)
+        sound = (
+            world.recommenders[0]
+            .pipeline(_query(world.walk(0), "", 10, world.now))
+            .rungs[0]
+            .selector.parts.sound
+        )  # type: ignore[attr-defined]
+        walks = [
+            replace(w, station=replace(w.station, dial=0.5)) for w in (world.walk(i) for i in range(count))
+        ]
+        world.page(walks, 0, "0", 20, world.now)
+        ids = [np.array([item.track for item in slate.items]) for slate in world.last.slates]
+        parts = np.concatenate([sound.parts(t[:-1], t[1:]) for t in ids], axis=1).mean(axis=1)
+        score = float(np.mean([item.score for slate in world.last.slates for item in slate.items]))
+        rows.append(
+            {
+                "weight": weight,
+                "score": score,
+                **dict(zip(("tempo", "key", "energy"), parts.tolist(), strict=True)),
+            }
+        )
+    return rows
+
+
+def latency(world: World, count: int, limit: int) -> dict[str, float]:
+    """Wall ms of a station's third page, one request at a time."""
+    ms = []
+    for number in progress(range(count), "one at a time"):
+        walk = world.walk(number)
+        for step in range(3):
+            begin = time.perf_counter()
+            (page,) = world.page([walk], 0, str(step), limit, world.now + step)
+            spent = (time.perf_counter() - begin) * 1000
+            walk.station = replace(walk.station, tracks=walk.station.tracks + tuple(page))
+        ms.append(spent)
+    return {"p50_ms": float(np.percentile(ms, 50)), "p99_ms": float(np.percentile(ms, 99)), "pages": count}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, default=Path("var"))
+    parser.add_argument("--stations", type=int, default=10_000)
+    parser.add_argument("--twins", type=int, default=1_000)
+    parser.add_argument("--limit", type=int, default=20, help="tracks a page")
+    parser.add_argument("--smooth", type=float, nargs="*", default=[0.0, RadioSettings().smooth_weight])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    home, begin = Home.of(given.home), time.perf_counter()
+    world = World(home, RadioSettings(), given.seed)
+    figures: dict[str, Any] = {"tracks": len(world.items)}
+    if given.stations:
+        figures["stations"] = stations(world, given.stations, given.limit)
+    if given.twins:
+        figures["twins"] = twins(world, given.twins)
+    if given.smooth:
+        figures["smooth"] = seams(home, given.smooth, 100, given.seed)
+    figures["page"] = latency(world, 100, given.limit)
+    figures["seconds"] = time.perf_counter() - begin
+    for name in ("stations", "twins", "page"):
+        table(["", name], [[key, value] for key, value in figures.get(name, {}).items()])
+    for row in figures.get("smooth", []):
+        print(row)
+    print(write(f"stations-{given.stations}", figures, given.out))
+
+
+if __name__ == "__main__":
+    main()

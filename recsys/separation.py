@@ -1,0 +1,114 @@
+"""Keeps artists, albums and versions of a song apart in an endless list, and says what it had to give up.
+
+A list effect: before each draw it allows what keeps every rule; where nothing does, the rules are given up in
+the order of `STEPS`, each step on top of those before it, until something may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.plays import I64
+from recsys.slate import Bools, Floats, Shelf, Slot
+
+STEPS = ("album_gap", "genre", "parent_genre", "catalog", "title_gap", "artist_gap", "repeats")
+"""What is given up, in this order: the album gap; the seed's neighbourhood for its genre, then its parent genre, then
+the whole catalog; the gap between versions of a song; the artist gap (halved until it is 0); last, that a track of
+this station does not come again."""
+TIERS = ("", "genre", "parent_genre", "catalog", "repeats")
+"""Tier of a candidate -> the step that lets it in; tier 0 belongs to the station."""
+_CATALOG, _REPEATS = TIERS.index("catalog"), TIERS.index("repeats")
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Slots that must lie between two tracks of one artist, of one album, and of one song."""
+
+    artist: int = 5
+    album: int = 8
+    title: int = 25
+
+    @property
+    def longest(self) -> int:
+        return max(self.artist, self.album, self.title)
+
+
+@dataclass(frozen=True)
+class Names:
+    """Who made m tracks and what they are called, as numbers; -1 (unknown) is kept apart from nothing."""
+
+    artist: I64
+    album: I64
+    title: I64
+
+    def take(self, rows: I64) -> Names:
+        return Names(self.artist[rows], self.album[rows], self.title[rows])
+
+
+@dataclass(frozen=True)
+class Separation:
+    """The effect for n candidates after the tracks `before` (newest last)."""
+
+    own: Names  # (n,)
+    before: Names
+    tier: I64  # (n,) place in TIERS
+    gaps: Gaps
+
+    def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:  # noqa: ARG002
+        return utility
+
+    def allowed(self, shelf: Shelf, slots: Sequence[Slot]) -> Bools:
+        free = shelf.member.copy()
+        free[[slot.row for slot in slots]] = False
+        for gaps, tier in _ladder(self.gaps):
+            mask = free & (self.tier <= tier) & ~self._close(gaps, slots)
+            if mask.any():
+                return mask
+        return free  # nothing is left: the list ends here
+
+    def relaxed(self, slots: Sequence[Slot]) -> tuple[str, ...]:
+        """What the rules had to give up for these slots, in the order of STEPS; empty where all of them hold."""
+        given: set[str] = set()
+        for place, slot in enumerate(slots):
+            row = slot.row
+            given.add(TIERS[self.tier[row]])
+            for name in ("artist", "album", "title"):
+                recent = self._recent(name, getattr(self.gaps, name), slots[:place])
+                value = getattr(self.own, name)[row]
+                if value >= 0 and value in recent:
+                    given.add(f"{name}_gap")
+        return tuple(step for step in STEPS if step in given)
+
+    def _close(self, gaps: Gaps, slots: Sequence[Slot]) -> Bools:
+        """(n,) whether a candidate would come too soon after one of its artist, album or song."""
+        close = np.zeros(len(self.tier), bool)
+        for name in ("artist", "album", "title"):
+            recent = self._recent(name, getattr(gaps, name), slots)
+            if len(recent):
+                close |= (getattr(self.own, name)[:, None] == recent).any(axis=1)
+        return close
+
+    def _recent(self, name: str, gap: int, slots: Sequence[Slot]) -> I64:
+        """The known artists, albums or songs of the last `gap` places."""
+        if not gap:
+            return np.zeros(0, np.int64)
+        placed = getattr(self.own, name)[[slot.row for slot in slots[-gap:]]]
+        earlier = getattr(self.before, name)
+        recent = np.concatenate([earlier[max(len(earlier) - gap + len(placed), 0) :], placed])
+        return np.asarray(recent[recent >= 0], np.int64)
+
+
+def _ladder(gaps: Gaps) -> Iterator[tuple[Gaps, int]]:
+    """The gaps and the highest tier that hold at each step, strictest first."""
+    yield gaps, 0
+    for tier in range(_REPEATS):
+        yield Gaps(gaps.artist, 0, gaps.title), tier
+    artist = gaps.artist
+    yield Gaps(artist, 0, 0), _CATALOG
+    while artist:
+        artist //= 2
+        yield Gaps(artist, 0, 0), _CATALOG
+    yield Gaps(0, 0, 0), _REPEATS

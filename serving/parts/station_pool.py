@@ -1,0 +1,221 @@
+"""The candidates of a station, by tier: its neighbourhood, and wider circles where that is too thin for a page.
+
+Only what may be played is proposed: open in the territory, released, not explicit where that is unwanted, not
+rejected, not played in this station. `recsys.separation.TIERS` names the tiers; each is a source of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.pipeline import Candidates, Proposal
+from recsys.plays import I64
+from recsys.types import Query, QueryBatch
+from serving.parts.sources import rights
+from serving.parts.stations import Floats, Hint, StationParts, hints
+
+Bools = NDArray[np.bool_]
+TIER_SOURCES = ("station", "genre", "parent_genre", "catalog", "repeats")
+"""Source of each tier of recsys.separation.TIERS."""
+_OPENING_SKIPS = 2
+
+
+@dataclass(frozen=True)
+class TierSource:
+    """Proposes one tier of each station's pool."""
+
+    parts: StationParts
+    name: str
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        tier = TIER_SOURCES.index(self.name)
+        return _proposal([pool[tier] for pool in pools(self.parts, batch)])
+
+
+@dataclass(frozen=True)
+class PopularStationSource:
+    """What is most played where the listener is and may be played in this station, without any model."""
+
+    parts: StationParts
+    name: str = "popular"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        found = []
+        for j, query in enumerate(batch.queries):
+            popular = self.parts.popularity[batch.country[j]]
+            fresh = np.flatnonzero(_without(playable(self.parts, batch, j), _played(query)))
+            ids, _ = _cut(self.parts, query, fresh, popular[fresh])
+            ids = ids if len(ids) else _again(self.parts, batch, j)
+            found.append((ids, popular[ids]))
+        return _proposal(found)
+
+
+@dataclass(frozen=True)
+class StationFilter:
+    """The station's hard rules once more, whatever a source believed: explicit tracks, and what was just played."""
+
+    parts: StationParts
+    name: str = "station_rules"
+
+    def keep(self, batch: QueryBatch, candidates: Candidates) -> Bools:
+        keep = np.ones(len(candidates), bool)
+        explicit = self.parts.items.explicit[candidates.ids]
+        for j, query in enumerate(batch.queries):
+            rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
+            if not query.context.explicit:
+                keep[rows] &= ~explicit[rows]
+            if query.exclude:
+                keep[rows] &= ~np.isin(candidates.ids[rows], query.exclude)
+        return keep
+
+
+def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats]]]:
+    """For each request its tiers as (ids, station score); found once a batch."""
+    if "pools" not in batch.memo:
+        batch.memo["pools"] = [_pool(parts, batch, j, hint) for j, hint in enumerate(hints(parts, batch))]
+    found: list[list[tuple[I64, Floats]]] = batch.memo["pools"]
+    return found
+
+
+def playable(parts: StationParts, batch: QueryBatch, j: int) -> Bools:
+    """(n,) what request j may be given at all, played in this station or not."""
+    items, query = parts.items, batch.queries[j]
+    may = rights(items, batch)[j].copy()
+    if not query.context.explicit:
+        may &= ~items.explicit
+    refused = items.numbers(query.user.not_interested)
+    may[refused[refused >= 0]] = False
+    return may
+
+
+def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tuple[I64, Floats]]:
+    items, query = parts.items, hint.query
+    may = playable(parts, batch, j)
+    likeness, near = hint.likeness(), hint.near()
+    fresh = _without(may, _played(query))
+    leaves, parents = _genres(parts, query)
+    circles = (
+        lambda: _core(parts, hint, may, likeness) & fresh,
+        lambda: fresh & leaves[items.genre],
+        lambda: fresh & parents[items.parent],
+        lambda: _most_played(fresh, parts.popularity[batch.country[j]], parts.settings.ranked),
+    )
+    tiers, taken, room = list[tuple[I64, Floats]](), np.zeros(len(items), bool), 0
+    for circle in circles:
+        ids, more = np.zeros(0, np.int64), 0
+        if room < _need(parts, query):
+            wider = np.flatnonzero(circle() & ~taken)
+            ids, more = _cut(parts, query, wider, near[wider])
+        taken[ids] = True
+        room += more
+        tiers.append((ids, near[ids]))
+    again = np.zeros(0, np.int64) if room >= _need(parts, query) else _again(parts, batch, j)
+    return [*tiers, (again, near[again])]
+
+
+def _core(parts: StationParts, hint: Hint, may: Bools, likeness: Floats) -> Bools:
+    """(n,) the station itself: the genre that it was started from, else the neighbourhood of its seeds.
+
+    Skips of that very genre open it to its neighbourhood.
+    """
+    items, settings, genres = parts.items, parts.settings, list(hint.query.options.get("genres", ()))
+    core = np.zeros(len(items), bool)
+    if genres:
+        core = may & np.isin(items.genre, genres)
+        unwanted = sum(int(items.genre[track]) == genres[0] for track in hint.query.skipped)
+        if len(genres) > 1 or unwanted < _OPENING_SKIPS:
+            return core
+    size = max(min(settings.neighbourhood, int(settings.neighbourhood_share * len(items))), 1)
+    core[_best(np.flatnonzero(may), likeness, size)] = True
+    return core
+
+
+def _genres(parts: StationParts, query: Query) -> tuple[Bools, Bools]:
+    """Tables over leaf and parent genre numbers of what the seeds belong to; number -1 (unknown) reads False."""
+    items, seeds = parts.items, list(query.station)
+    leaves, parents = np.zeros(len(items.genres) + 1, bool), np.zeros(len(items.parents) + 1, bool)
+    leaves[items.genre[seeds]] = True
+    leaves[list(query.options.get("genres", ()))] = True
+    parents[items.parent[seeds]] = True
+    leaves[-1] = parents[-1] = False
+    return leaves, parents
+
+
+def _most_played(fresh: Bools, popularity: Floats, k: int) -> Bools:
+    out = np.zeros(len(fresh), bool)
+    out[_best(np.flatnonzero(fresh), popularity, k)] = True
+    return out
+
+
+def _best(ids: I64, score: Floats, k: int) -> I64:
+    """The k of `ids` with the highest score, in no order."""
+    return ids if len(ids) <= k else ids[np.argpartition(-score[ids], k - 1)[:k]]
+
+
+def _played(query: Query) -> list[int]:
+    return [*query.exclude, *query.options.get("again", ())]
+
+
+def _again(parts: StationParts, batch: QueryBatch, j: int) -> I64:
+    """The older half of what this station played, as far as it may be played still."""
+    ids = np.array(batch.queries[j].options.get("again", ()), np.int64)
+    return np.sort(ids[playable(parts, batch, j)[ids]])
+
+
+def _without(may: Bools, gone: list[int]) -> Bools:
+    fresh = may.copy()
+    fresh[gone] = False
+    return fresh
+
+
+def _turns(parts: StationParts, query: Query) -> int:
+    """How often one artist can come on a page."""
+    return -(-query.limit // (parts.settings.gaps.artist + 1))
+
+
+def _need(parts: StationParts, query: Query) -> int:
+    """Room at which a page can be filled under the artist and title gaps, whatever is drawn first: each slot takes
+    at most one of the counted tracks, and at most `gap` artists are barred."""
+    return query.limit + parts.settings.gaps.artist * _turns(parts, query)
+
+
+def _cut(parts: StationParts, query: Query, ids: I64, score: Floats) -> tuple[I64, int]:
+    """The best `ranked` of some tracks (ids ascending), and the room that they give to a page.
+
+    First come those that a page can use whatever is drawn: each song once and none of the last ones, of each artist
+    little more than it has turns. Room counts these alone, of each artist no more than it has turns.
+    """
+    names, turns = parts.names, _turns(parts, query)
+    ids = ids[np.lexsort((ids, -score))]
+    title = names.title[ids]
+    first = np.zeros(len(ids), bool)
+    first[np.unique(title, return_index=True)[1]] = True
+    recent = names.title[list(query.options.get("recent", ()))[-parts.settings.gaps.title :]]
+    usable = (title < 0) | (first & ~np.isin(title, recent))
+    artist = names.artist[ids]
+    place = np.zeros(len(ids), np.int64)
+    place[usable] = np.where(artist[usable] < 0, 0, _place_within(artist[usable]))
+    usable &= place < turns + 2
+    best = np.argsort(~usable, kind="stable")[: parts.settings.ranked]
+    return np.sort(ids[best]), int((usable[best] & (place[best] < turns)).sum())
+
+
+def _place_within(groups: I64) -> I64:
+    """How many of the same group stand before each element."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    start = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    begin = np.maximum.accumulate(np.where(start, np.arange(len(groups)), 0))
+    place = np.empty(len(groups), np.int64)
+    place[order] = np.arange(len(groups)) - begin
+    return place
+
+
+def _proposal(found: list[tuple[I64, Floats]]) -> Proposal:
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in found])]).astype(np.int64)
+    ids = np.concatenate([ids for ids, _ in found]) if found else np.zeros(0, np.int64)
+    score = np.concatenate([score for _, score in found]) if found else np.zeros(0, np.float32)
+    return Proposal(ids.astype(np.int64), offsets, score.astype(np.float32))

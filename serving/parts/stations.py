@@ -1,0 +1,202 @@
+"""What a station knows of its request, per track: its place, what was skipped and liked in it, what is familiar.
+
+    hints(parts, batch)[j].near(ids)       # the station's own score of some tracks
+
+The same functions score the whole catalog (to choose the pool) and the candidates (columns of the Decision).
+Everything here is a function of the query's `station`, `skipped` and `options` and of the listener's window, all of
+which the Decision records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.two_tower.model import TwoTower
+from recsys.items import Items
+from recsys.pipeline import Candidates
+from recsys.plays import I64, Outcome
+from recsys.separation import Names
+from recsys.titles import title_key
+from recsys.transitions import Sound
+from recsys.types import Query, QueryBatch
+from serving.settings import RadioSettings
+
+Floats = NDArray[np.float32]
+MIDDLE = 0.5
+"""The dial between familiar (0) and discover (1) where familiarity counts nothing."""
+
+
+@dataclass(frozen=True)
+class StationParts:
+    """What stations are made from, over one release; facts that are costly to find are found once."""
+
+    items: Items
+    two_tower: TwoTower
+    popularity: Floats  # (countries+1, n)
+    settings: RadioSettings
+
+    @cached_property
+    def sound(self) -> Sound:
+        return Sound.of(self.items)
+
+    @cached_property
+    def names(self) -> Names:
+        """(n,) artists, albums and songs as numbers, -1 where the catalog names none."""
+        frame = self.items.frame
+        keys = np.array([title_key(title) for title in frame["title"]], object)
+        numbers: dict[str, int] = {"": -1}
+        return Names(
+            artist=_known(self.items.artist, frame["artist_id"].fill_null("").to_numpy() != ""),
+            album=_known(self.items.album, frame["album_id"].fill_null("").to_numpy() != ""),
+            title=np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64),
+        )
+
+
+def _known(numbers: NDArray[np.int32], known: NDArray[np.bool_]) -> I64:
+    return np.where(known, numbers, -1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One station at one request."""
+
+    parts: StationParts
+    query: Query
+    played: NDArray[np.int32]  # the listener's window without skips, dense
+
+    @cached_property
+    def vector(self) -> Floats:
+        """(d,) unit: the seeds' mean, moved towards what was liked in this station (Rocchio 1971)."""
+        unit, settings = self.parts.two_tower.unit_vectors, self.parts.settings
+        mean = _unit(unit[list(self.query.station)].mean(axis=0))
+        if self.liked:
+            mean = mean + settings.like_pull * _unit(unit[self.liked].mean(axis=0))
+        return _unit(mean)
+
+    @property
+    def liked(self) -> list[int]:
+        """Tracks finished or saved in this station, newest last; a saved one stands there twice."""
+        return list(self.query.options.get("liked", ()))
+
+    @property
+    def dial(self) -> float:
+        return float(self.query.options.get("dial", MIDDLE))
+
+    def likeness(self, ids: I64 | None = None) -> Floats:
+        """Cosine to the station, of some tracks (each the same whatever others there are), or fast of all."""
+        unit = self.parts.two_tower.unit_vectors
+        return unit @ self.vector if ids is None else rowwise(unit[ids], self.vector)
+
+    def skipped(self, ids: I64 | None = None) -> Floats | float:
+        """Greatest cosine to a track that was skipped in this station, at least 0."""
+        gone = list(self.query.skipped[-self.parts.settings.skips_kept :])
+        if not gone:
+            return 0.0
+        unit = self.parts.two_tower.unit_vectors
+        if ids is None:
+            return np.maximum((unit @ unit[gone].T).max(axis=1), 0)
+        own = unit[ids]
+        return np.maximum(np.stack([rowwise(own, unit[track]) for track in gone]).max(axis=0), 0)
+
+    def feedback(self, ids: I64 | None = None) -> Floats | float:
+        """What skips and likes in this station say of a track's genre, parent genre and artist: about -2 to 1."""
+        if not self.query.skipped and not self.liked:
+            return 0.0
+        items, settings = self.parts.items, self.parts.settings
+        total: Floats | float = 0.0
+        for groups, count, weight in (
+            (items.genre, len(items.genres), settings.genre_weight),
+            (items.parent, len(items.parents), settings.parent_weight),
+            (items.artist, len(items.artist_ids), settings.artist_weight),
+        ):
+            verdict = self._verdict(groups, count) * np.float32(weight)
+            total = total + verdict[groups if ids is None else groups[ids]]
+        return total
+
+    def _verdict(self, groups: NDArray[np.integer], count: int) -> Floats:
+        """(count + 1,) one value a group: -(1 - 2^-n) for n skips beyond its likes, up to 0.3 the other way.
+
+        The last value, which number -1 (unknown) reads, is 0.
+        """
+        skips = _tally(groups[list(self.query.skipped)], count)
+        likes = _tally(groups[self.liked], count)
+        against, towards = np.maximum(skips - 0.5 * likes, 0), np.maximum(0.5 * likes - skips, 0)
+        verdict = 0.3 * (1 - 0.5 ** (towards / 2)) - (1 - 0.5**against)
+        verdict[count] = 0
+        return verdict.astype(np.float32)
+
+    def familiar(self, ids: I64 | None = None) -> Floats:
+        """How well the listener knows a track, 0..1: more than half by its own plays, the rest by its artist's."""
+        items = self.parts.items
+        track = np.bincount(self.played, minlength=len(items))
+        artist = np.bincount(items.artist[self.played], minlength=len(items.artist_ids))
+        known = 1 - 0.5 ** artist[items.artist if ids is None else items.artist[ids]].astype(np.float32)
+        own = 1 - 0.5 ** (track if ids is None else track[ids]).astype(np.float32)
+        return np.asarray(0.6 * own + 0.4 * known, np.float32)
+
+    def near(self, ids: I64 | None = None) -> Floats:
+        """The station's own score: likeness, away from skips, towards likes, the dial's pull on what is known."""
+        settings = self.parts.settings
+        score = settings.seed_weight * self.likeness(ids) - settings.skip_weight * self.skipped(ids)
+        score = score + self.feedback(ids)
+        pull = settings.dial_weight * (1 - 2 * self.dial)
+        return np.asarray(score + pull * self.familiar(ids) if pull else score, np.float32)
+
+
+def hints(parts: StationParts, batch: QueryBatch) -> list[Hint]:
+    """The batch's stations; found once a batch."""
+    if "stations" not in batch.memo:
+        batch.memo["stations"] = [Hint(parts, q, _listened(batch, j)) for j, q in enumerate(batch.queries)]
+    found: list[Hint] = batch.memo["stations"]
+    return found
+
+
+def _listened(batch: QueryBatch, j: int) -> NDArray[np.int32]:
+    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
+    track = batch.histories.track[rows]
+    return track[(track >= 0) & (batch.histories.outcome[rows] != Outcome.SKIP)]
+
+
+def _tally(numbers: NDArray[np.integer], count: int) -> NDArray[np.float64]:
+    return np.bincount(numbers[numbers >= 0], minlength=count + 1).astype(np.float64)
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+
+
+def rowwise(rows: Floats, vector: Floats) -> Floats:
+    """(m,) inner products, each the same whatever other rows there are (BLAS sums in an order that depends on m)."""
+    return np.asarray((rows * vector).sum(axis=1), np.float32)
+
+
+@dataclass(frozen=True)
+class HintScorer:
+    """One of a hint's values as a score column."""
+
+    parts: StationParts
+    name: str  # near, likeness, familiar
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        found = [
+            np.broadcast_to(getattr(hint, self.name)(own.ids), len(own))
+            for hint, own in ((h, candidates.of(j)) for j, h in enumerate(hints(self.parts, batch)))
+        ]
+        return np.concatenate(found).astype(np.float32) if found else np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class RadioScorer:
+    """The station's own score and the listener's taste, blended as declared."""
+
+    settings: RadioSettings
+    taste: str = "utility"
+    name: str = "radio"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:  # noqa: ARG002
+        columns = candidates.columns
+        return np.asarray(columns["near"] + self.settings.taste_weight * columns[self.taste], np.float32)
