@@ -1,4 +1,4 @@
-"""One key for all versions of a song: `title_key("Alright (Live at the Roxy)") == title_key("Alright - 2011 Remaster")`.
+"""One key for all versions of a song: `title_key("Alright (Live)") == title_key("Alright - 2011 Remaster")`.
 
 What is dropped: brackets and dash suffixes that name a version, featured artists, case, accents, punctuation.
 """

@@ -34,10 +34,10 @@ class RadioSettings(BaseModel):
     neighbourhood_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # ... and the most of a catalog that may
     seed_weight: float = 1.0  # likeness to the station's seeds
     taste_weight: float = 0.5  # the ranker's utility for this listener
-    skip_weight: float = 1.0  # likeness to what the listener skipped in this station
-    genre_weight: float = 0.8  # skips and likes of a track's genre in this station,
-    parent_weight: float = 0.2  # of its parent genre,
-    artist_weight: float = 0.6  # and of its artist
+    skip_weight: float = 0.5  # closeness to what the listener skipped in this station
+    artist_weight: float = 0.6  # skips and likes of its artist in this station
+    genre_kept: Annotated[float, Field(gt=0, le=1)] = 0.75  # of a genre's share that each skip of it leaves
+    skips_felt: Annotated[int, Field(ge=0)] = 8  # skips of one genre that count
     like_pull: float = 0.3  # how far what is liked moves the station from its seeds
     skips_kept: Annotated[int, Field(ge=1)] = 30  # newest skips whose neighbours are avoided
     dial_weight: float = 1.0  # what knowing a track is worth at the ends of the dial

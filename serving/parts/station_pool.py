@@ -20,7 +20,6 @@ from serving.parts.stations import Floats, Hint, StationParts, hints
 Bools = NDArray[np.bool_]
 TIER_SOURCES = ("station", "genre", "parent_genre", "catalog", "repeats")
 """Source of each tier of recsys.separation.TIERS."""
-_OPENING_SKIPS = 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class PopularStationSource:
         for j, query in enumerate(batch.queries):
             popular = self.parts.popularity[batch.country[j]]
             fresh = np.flatnonzero(_without(playable(self.parts, batch, j), _played(query)))
-            ids, _ = _cut(self.parts, query, fresh, popular[fresh])
+            ids, _ = _cut(self.parts, query, fresh, popular[fresh], self.parts.settings.ranked)
             ids = ids if len(ids) else _again(self.parts, batch, j)
             found.append((ids, popular[ids]))
         return _proposal(found)
@@ -108,7 +107,7 @@ def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tu
         ids, more = np.zeros(0, np.int64), 0
         if room < _need(parts, query):
             wider = np.flatnonzero(circle() & ~taken)
-            ids, more = _cut(parts, query, wider, near[wider])
+            ids, more = _mixed(parts, hint, wider, near)
         taken[ids] = True
         room += more
         tiers.append((ids, near[ids]))
@@ -119,18 +118,31 @@ def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tu
 def _core(parts: StationParts, hint: Hint, may: Bools, likeness: Floats) -> Bools:
     """(n,) the station itself: the genre that it was started from, else the neighbourhood of its seeds.
 
-    Skips of that very genre open it to its neighbourhood.
+    What lies next in other genres comes in beside genres that the listener skips.
     """
     items, settings, genres = parts.items, parts.settings, list(hint.query.options.get("genres", ()))
+    size = max(min(settings.neighbourhood, int(settings.neighbourhood_share * len(items))), 1)
     core = np.zeros(len(items), bool)
     if genres:
         core = may & np.isin(items.genre, genres)
-        unwanted = sum(int(items.genre[track]) == genres[0] for track in hint.query.skipped)
-        if len(genres) > 1 or unwanted < _OPENING_SKIPS:
+        if not set(genres) <= set(hint.unwanted):
             return core
-    size = max(min(settings.neighbourhood, int(settings.neighbourhood_share * len(items))), 1)
-    core[_best(np.flatnonzero(may), likeness, size)] = True
+    else:
+        core[_best(np.flatnonzero(may), likeness, size)] = True
+    if hint.unwanted:
+        others = np.flatnonzero(may & ~np.isin(items.genre, list(hint.unwanted)))
+        core[_best(others, likeness, -(-size // 2))] = True
     return core
+
+
+def _mixed(parts: StationParts, hint: Hint, ids: I64, score: Floats) -> tuple[I64, int]:
+    """`_cut`, half of it from genres that the listener does not skip."""
+    if not hint.unwanted:
+        return _cut(parts, hint.query, ids, score[ids], parts.settings.ranked)
+    out = np.isin(parts.items.genre[ids], list(hint.unwanted))
+    half = -(-parts.settings.ranked // 2)
+    found = [_cut(parts, hint.query, part, score[part], half) for part in (ids[out], ids[~out])]
+    return np.sort(np.concatenate([found[0][0], found[1][0]])), found[0][1] + found[1][1]
 
 
 def _genres(parts: StationParts, query: Query) -> tuple[Bools, Bools]:
@@ -182,8 +194,8 @@ def _need(parts: StationParts, query: Query) -> int:
     return query.limit + parts.settings.gaps.artist * _turns(parts, query)
 
 
-def _cut(parts: StationParts, query: Query, ids: I64, score: Floats) -> tuple[I64, int]:
-    """The best `ranked` of some tracks (ids ascending), and the room that they give to a page.
+def _cut(parts: StationParts, query: Query, ids: I64, score: Floats, k: int) -> tuple[I64, int]:
+    """The k best of some tracks (ids ascending), and the room that they give to a page.
 
     First come those that a page can use whatever is drawn: each song once and none of the last ones, of each artist
     little more than it has turns. Room counts these alone, of each artist no more than it has turns.
@@ -199,7 +211,7 @@ def _cut(parts: StationParts, query: Query, ids: I64, score: Floats) -> tuple[I6
     place = np.zeros(len(ids), np.int64)
     place[usable] = np.where(artist[usable] < 0, 0, _place_within(artist[usable]))
     usable &= place < turns + 2
-    best = np.argsort(~usable, kind="stable")[: parts.settings.ranked]
+    best = np.argsort(~usable, kind="stable")[:k]
     return np.sort(ids[best]), int((usable[best] & (place[best] < turns)).sum())
 
 

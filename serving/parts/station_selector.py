@@ -9,11 +9,12 @@ import numpy as np
 from recsys.pipeline import Candidates
 from recsys.plays import I64
 from recsys.separation import Separation
-from recsys.slate import Problem, Rules, Shelf, SlotPolicy, fill
+from recsys.shares import Shares, natural_shares
+from recsys.slate import Floats, Problem, Rules, Shelf, SlotPolicy, fill
 from recsys.transitions import Smooth
 from recsys.types import Query, QueryBatch, RankedItem, Slate
 from serving.parts.station_pool import TIER_SOURCES
-from serving.parts.stations import StationParts
+from serving.parts.stations import Hint, StationParts, hints
 
 SHELF = "radio"
 
@@ -29,11 +30,11 @@ class StationSelector:
     reason: str = "station"
 
     def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
-        return [self._one(batch.queries[j], candidates.of(j)) for j in range(len(batch))]
+        return [self._one(hint, candidates.of(j)) for j, hint in enumerate(hints(self.parts, batch))]
 
-    def _one(self, query: Query, own: Candidates) -> Slate:
-        separation = self._separation(query, own)
-        slots = fill(self._problem(query, own, separation), self.policy, query.seed)
+    def _one(self, hint: Hint, own: Candidates) -> Slate:
+        separation = self._separation(hint.query, own)
+        slots = fill(self._problem(hint, own, separation), self.policy, hint.query.seed)
         score = own.columns[self.column]
         placed = [
             RankedItem(
@@ -50,19 +51,30 @@ class StationSelector:
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
-        return self._problem(batch.queries[j], own, self._separation(batch.queries[j], own))
+        return self._problem(hints(self.parts, batch)[j], own, self._separation(batch.queries[j], own))
 
-    def _problem(self, query: Query, own: Candidates, separation: Separation) -> Problem:
-        parts, recent = self.parts, query.options.get("recent", ())
-        smooth = Smooth(parts.sound, own.ids, int(recent[-1]) if recent else -1, parts.settings.smooth_weight)
+    def _problem(self, hint: Hint, own: Candidates, separation: Separation) -> Problem:
+        parts, query, recent = self.parts, hint.query, hint.query.options.get("recent", ())
+        utility = np.asarray(own.columns[self.column], np.float64)
+        before = int(recent[-1]) if recent else -1
+        smooth = Smooth(parts.sound, own.ids, before, parts.settings.smooth_weight)
         return Problem(
             ids=own.ids,
-            utility=np.asarray(own.columns[self.column], np.float64),
+            utility=utility,
             artist=parts.names.artist[own.ids],
             shelves=(Shelf(SHELF, query.limit, np.ones(len(own), bool)),),
             rules=Rules(artist_cap_shelf=0, artist_cap_slate=0),  # separation keeps artists apart
-            effects=(separation, smooth),
+            effects=(separation, smooth, *self._shares(hint, own, utility)),
         )
+
+    def _shares(self, hint: Hint, own: Candidates, utility: Floats) -> tuple[Shares, ...]:
+        """Genres that were skipped here get less than the share that they would have."""
+        if not hint.unwanted:
+            return ()
+        genre, kept = self.parts.items.genre[own.ids], self.parts.settings.genre_kept
+        first = np.where(tiers(own) == 0, utility, -np.inf)
+        natural = natural_shares(genre, first, hint.query.limit)
+        return (Shares(genre, {g: natural.get(g, 0.0) * kept**n for g, n in hint.unwanted.items()}),)
 
     def _separation(self, query: Query, own: Candidates) -> Separation:
         names, recent = self.parts.names, np.array(query.options.get("recent", ()), np.int64)

@@ -26,6 +26,8 @@ from recsys.types import Query, QueryBatch
 from serving.settings import RadioSettings
 
 Floats = NDArray[np.float32]
+FAR = 0.6
+"""Cosine below which a track is no longer close to a skipped one."""
 MIDDLE = 0.5
 """The dial between familiar (0) and discover (1) where familiarity counts nothing."""
 
@@ -92,42 +94,37 @@ class Hint:
         return unit @ self.vector if ids is None else rowwise(unit[ids], self.vector)
 
     def skipped(self, ids: I64 | None = None) -> Floats | float:
-        """Greatest cosine to a track that was skipped in this station, at least 0."""
+        """Greatest closeness (0..1) to a track that was skipped in this station; far ones do not count."""
         gone = list(self.query.skipped[-self.parts.settings.skips_kept :])
         if not gone:
             return 0.0
         unit = self.parts.two_tower.unit_vectors
         if ids is None:
-            return np.maximum((unit @ unit[gone].T).max(axis=1), 0)
-        own = unit[ids]
-        return np.maximum(np.stack([rowwise(own, unit[track]) for track in gone]).max(axis=0), 0)
+            nearest = (unit @ unit[gone].T).max(axis=1)
+        else:
+            own = unit[ids]
+            nearest = np.stack([rowwise(own, unit[track]) for track in gone]).max(axis=0)
+        return np.asarray(np.maximum((nearest - FAR) / (1 - FAR), 0), np.float32)
 
-    def feedback(self, ids: I64 | None = None) -> Floats | float:
-        """What skips and likes in this station say of a track's genre, parent genre and artist: about -2 to 1."""
+    def artists(self, ids: I64 | None = None) -> Floats | float:
+        """What skips and likes in this station say of a track's artist, -1..0.3."""
         if not self.query.skipped and not self.liked:
             return 0.0
+        artist, count = self.parts.items.artist, len(self.parts.items.artist_ids)
+        skips, likes = (_tally(artist[list(tracks)], count) for tracks in (self.query.skipped, self.liked))
+        against, towards = np.maximum(skips - likes / 2, 0), np.maximum(likes / 2 - skips, 0)
+        verdict = (0.3 * (1 - 0.5 ** (towards / 2)) - (1 - 0.5**against)).astype(np.float32)
+        return np.asarray(verdict[artist if ids is None else artist[ids]])
+
+    @cached_property
+    def unwanted(self) -> dict[int, float]:
+        """Genres skipped in this station beyond half their likes, and how often beyond: at most `skips_felt`."""
         items, settings = self.parts.items, self.parts.settings
-        total: Floats | float = 0.0
-        for groups, count, weight in (
-            (items.genre, len(items.genres), settings.genre_weight),
-            (items.parent, len(items.parents), settings.parent_weight),
-            (items.artist, len(items.artist_ids), settings.artist_weight),
-        ):
-            verdict = self._verdict(groups, count) * np.float32(weight)
-            total = total + verdict[groups if ids is None else groups[ids]]
-        return total
-
-    def _verdict(self, groups: NDArray[np.integer], count: int) -> Floats:
-        """(count + 1,) one value a group: -(1 - 2^-n) for n skips beyond its likes, up to 0.3 the other way.
-
-        The last value, which number -1 (unknown) reads, is 0.
-        """
-        skips = _tally(groups[list(self.query.skipped)], count)
-        likes = _tally(groups[self.liked], count)
-        against, towards = np.maximum(skips - 0.5 * likes, 0), np.maximum(0.5 * likes - skips, 0)
-        verdict = 0.3 * (1 - 0.5 ** (towards / 2)) - (1 - 0.5**against)
-        verdict[count] = 0
-        return verdict.astype(np.float32)
+        skips, likes = (
+            _tally(items.genre[list(t)], len(items.genres)) for t in (self.query.skipped, self.liked)
+        )
+        beyond = np.minimum(skips - likes / 2, settings.skips_felt)
+        return {int(genre): float(beyond[genre]) for genre in np.flatnonzero(beyond > 0)}
 
     def familiar(self, ids: I64 | None = None) -> Floats:
         """How well the listener knows a track, 0..1: more than half by its own plays, the rest by its artist's."""
@@ -139,10 +136,10 @@ class Hint:
         return np.asarray(0.6 * own + 0.4 * known, np.float32)
 
     def near(self, ids: I64 | None = None) -> Floats:
-        """The station's own score: likeness, away from skips, towards likes, the dial's pull on what is known."""
+        """The station's own score: likeness, away from what was skipped, the dial's pull on what is known."""
         settings = self.parts.settings
         score = settings.seed_weight * self.likeness(ids) - settings.skip_weight * self.skipped(ids)
-        score = score + self.feedback(ids)
+        score = score + settings.artist_weight * self.artists(ids)
         pull = settings.dial_weight * (1 - 2 * self.dial)
         return np.asarray(score + pull * self.familiar(ids) if pull else score, np.float32)
 
@@ -162,7 +159,7 @@ def _listened(batch: QueryBatch, j: int) -> NDArray[np.int32]:
 
 
 def _tally(numbers: NDArray[np.integer], count: int) -> NDArray[np.float64]:
-    return np.bincount(numbers[numbers >= 0], minlength=count + 1).astype(np.float64)
+    return np.bincount(numbers[numbers >= 0], minlength=count).astype(np.float64)
 
 
 def _unit(vector: Floats) -> Floats:
