@@ -29,6 +29,7 @@ from recsys.plays import WINDOW, Outcome
 from recsys.schemas import Surface
 from recsys.separation import Gaps
 from recsys.state_store import LocalStore
+from recsys.transitions import Sound
 from recsys.types import Context, Query, UserState
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender, request_seed
@@ -304,11 +305,11 @@ def _skipped(world: World, walk: Walk, genre: str, skips: int) -> Walk:
 
 
 def _genre(world: World, track_id: str) -> str:
-    return world.items.genres[world.items.genre[world.items.number(track_id)]]
+    return str(world.items.genres[world.items.genre[world.items.number(track_id)]])
 
 
 def _commonest(world: World, tracks: tuple[str, ...]) -> str:
-    return Counter(_genre(world, t) for t in tracks).most_common(1)[0][0]
+    return str(Counter(_genre(world, t) for t in tracks).most_common(1)[0][0])
 
 
 def _share(world: World, tracks: list[str], genre: str) -> float:
@@ -320,12 +321,7 @@ def seams(home: Home, weights: list[float], count: int, seed: int) -> list[dict[
     rows = []
     for weight in weights:
         world = World(home, RadioSettings(smooth_weight=weight), seed)
-        sound = (
-            world.recommenders[0]
-            .pipeline(_query(world.walk(0), "", 10, world.now))
-            .rungs[0]
-            .selector.parts.sound
-        )  # type: ignore[attr-defined]
+        sound = Sound.of(world.items)
         walks = [
             replace(w, station=replace(w.station, dial=0.5)) for w in (world.walk(i) for i in range(count))
         ]

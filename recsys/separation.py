@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ the whole catalog; the gap between versions of a song; the artist gap (halved un
 this station does not come again."""
 TIERS = ("", "genre", "parent_genre", "catalog", "repeats")
 """Tier of a candidate -> the step that lets it in; tier 0 belongs to the station."""
+_NAMES = ("artist", "album", "title")
 _CATALOG, _REPEATS = TIERS.index("catalog"), TIERS.index("repeats")
 
 
@@ -71,34 +73,30 @@ class Separation:
 
     def relaxed(self, slots: Sequence[Slot]) -> tuple[str, ...]:
         """What the rules had to give up for these slots, in the order of STEPS; empty where all of them hold."""
-        given: set[str] = set()
-        for place, slot in enumerate(slots):
-            row = slot.row
-            given.add(TIERS[self.tier[row]])
-            for name in ("artist", "album", "title"):
-                recent = self._recent(name, getattr(self.gaps, name), slots[:place])
-                value = getattr(self.own, name)[row]
-                if value >= 0 and value in recent:
+        given = {TIERS[self.tier[slot.row]] for slot in slots}
+        for name in _NAMES:
+            gap, (before, own) = getattr(self.gaps, name), self._lists[name]
+            line, first = before + [own[slot.row] for slot in slots], len(before)
+            for place in range(first, len(line)):
+                if line[place] >= 0 and line[place] in line[max(place - gap, 0) : place]:
                     given.add(f"{name}_gap")
         return tuple(step for step in STEPS if step in given)
+
+    @cached_property
+    def _lists(self) -> dict[str, tuple[list[int], list[int]]]:
+        """For each kind of name: those before, and those of the candidates."""
+        return {n: (getattr(self.before, n).tolist(), getattr(self.own, n).tolist()) for n in _NAMES}
 
     def _close(self, gaps: Gaps, slots: Sequence[Slot]) -> Bools:
         """(n,) whether a candidate would come too soon after one of its artist, album or song."""
         close = np.zeros(len(self.tier), bool)
-        for name in ("artist", "album", "title"):
-            recent = self._recent(name, getattr(gaps, name), slots)
-            if len(recent):
-                close |= (getattr(self.own, name)[:, None] == recent).any(axis=1)
+        for name in _NAMES:
+            gap, (before, own) = getattr(gaps, name), self._lists[name]
+            line = before + [own[slot.row] for slot in slots]
+            recent = {value for value in line[max(len(line) - gap, 0) :] if value >= 0}
+            if recent:
+                close |= (getattr(self.own, name)[:, None] == np.array(list(recent))).any(axis=1)
         return close
-
-    def _recent(self, name: str, gap: int, slots: Sequence[Slot]) -> I64:
-        """The known artists, albums or songs of the last `gap` places."""
-        if not gap:
-            return np.zeros(0, np.int64)
-        placed = getattr(self.own, name)[[slot.row for slot in slots[-gap:]]]
-        earlier = getattr(self.before, name)
-        recent = np.concatenate([earlier[max(len(earlier) - gap + len(placed), 0) :], placed])
-        return np.asarray(recent[recent >= 0], np.int64)
 
 
 def _ladder(gaps: Gaps) -> Iterator[tuple[Gaps, int]]:

@@ -34,7 +34,10 @@ def title_key(title: str | None) -> str:
 
 def folded(text: str) -> str:
     """Lower case, words parted by single spaces, Latin letters without accents; other scripts keep their marks."""
-    plain = unicodedata.normalize("NFKD", text.casefold().replace("&", " and "))
+    text = text.casefold().replace("&", " and ")
+    if text.isascii():
+        return _REST.sub(" ", text).strip()
+    plain = unicodedata.normalize("NFKD", text)
     kept, latin = [], False
     for c in plain:
         if unicodedata.combining(c):

@@ -6,6 +6,7 @@ rejected, not played in this station. `recsys.separation.TIERS` names the tiers;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,7 @@ def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats
 def playable(parts: StationParts, batch: QueryBatch, j: int) -> Bools:
     """(n,) what request j may be given at all, played in this station or not."""
     items, query = parts.items, batch.queries[j]
-    may = rights(items, batch)[j].copy()
+    may: Bools = rights(items, batch)[j].copy()
     if not query.context.explicit:
         may &= ~items.explicit
     refused = items.numbers(query.user.not_interested)
@@ -96,7 +97,7 @@ def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tu
     likeness, near = hint.likeness(), hint.near()
     fresh = _without(may, _played(query))
     leaves, parents = _genres(parts, query)
-    circles = (
+    circles: tuple[Callable[[], Bools], ...] = (
         lambda: _core(parts, hint, may, likeness) & fresh,
         lambda: fresh & leaves[items.genre],
         lambda: fresh & parents[items.parent],
@@ -128,11 +129,11 @@ def _core(parts: StationParts, hint: Hint, may: Bools, likeness: Floats) -> Bool
         if not set(genres) <= set(hint.unwanted):
             return core
     else:
-        core[_best(np.flatnonzero(may), likeness, size)] = True
+        core[_best(np.arange(len(items)), likeness, size)] = True
     if hint.unwanted:
-        others = np.flatnonzero(may & ~np.isin(items.genre, list(hint.unwanted)))
+        others = np.flatnonzero(~np.isin(items.genre, list(hint.unwanted)))
         core[_best(others, likeness, -(-size // 2))] = True
-    return core
+    return core & may
 
 
 def _mixed(parts: StationParts, hint: Hint, ids: I64, score: Floats) -> tuple[I64, int]:

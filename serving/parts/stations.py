@@ -155,7 +155,8 @@ def hints(parts: StationParts, batch: QueryBatch) -> list[Hint]:
 def _listened(batch: QueryBatch, j: int) -> NDArray[np.int32]:
     rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
     track = batch.histories.track[rows]
-    return track[(track >= 0) & (batch.histories.outcome[rows] != Outcome.SKIP)]
+    good = (track >= 0) & (batch.histories.outcome[rows] != Outcome.SKIP)
+    return np.asarray(track[good], np.int32)
 
 
 def _tally(numbers: NDArray[np.integer], count: int) -> NDArray[np.float64]:
