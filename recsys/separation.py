@@ -87,15 +87,29 @@ class Separation:
         """For each kind of name: those before, and those of the candidates."""
         return {n: (getattr(self.before, n).tolist(), getattr(self.own, n).tolist()) for n in _NAMES}
 
+    @cached_property
+    def _rows(self) -> dict[str, dict[int, list[int]]]:
+        """For each kind of name: its candidates by name."""
+        found: dict[str, dict[int, list[int]]] = {}
+        for kind in _NAMES:
+            rows = found.setdefault(kind, {})
+            for row, value in enumerate(self._lists[kind][1]):
+                if value >= 0:
+                    rows.setdefault(value, []).append(row)
+        return found
+
     def _close(self, gaps: Gaps, slots: Sequence[Slot]) -> Bools:
         """(n,) whether a candidate would come too soon after one of its artist, album or song."""
-        close = np.zeros(len(self.tier), bool)
+        rows: list[int] = []
         for name in _NAMES:
-            gap, (before, own) = getattr(gaps, name), self._lists[name]
-            line = before + [own[slot.row] for slot in slots]
-            recent = {value for value in line[max(len(line) - gap, 0) :] if value >= 0}
-            if recent:
-                close |= (getattr(self.own, name)[:, None] == np.array(list(recent))).any(axis=1)
+            gap, (before, own), named = getattr(gaps, name), self._lists[name], self._rows[name]
+            for place in range(len(slots) - gap, len(slots)):
+                if place >= 0:
+                    rows += named.get(own[slots[place].row], ())
+                elif place >= -len(before):
+                    rows += named.get(before[place], ())
+        close = np.zeros(len(self.tier), bool)
+        close[rows] = True
         return close
 
 

@@ -27,7 +27,9 @@ class Shares:
     def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:  # noqa: ARG002
         placed = [int(self.group[slot.row]) for slot in slots]
         over = [g for g, cap in self.caps.items() if placed.count(g) + 1 > cap * (len(slots) + 1) + 0.5]
-        return np.where(np.isin(self.group, over), utility - LAST, utility) if over else utility
+        for group in over:
+            utility = np.where(self.group == group, utility - LAST, utility)
+        return utility
 
     def allowed(self, shelf: Shelf, slots: Sequence[Slot]) -> None:  # noqa: ARG002
         return None

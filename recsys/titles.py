@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 VERSION_WORDS = (
     "acoustic|a cappella|acapella|alternate|anniversary|bonus|club|clean|cover|deluxe|demo|dub|edit|edition|"
@@ -24,6 +25,7 @@ _SUFFIX = re.compile(rf"\s+[-\u2013\u2014]\s+(?=.*{_VERSION}).*$", re.IGNORECASE
 _REST = re.compile(r"[\W_]+")
 
 
+@lru_cache(maxsize=1_000_000)
 def title_key(title: str | None) -> str:
     """The key of a title; "" where there is none. A title that is nothing but version words is its own key."""
     if not title:

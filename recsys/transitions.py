@@ -48,19 +48,25 @@ class Sound:
             energy=energy.astype(np.float32),
         )
 
-    def parts(self, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float32]:
-        """(3, m) distances in tempo, key and energy between tracks a and b (either may be one track), each 0..1."""
-        octaves = np.abs(self.tempo[a] - self.tempo[b])
-        octaves = np.minimum(octaves, np.abs(octaves - 1))
-        steps = np.abs(self.key[a] - self.key[b])
-        steps = np.minimum(steps, 12 - steps) + (self.mode[a] != self.mode[b])
-        energy = np.abs(self.energy[a] - self.energy[b])
-        raw = np.stack(np.broadcast_arrays(octaves / OCTAVES, steps / STEPS, energy / DEVIATIONS))
-        return np.where(np.isfinite(raw), np.minimum(raw, 1), NEUTRAL).astype(np.float32)
+    def take(self, ids: NDArray[np.integer]) -> Sound:
+        return Sound(self.tempo[ids], self.key[ids], self.mode[ids], self.energy[ids])
 
-    def distance(self, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float32]:
-        """(m,) the three as one number, 0..1."""
-        return np.asarray(np.asarray(PARTS, np.float32) @ self.parts(a, b), np.float32)
+    def parts(self, other: Sound) -> NDArray[np.float32]:
+        """(3, n) distances in tempo, key and energy to others of the same number, or to one, each 0..1."""
+        raw = np.empty((3, len(self.tempo)), np.float32)
+        octaves = np.abs(self.tempo - other.tempo)
+        raw[0] = np.minimum(octaves, np.abs(octaves - 1)) / OCTAVES
+        steps = np.abs(self.key - other.key)
+        raw[1] = (np.minimum(steps, 12 - steps) + (self.mode != other.mode)) / STEPS
+        raw[2] = np.abs(self.energy - other.energy) / DEVIATIONS
+        np.minimum(raw, 1, out=raw)
+        raw[np.isnan(raw)] = NEUTRAL
+        return raw
+
+    def distance(self, other: Sound) -> NDArray[np.float32]:
+        """(n,) the three as one number, 0..1."""
+        raw = self.parts(other)
+        return np.asarray(PARTS[0] * raw[0] + PARTS[1] * raw[1] + PARTS[2] * raw[2], np.float32)
 
 
 def _column(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
@@ -73,16 +79,15 @@ def _column(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
 class Smooth:
     """A list effect: each candidate loses `weight` times its distance from the track just before it."""
 
-    sound: Sound
-    ids: NDArray[np.int64]  # (n,) tracks of the candidates
-    before: int  # the track before the first slot; -1: none
+    own: Sound  # of the n candidates
+    before: Sound | None  # of the one track before the first slot
     weight: float
 
     def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:  # noqa: ARG002
-        last = int(self.ids[slots[-1].row]) if slots else self.before
-        if last < 0 or not self.weight:
+        last = self.own.take(np.array([slots[-1].row])) if slots else self.before
+        if last is None or not self.weight:
             return utility
-        return utility - self.weight * self.sound.distance(self.ids, np.array([last]))
+        return utility - self.weight * self.own.distance(last)
 
     def allowed(self, shelf: Shelf, slots: Sequence[Slot]) -> None:  # noqa: ARG002
         return None

@@ -54,7 +54,7 @@ class Recommender:
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
         self._impersonal = popular(kit)
-        self.words = WordIndex(release.items)
+        self._words = WordIndex(release.items)
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -73,6 +73,13 @@ class Recommender:
         if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+
+    @property
+    def words(self) -> WordIndex:
+        """Full-text search over this release's tracks, as the catalog names them now."""
+        if self._words.items is not self.release.items:
+            self._words = self._words.over(self.release.items)
+        return self._words
 
     def station(self, seed: str) -> Seeds:
         """A station's seed in this release; see serving.surfaces.seeds.

@@ -39,7 +39,7 @@ class RadioSettings(BaseModel):
     genre_kept: Annotated[float, Field(gt=0, le=1)] = 0.75  # of a genre's share that each skip of it leaves
     skips_felt: Annotated[int, Field(ge=0)] = 8  # skips of one genre that count
     like_pull: float = 0.3  # how far what is liked moves the station from its seeds
-    skips_kept: Annotated[int, Field(ge=1)] = 30  # newest skips whose neighbours are avoided
+    skips_kept: Annotated[int, Field(ge=1)] = 15  # newest skips whose neighbours are avoided
     dial_weight: float = 1.0  # what knowing a track is worth at the ends of the dial
     smooth_weight: Annotated[float, Field(ge=0)] = (
         0.3  # what the greatest jump in tempo, key and energy costs

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from recsys.pipeline import Candidates, Proposal
 from recsys.plays import I64
 from recsys.types import Query, QueryBatch
+from serving.parts.filters import PolicyFilter
 from serving.parts.sources import rights
 from serving.parts.stations import Floats, Hint, StationParts, hints
 
 Bools = NDArray[np.bool_]
 TIER_SOURCES = ("station", "genre", "parent_genre", "catalog", "repeats")
 """Source of each tier of recsys.separation.TIERS."""
+_NOTHING = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class PopularStationSource:
         for j, query in enumerate(batch.queries):
             popular = self.parts.popularity[batch.country[j]]
             fresh = np.flatnonzero(_without(playable(self.parts, batch, j), _played(query)))
-            ids, _ = _cut(self.parts, query, fresh, popular[fresh], self.parts.settings.ranked)
-            ids = ids if len(ids) else _again(self.parts, batch, j)
+            best, _ = _cut(self.parts, query, fresh, popular[fresh], self.parts.settings.ranked)
+            ids = fresh[best] if len(best) else _again(self.parts, batch, j)
             found.append((ids, popular[ids]))
         return _proposal(found)
 
@@ -81,20 +83,20 @@ def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats
 
 
 def playable(parts: StationParts, batch: QueryBatch, j: int) -> Bools:
-    """(n,) what request j may be given at all, played in this station or not."""
-    items, query = parts.items, batch.queries[j]
-    may: Bools = rights(items, batch)[j].copy()
-    if not query.context.explicit:
-        may &= ~items.explicit
-    refused = items.numbers(query.user.not_interested)
-    may[refused[refused >= 0]] = False
-    return may
+    """(n,) what request j may be given at all: the surface's own filters, asked about the whole catalog.
+
+    So a page is planned from what will really be left of the pool.
+    """
+    items, one = parts.items, batch if len(batch) == 1 else batch.take(np.array([j]))
+    whole = Candidates(np.arange(len(items)), np.array([0, len(items)], np.int64))
+    may: Bools = rights(items, batch)[j] & PolicyFilter(items).keep(one, whole)
+    return may & ~items.explicit if not batch.queries[j].context.explicit else may
 
 
 def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tuple[I64, Floats]]:
     items, query = parts.items, hint.query
     may = playable(parts, batch, j)
-    likeness, near = hint.likeness(), hint.near()
+    likeness = hint.likeness()
     fresh = _without(may, _played(query))
     leaves, parents = _genres(parts, query)
     circles: tuple[Callable[[], Bools], ...] = (
@@ -105,15 +107,15 @@ def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tu
     )
     tiers, taken, room = list[tuple[I64, Floats]](), np.zeros(len(items), bool), 0
     for circle in circles:
-        ids, more = np.zeros(0, np.int64), 0
+        ids, score, more = _NOTHING, np.zeros(0, np.float32), 0
         if room < _need(parts, query):
             wider = np.flatnonzero(circle() & ~taken)
-            ids, more = _mixed(parts, hint, wider, near)
+            ids, score, more = _mixed(parts, hint, wider, hint.near(wider, exact=False))
         taken[ids] = True
         room += more
-        tiers.append((ids, near[ids]))
-    again = np.zeros(0, np.int64) if room >= _need(parts, query) else _again(parts, batch, j)
-    return [*tiers, (again, near[again])]
+        tiers.append((ids, score))
+    again = _NOTHING if room >= _need(parts, query) else _again(parts, batch, j)
+    return [*tiers, (again, hint.near(again, exact=False))]
 
 
 def _core(parts: StationParts, hint: Hint, may: Bools, likeness: Floats) -> Bools:
@@ -136,14 +138,20 @@ def _core(parts: StationParts, hint: Hint, may: Bools, likeness: Floats) -> Bool
     return core & may
 
 
-def _mixed(parts: StationParts, hint: Hint, ids: I64, score: Floats) -> tuple[I64, int]:
-    """`_cut`, half of it from genres that the listener does not skip."""
+def _mixed(parts: StationParts, hint: Hint, ids: I64, score: Floats) -> tuple[I64, Floats, int]:
+    """`_cut`, half of it from genres that the listener does not skip: ids, their scores, and room."""
+    query, ranked = hint.query, parts.settings.ranked
     if not hint.unwanted:
-        return _cut(parts, hint.query, ids, score[ids], parts.settings.ranked)
+        best, room = _cut(parts, query, ids, score, ranked)
+        return ids[best], score[best], room
     out = np.isin(parts.items.genre[ids], list(hint.unwanted))
-    half = -(-parts.settings.ranked // 2)
-    found = [_cut(parts, hint.query, part, score[part], half) for part in (ids[out], ids[~out])]
-    return np.sort(np.concatenate([found[0][0], found[1][0]])), found[0][1] + found[1][1]
+    found, room = [], 0
+    for side in (np.flatnonzero(out), np.flatnonzero(~out)):
+        best, more = _cut(parts, query, ids[side], score[side], -(-ranked // 2))
+        found.append(side[best])
+        room += more
+    best = np.sort(np.concatenate(found))
+    return ids[best], score[best], room
 
 
 def _genres(parts: StationParts, query: Query) -> tuple[Bools, Bools]:
@@ -196,24 +204,23 @@ def _need(parts: StationParts, query: Query) -> int:
 
 
 def _cut(parts: StationParts, query: Query, ids: I64, score: Floats, k: int) -> tuple[I64, int]:
-    """The k best of some tracks (ids ascending), and the room that they give to a page.
+    """Places of the k best of some tracks, ascending, and the room that they give to a page.
 
     First come those that a page can use whatever is drawn: each song once and none of the last ones, of each artist
     little more than it has turns. Room counts these alone, of each artist no more than it has turns.
     """
     names, turns = parts.names, _turns(parts, query)
-    ids = ids[np.lexsort((ids, -score))]
-    title = names.title[ids]
+    order = np.lexsort((ids, -score))
+    title, artist = names.title[ids[order]], names.artist[ids[order]]
     first = np.zeros(len(ids), bool)
     first[np.unique(title, return_index=True)[1]] = True
     recent = names.title[list(query.options.get("recent", ()))[-parts.settings.gaps.title :]]
     usable = (title < 0) | (first & ~np.isin(title, recent))
-    artist = names.artist[ids]
     place = np.zeros(len(ids), np.int64)
     place[usable] = np.where(artist[usable] < 0, 0, _place_within(artist[usable]))
     usable &= place < turns + 2
     best = np.argsort(~usable, kind="stable")[:k]
-    return np.sort(ids[best]), int((usable[best] & (place[best] < turns)).sum())
+    return np.sort(order[best]), int((usable[best] & (place[best] < turns)).sum())
 
 
 def _place_within(groups: I64) -> I64:

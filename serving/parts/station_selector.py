@@ -56,8 +56,8 @@ class StationSelector:
     def _problem(self, hint: Hint, own: Candidates, separation: Separation) -> Problem:
         parts, query, recent = self.parts, hint.query, hint.query.options.get("recent", ())
         utility = np.asarray(own.columns[self.column], np.float64)
-        before = int(recent[-1]) if recent else -1
-        smooth = Smooth(parts.sound, own.ids, before, parts.settings.smooth_weight)
+        before = parts.sound.take(np.array(recent[-1:])) if recent else None
+        smooth = Smooth(parts.sound.take(own.ids), before, parts.settings.smooth_weight)
         return Problem(
             ids=own.ids,
             utility=utility,

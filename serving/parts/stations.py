@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from models.two_tower.model import TwoTower
@@ -49,12 +50,14 @@ class StationParts:
     def names(self) -> Names:
         """(n,) artists, albums and songs as numbers, -1 where the catalog names none."""
         frame = self.items.frame
-        keys = np.array([title_key(title) for title in frame["title"]], object)
+        titles = frame["title"].fill_null("")
+        different = titles.unique().to_list()
         numbers: dict[str, int] = {"": -1}
+        number = [numbers.setdefault(title_key(title), len(numbers)) for title in different]
         return Names(
             artist=_known(self.items.artist, frame["artist_id"].fill_null("").to_numpy() != ""),
             album=_known(self.items.album, frame["album_id"].fill_null("").to_numpy() != ""),
-            title=np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64),
+            title=titles.replace_strict(different, number, return_dtype=pl.Int64).to_numpy(),
         )
 
 
@@ -88,25 +91,22 @@ class Hint:
     def dial(self) -> float:
         return float(self.query.options.get("dial", MIDDLE))
 
-    def likeness(self, ids: I64 | None = None) -> Floats:
-        """Cosine to the station, of some tracks (each the same whatever others there are), or fast of all."""
+    def likeness(self, ids: I64 | None = None, exact: bool = True) -> Floats:
+        """Cosine to the station of some tracks, or fast of all."""
         unit = self.parts.two_tower.unit_vectors
-        return unit @ self.vector if ids is None else rowwise(unit[ids], self.vector)
+        return unit @ self.vector if ids is None else _inner(unit[ids], self.vector, exact)
 
-    def skipped(self, ids: I64 | None = None) -> Floats | float:
+    def skipped(self, ids: I64, exact: bool = True) -> Floats | float:
         """Greatest closeness (0..1) to a track that was skipped in this station; far ones do not count."""
         gone = list(self.query.skipped[-self.parts.settings.skips_kept :])
         if not gone:
             return 0.0
         unit = self.parts.two_tower.unit_vectors
-        if ids is None:
-            nearest = (unit @ unit[gone].T).max(axis=1)
-        else:
-            own = unit[ids]
-            nearest = np.stack([rowwise(own, unit[track]) for track in gone]).max(axis=0)
+        own = unit[ids]
+        nearest = np.max([_inner(own, unit[track], exact) for track in gone], axis=0)
         return np.asarray(np.maximum((nearest - FAR) / (1 - FAR), 0), np.float32)
 
-    def artists(self, ids: I64 | None = None) -> Floats | float:
+    def artists(self, ids: I64) -> Floats | float:
         """What skips and likes in this station say of a track's artist, -1..0.3."""
         if not self.query.skipped and not self.liked:
             return 0.0
@@ -114,7 +114,7 @@ class Hint:
         skips, likes = (_tally(artist[list(tracks)], count) for tracks in (self.query.skipped, self.liked))
         against, towards = np.maximum(skips - likes / 2, 0), np.maximum(likes / 2 - skips, 0)
         verdict = (0.3 * (1 - 0.5 ** (towards / 2)) - (1 - 0.5**against)).astype(np.float32)
-        return np.asarray(verdict[artist if ids is None else artist[ids]])
+        return np.asarray(verdict[artist[ids]])
 
     @cached_property
     def unwanted(self) -> dict[int, float]:
@@ -126,19 +126,24 @@ class Hint:
         beyond = np.minimum(skips - likes / 2, settings.skips_felt)
         return {int(genre): float(beyond[genre]) for genre in np.flatnonzero(beyond > 0)}
 
-    def familiar(self, ids: I64 | None = None) -> Floats:
+    def familiar(self, ids: I64) -> Floats:
         """How well the listener knows a track, 0..1: more than half by its own plays, the rest by its artist's."""
         items = self.parts.items
         track = np.bincount(self.played, minlength=len(items))
         artist = np.bincount(items.artist[self.played], minlength=len(items.artist_ids))
-        known = 1 - 0.5 ** artist[items.artist if ids is None else items.artist[ids]].astype(np.float32)
-        own = 1 - 0.5 ** (track if ids is None else track[ids]).astype(np.float32)
+        own = 1 - 0.5 ** track[ids].astype(np.float32)
+        known = 1 - 0.5 ** artist[items.artist[ids]].astype(np.float32)
         return np.asarray(0.6 * own + 0.4 * known, np.float32)
 
-    def near(self, ids: I64 | None = None) -> Floats:
-        """The station's own score: likeness, away from what was skipped, the dial's pull on what is known."""
+    def near(self, ids: I64, exact: bool = True) -> Floats:
+        """The station's own score: likeness, away from what was skipped, the dial's pull on what is known.
+
+        `exact`: each track's score is the same to the last bit whatever others there are; needed for score columns,
+        not for choosing the pool.
+        """
         settings = self.parts.settings
-        score = settings.seed_weight * self.likeness(ids) - settings.skip_weight * self.skipped(ids)
+        score = settings.seed_weight * self.likeness(ids, exact)
+        score = score - settings.skip_weight * self.skipped(ids, exact)
         score = score + settings.artist_weight * self.artists(ids)
         pull = settings.dial_weight * (1 - 2 * self.dial)
         return np.asarray(score + pull * self.familiar(ids) if pull else score, np.float32)
@@ -167,9 +172,9 @@ def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
 
 
-def rowwise(rows: Floats, vector: Floats) -> Floats:
-    """(m,) inner products, each the same whatever other rows there are (BLAS sums in an order that depends on m)."""
-    return np.asarray((rows * vector).sum(axis=1), np.float32)
+def _inner(rows: Floats, vector: Floats, exact: bool) -> Floats:
+    """(m,) inner products; exact ones do not depend on the other rows (BLAS sums in an order that depends on m)."""
+    return np.asarray((rows * vector).sum(axis=1) if exact else rows @ vector, np.float32)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     if ask.cursor is None:
         station = stations.Station(query.request_id, ask.seed or "", query.user.user_id, query.now)
     else:
-        station = stations.load(desk.store, ask.cursor)
+        station = stations.resume(desk.store, ask.cursor, ask.seed or "", query)
     station = replace(station, dial=_dial(ask.options.get("dial", station.dial)))
     decision = desk.decide(tuned(query, station, desk.recommender))
     page = tuple(slot["track_id"] for slot in decision.slots)

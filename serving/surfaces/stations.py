@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from recsys.errors import BadInput, UnknownId
+from recsys.errors import BadInput, StoreUnavailable, UnknownId
 from recsys.ports import OnlineStore
 from recsys.state_store import StateStore
+from recsys.types import Query
 
 _CURSOR = re.compile(r"([0-9a-f-]{36})\.(\d{1,9})")
 MEMORY = 5_000
@@ -54,6 +55,17 @@ def load(store: OnlineStore, cursor: str) -> Station:
     return replace(station, tracks=station.tracks[: max(int(match[2]) - station.forgotten, 0)])
 
 
+def resume(store: OnlineStore, cursor: str, seed: str, query: Query) -> Station:
+    """Like `load`; while the store is down, a station that this process does not remember goes on from its seed
+    alone: it keeps its cursor, and tracks may come again."""
+    try:
+        return load(store, cursor)
+    except StoreUnavailable:
+        if not seed:
+            raise
+        return Station(cursor.partition(".")[0], seed, query.user.user_id, query.now)
+
+
 def extend(store: StateStore, station: Station, page: tuple[str, ...], page_id: str) -> Station:
     """The station with one more page, kept; bounded to its last MEMORY tracks.
 
@@ -64,7 +76,10 @@ def extend(store: StateStore, station: Station, page: tuple[str, ...], page_id: 
     forgotten = max(len(tracks) - MEMORY, 0)
     longer = replace(station, tracks=tracks[forgotten:], forgotten=station.forgotten + forgotten)
     with store.exclusive():
-        stored = _stored(store, station.station_id)
+        try:
+            stored = _stored(store, station.station_id)
+        except StoreUnavailable:  # a store that writes later: nobody else's page can be seen
+            stored = None
         if stored is not None and stored.position > station.position:
             longer = replace(longer, station_id=page_id)
         store.put([(f"station:{longer.station_id}", orjson.dumps(longer.__dict__))])

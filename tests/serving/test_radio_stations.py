@@ -15,6 +15,7 @@ from recsys.items import MS_PER_DAY, Items
 from recsys.schemas import Surface
 from recsys.state_store import LocalStore
 from recsys.types import Ask, Context, Query, UserState
+from serving.parts.words import WordIndex
 from serving.recommender import Recommender, request_seed
 from serving.replay import compare
 from serving.service import Service
@@ -115,6 +116,23 @@ def test_words_find_titles_with_a_misspelt_letter_too(recommender: Recommender, 
     word = max(title.split(), key=len)
     misspelt = word[:-2] + "q" + word[-1]
     assert any(word in items.frame["title"][t] for t in recommender.words.search(misspelt, 50))
+
+
+def test_words_find_what_is_new_or_renamed_once_the_catalog_has_changed(
+    recommender: Recommender, items: Items
+) -> None:
+    words = WordIndex(items)
+    assert words.search("zanzibar") == []
+    title = items.frame["title"].to_list()
+    renamed = replace(items, frame=items.frame.with_columns(title=pl.Series(["Zanzibar Nights", *title[1:]])))
+    later = words.over(renamed)
+    assert later.search("zanzibar") == [0]
+    assert 0 not in later.search(title[0], 50)
+    longer = replace(
+        renamed, frame=renamed.frame.vstack(renamed.frame[:1]), artist=np.append(items.artist, 0)
+    )
+    assert sorted(later.over(longer).search("zanzibar nights")) == [0, len(items)]
+    assert later.search("zanzibar") == [0]
 
 
 HOSTILE = [
