@@ -24,6 +24,8 @@ from recsys.separation import Names
 from recsys.titles import title_key
 from recsys.transitions import Sound
 from recsys.types import Query, QueryBatch
+from serving.parts.scorers import rowwise
+from serving.parts.sources import normalize
 from serving.settings import RadioSettings
 
 Floats = NDArray[np.float32]
@@ -77,10 +79,10 @@ class Hint:
     def vector(self) -> Floats:
         """(d,) unit: the seeds' mean, moved towards what was liked in this station (Rocchio 1971)."""
         unit, settings = self.parts.two_tower.unit_vectors, self.parts.settings
-        mean = _unit(unit[list(self.query.station)].mean(axis=0))
+        mean = normalize(unit[list(self.query.station)].mean(axis=0))
         if self.liked:
-            mean = mean + settings.like_pull * _unit(unit[self.liked].mean(axis=0))
-        return _unit(mean)
+            mean = mean + settings.like_pull * normalize(unit[self.liked].mean(axis=0))
+        return normalize(mean)
 
     @property
     def liked(self) -> list[int]:
@@ -168,13 +170,9 @@ def _tally(numbers: NDArray[np.integer], count: int) -> NDArray[np.float64]:
     return np.bincount(numbers[numbers >= 0], minlength=count).astype(np.float64)
 
 
-def _unit(vector: Floats) -> Floats:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
-
-
 def _inner(rows: Floats, vector: Floats, exact: bool) -> Floats:
-    """(m,) inner products; exact ones do not depend on the other rows (BLAS sums in an order that depends on m)."""
-    return np.asarray((rows * vector).sum(axis=1) if exact else rows @ vector, np.float32)
+    """(m,) inner products; exact ones do not depend on the other rows."""
+    return rowwise(rows, vector) if exact else np.asarray(rows @ vector, np.float32)
 
 
 @dataclass(frozen=True)

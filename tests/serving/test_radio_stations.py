@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests_events import event, play
 
 from recsys.errors import BadInput, UnknownId
@@ -385,6 +387,29 @@ def test_an_old_cursor_sees_what_had_been_played_by_then_beyond_the_memory(
     assert station.tracks == ("3a", "3b", "3c", "4a", "4b", "4c")
     assert stations.load(store, cursors[3]).tracks == ("3a", "3b", "3c")
     assert stations.load(store, cursors[0]).tracks == ()
+
+
+@given(
+    seed=st.integers(0, 10_000), left=st.integers(2, 40), pages=st.integers(1, 3), limit=st.integers(1, 12)
+)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_however_few_tracks_are_left_pages_are_full_and_name_each_rule_that_they_break(
+    recommender: Recommender, items: Items, now: int, seed: int, left: int, pages: int, limit: int
+) -> None:
+    may = np.flatnonzero(items.available(items.country_number("SE"), now) & items.released(now))
+    allowed = set(np.random.default_rng(seed).choice(may, left, replace=False).tolist())
+    user = UserState(
+        "u" * 22, not_interested=frozenset(t for i, t in enumerate(items.track_ids) if i not in allowed)
+    )
+    station = Station(f"few{seed}", f"track:{items.track_id(seed % len(items))}", "u", now)
+    heard, relaxed = walk(recommender, station, pages, user, Context(country="SE"), limit)
+    tracks = items.numbers(heard).tolist()
+    assert set(tracks) <= allowed
+    assert len(tracks) >= min(pages * limit, left)
+    assert ("repeats" in relaxed) == (len(set(tracks)) < len(tracks))
+    line = [int(items.artist[t]) for t in tracks]
+    if any(line[i] in line[max(0, i - 5) : i] for i in range(1, len(line))):
+        assert "artist_gap" in relaxed
 
 
 def test_relaxations_are_counted(recommender: Recommender, items: Items, now: int) -> None:
