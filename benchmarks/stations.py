@@ -2,9 +2,9 @@
 
     python -m benchmarks.stations --home var --stations 10000 --twins 1000 --out benchmarks/results
 
-Listeners skip, finish, save and reject as they go; halfway more tracks are withdrawn. The checker (`Rules`) reads the
-lake's tables and ids only, and shares no code with the selector. Twins: one station goes on with and without three
-skips of its commonest genre, with the same draws.
+Listeners skip, finish, save and reject as they go; halfway more tracks are withdrawn. The checker
+(benchmarks/station_rules.py) reads the lake's tables and ids only, and shares no code with the selector. Twins: one
+station goes on with and without three skips of its commonest genre, with the same draws.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from rich.progress import track as progress
 
 from benchmarks.results import FOLDER, table, write
+from benchmarks.station_rules import Heard, Rules, Walk
 from recsys.features.state import decode
 from recsys.home import Home
-from recsys.items import MS_PER_DAY, Items
+from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
 from recsys.plays import WINDOW, Outcome
 from recsys.schemas import Surface
-from recsys.separation import Gaps
 from recsys.state_store import LocalStore
 from recsys.transitions import Sound
 from recsys.types import Context, Query, UserState
@@ -42,88 +41,6 @@ KINDS = ("track", "artist", "album", "playlist", "genre", "words")
 BATCH = 200
 WITHDRAWN = 0.01
 KEEP, LATER = 100, 60_000
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One slot as a listener's client saw it, with the page it came on."""
-
-    track_id: str
-    relaxed: frozenset[str]
-
-
-@dataclass
-class Walk:
-    """One station on its way: whose it is, what came, what may not come any more."""
-
-    kind: str
-    user: UserState
-    context: Context
-    station: Station
-    heard: list[Heard] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
-
-
-class Rules:
-    """What docs/radio.md promises, read from ids and the lake's availability table."""
-
-    def __init__(self, items: Items, availability: pl.DataFrame, gaps: Gaps) -> None:
-        frame = items.frame
-        self.gaps = gaps
-        self.facts = {
-            row["track_id"]: row
-            for row in frame.select(
-                "track_id",
-                "artist_id",
-                "album_id",
-                "explicit",
-                "release_date",
-                title=pl.col("title").str.to_lowercase(),
-            ).to_dicts()
-        }
-        self.open: dict[str, list[tuple[str | None, int | None, int | None]]] = {}
-        times = [pl.col(name).dt.epoch("ms") for name in ("available_from", "available_until")]
-        for track_id, *window in availability.select("track_id", "country", *times).iter_rows():
-            self.open.setdefault(track_id, []).append((window[0], window[1], window[2]))
-
-    def broken(self, walk: Walk, place: int, now: int, withdrawn: set[str]) -> list[str]:
-        """The rules that the slot at `place` breaks without its page having named the relaxation."""
-        slot = walk.heard[place]
-        fact, out = self.facts[slot.track_id], list[str]()
-        if not self._open(slot.track_id, walk.context.country, now):
-            out.append("territory")
-        if (
-            fact["release_date"] is not None
-            and fact["release_date"].toordinal() - 719_163 > now // MS_PER_DAY
-        ):
-            out.append("embargo")
-        if fact["explicit"] and not walk.context.explicit:
-            out.append("explicit")
-        if slot.track_id in withdrawn:
-            out.append("withdrawn")
-        if slot.track_id in walk.refused:
-            out.append("not_interested")
-        if slot.track_id in {h.track_id for h in walk.heard[:place]} and "repeats" not in slot.relaxed:
-            out.append("repeats")
-        for name, gap in (
-            ("artist", self.gaps.artist),
-            ("album", self.gaps.album),
-            ("title", self.gaps.title),
-        ):
-            column = "title" if name == "title" else f"{name}_id"
-            recent = {self.facts[h.track_id][column] for h in walk.heard[max(place - gap, 0) : place]}
-            if fact[column] and fact[column] in recent and f"{name}_gap" not in slot.relaxed:
-                out.append(f"{name}_gap")
-        return out
-
-    def _open(self, track_id: str, country: str | None, now: int) -> bool:
-        windows = self.open.get(track_id)
-        return windows is None or any(
-            (place is None or place == country)
-            and (since is None or since <= now)
-            and (until is None or now < until)
-            for place, since, until in windows
-        )
 
 
 class World:
@@ -342,6 +259,28 @@ def seams(home: Home, weights: list[float], count: int, seed: int) -> list[dict[
     return rows
 
 
+def turned(world: World, count: int) -> list[dict[str, float]]:
+    """Share of tracks, and of tracks by artists, that the listener's window knows, at five places of the dial."""
+    walks = [w for w in (world.walk(i) for i in range(count)) if w.user.track_id]
+    rows = []
+    for dial in (0.0, 0.25, 0.5, 0.75, 1.0):
+        at = [replace(w, station=replace(w.station, dial=dial)) for w in walks]
+        known = np.array(
+            [_known(world, w, p) for w, p in zip(at, world.page(at, 0, "0", 20, world.now), strict=True)]
+        )
+        rows.append({"dial": dial, "tracks": float(known[:, 0].mean()), "artists": float(known[:, 1].mean())})
+    return rows
+
+
+def _known(world: World, walk: Walk, page: list[str]) -> tuple[float, float]:
+    artist, heard = world.items.artist, set(walk.user.track_id)
+    artists = {int(artist[t]) for t in world.items.numbers(walk.user.track_id) if t >= 0}
+    return (
+        float(np.mean([t in heard for t in page])),
+        float(np.mean([int(artist[t]) in artists for t in world.items.numbers(page)])),
+    )
+
+
 def latency(world: World, count: int, limit: int) -> dict[str, float]:
     """Wall and CPU ms of a station's third page, one request at a time."""
     ms, cpu = [], []
@@ -386,11 +325,12 @@ def main() -> None:
         figures["twins"] = twins(world, given.twins)
     if given.smooth:
         figures["smooth"] = seams(home, given.smooth, 100, given.seed)
+        figures["dial"] = turned(world, 200)
     figures["page"] = latency(world, 100, given.limit)
     figures["seconds"] = time.perf_counter() - begin
     for name in ("stations", "twins", "page"):
         table(["", name], [[key, value] for key, value in figures.get(name, {}).items()])
-    for row in figures.get("smooth", []):
+    for row in [*figures.get("smooth", []), *figures.get("dial", [])]:
         print(row)
     print(write(f"stations-{given.stations}", figures, given.out))
 

@@ -58,3 +58,12 @@ def test_the_page_shows_words_as_words(client: TestClient) -> None:
     text = client.get("/radio", params={"seed": "words:<b>shadows</b>"}).text
     assert "<b>shadows" not in text
     assert "&lt;b&gt;shadows" in text
+
+
+def test_the_page_turns_the_dial_of_the_station_that_it_shows(client: TestClient) -> None:
+    text = client.get("/radio", params={"seed": "genre:rock"}).text
+    assert "<strong>balanced</strong>" in text
+    link = text.split('">discover</a>')[0].rsplit('href="', 1)[1].replace("&amp;", "&")
+    then = client.get(link).text
+    assert "<strong>discover</strong>" in then
+    assert then.count('class="track"') == 10
