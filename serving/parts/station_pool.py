@@ -56,22 +56,15 @@ class PopularStationSource:
 
 
 @dataclass(frozen=True)
-class StationFilter:
-    """The station's hard rules once more, whatever a source believed: explicit tracks, and what was just played."""
+class CleanFilter:
+    """No explicit track where that is unwanted, whatever a source believed."""
 
     parts: StationParts
-    name: str = "station_rules"
+    name: str = "clean"
 
     def keep(self, batch: QueryBatch, candidates: Candidates) -> Bools:
-        keep = np.ones(len(candidates), bool)
-        explicit = self.parts.items.explicit[candidates.ids]
-        for j, query in enumerate(batch.queries):
-            rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
-            if not query.context.explicit:
-                keep[rows] &= ~explicit[rows]
-            if query.exclude:
-                keep[rows] &= ~np.isin(candidates.ids[rows], query.exclude)
-        return keep
+        unwanted = np.array([not query.context.explicit for query in batch.queries], bool)
+        return ~(self.parts.items.explicit[candidates.ids] & unwanted[candidates.owner])
 
 
 def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats]]]:

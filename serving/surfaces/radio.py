@@ -17,7 +17,7 @@ from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch, UserState
 from serving.parts.filters import PolicyFilter, RightsFilter
 from serving.parts.scorers import ModelScorer
-from serving.parts.station_pool import TIER_SOURCES, PopularStationSource, StationFilter, TierSource
+from serving.parts.station_pool import TIER_SOURCES, CleanFilter, PopularStationSource, TierSource
 from serving.parts.station_selector import StationSelector
 from serving.parts.stations import HintScorer, RadioScorer, StationParts
 from serving.surfaces import stations
@@ -36,7 +36,7 @@ def radio(kit: Kit) -> Pipeline[QueryBatch]:
     items = release.items
     parts = StationParts(items, release.two_tower, release.popularity, settings)
     found = tuple(TierSource(parts, name) for name in TIER_SOURCES)
-    rules = (RightsFilter(items), PolicyFilter(items), StationFilter(parts))
+    rules = (RightsFilter(items), PolicyFilter(items), CleanFilter(parts))
     near = (HintScorer(parts, "likeness"), HintScorer(parts, "familiar"), HintScorer(parts, "near"))
     taste = (
         ModelScorer(release.two_tower),
