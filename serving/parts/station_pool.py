@@ -64,7 +64,7 @@ class CleanFilter:
 
     def keep(self, batch: QueryBatch, candidates: Candidates) -> Bools:
         unwanted = np.array([not query.context.explicit for query in batch.queries], bool)
-        return ~(self.parts.items.explicit[candidates.ids] & unwanted[candidates.owner])
+        return np.asarray(~(self.parts.items.explicit[candidates.ids] & unwanted[candidates.owner]), bool)
 
 
 def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats]]]:
