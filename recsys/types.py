@@ -218,6 +218,7 @@ class Slate:
     items: tuple[RankedItem, ...]
     policy: str
     relaxed: tuple[str, ...] = ()  # list rules that had to be given up
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
 
     @property
     def propensity(self) -> float:
@@ -248,3 +249,4 @@ class Decision:
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
     relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short
