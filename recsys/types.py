@@ -217,8 +217,8 @@ class Slate:
 
     items: tuple[RankedItem, ...]
     policy: str
-    relaxed: tuple[str, ...] = ()  # list rules that had to be given up
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
+    relaxed: tuple[str, ...] = ()  # list rules that had to be given up
 
     @property
     def propensity(self) -> float:
