@@ -47,7 +47,7 @@ class StationSelector:
             )
             for slot in slots
         ]
-        return Slate(tuple(placed), self.name, separation.relaxed(slots))
+        return Slate(tuple(placed), self.name, relaxed=separation.relaxed(slots))
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
