@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
+from serving.access.gate import CLOSED, Access, Gate
 from serving.api import operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
@@ -14,11 +15,12 @@ from serving.page import pages
 DESCRIPTION = "Home feed, radio and similar tracks for listeners; and the events they answer with."
 
 
-def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI:
+def create_app(service: Service, hosts: frozenset[str] | None = None, access: Access = CLOSED) -> FastAPI:
     """The whole HTTP surface over one service.
 
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
+        access: whose keys open writes and records; by default nobody's.
     """
     metrics = Metrics()
     service.observers.append(metrics.decided)
@@ -30,6 +32,7 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
     app.mount("/static", pages.static_files())
+    app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)
     return app

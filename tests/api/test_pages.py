@@ -14,6 +14,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect, sync_playwright
 
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from tests.api.fake_service import LISTENERS, TRACK_IDS, FakeService
 
@@ -36,7 +37,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service: FakeService) -> TestClient:
-    return TestClient(create_app(service))
+    return TestClient(create_app(service, access=UNGUARDED))
 
 
 @pytest.mark.parametrize("path", ["/", "/page/home", f"/radio?seed=track:{TRACK_IDS[0]}"])
@@ -84,7 +85,7 @@ def address(browser_service: FakeService) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(create_app(browser_service), host="127.0.0.1", port=port, log_level="error")
+        uvicorn.Config(create_app(browser_service, access=UNGUARDED), host="127.0.0.1", port=port, log_level="error")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
