@@ -8,6 +8,7 @@ from music.catalog.api import router as catalog_router
 from serving.access.gate import CLOSED, Access, Gate
 from serving.api import operations, problems, reference, routes
 from serving.api.contract import Service
+from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
 from serving.metrics import Measure, Metrics
 from serving.page import pages
@@ -24,7 +25,15 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     """
     metrics = Metrics()
     service.observers.append(metrics.decided)
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app = DocumentedApp(
+        title="recsys",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+    )
+    app.open_reads = access.settings.open_reads
     problems.install(app)
     app.include_router(routes.router(service, metrics))
     app.include_router(catalog_router(service.catalog))

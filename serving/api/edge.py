@@ -78,11 +78,11 @@ def _too_large(scope: Message, headers: dict[bytes, bytes]) -> Response | None:
 
 
 def _wrong_media(scope: Message, headers: dict[bytes, bytes]) -> Response | None:
-    batch, method = scope["path"] == BATCH_PATH, scope["method"]
+    batch = scope["path"] == BATCH_PATH
     has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     media = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     wanted = NDJSON if batch else JSON
-    if media != wanted and (method == "POST" or (method in {"PUT", "PATCH", "DELETE"} and has_body)):
+    if has_body and media != wanted:
         return problem(NOT_JSON, f"send the header Content-Type: {wanted.decode()}")
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding != b"identity" and not (batch and coding == b"gzip"):

@@ -111,7 +111,8 @@ def _detail(error: RequestValidationError) -> str:
 
 
 def _where(error: Mapping[str, Any]) -> str:
-    return ".".join(str(part) for part in error["loc"])
+    """The field, in short: the name of one that is too many is the sender's own text."""
+    return ".".join(str(part) for part in error["loc"])[:200].encode("utf-8", "replace").decode()
 
 
 def _known(request: Request, error: Exception) -> Response:
@@ -133,6 +134,8 @@ def _invalid(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     """Errors that the framework raises itself: no such path, method not allowed, unreadable body."""
     assert isinstance(error, HTTPException)
+    if error.status_code == BAD_INPUT.status:
+        return problem(BAD_INPUT, str(error.detail), instance=request.url.path)
     if error.status_code == TOO_LARGE.status:
         return problem(TOO_LARGE, "send the events in smaller batches", instance=request.url.path)
     status = HTTPStatus(error.status_code)

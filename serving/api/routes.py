@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
+from recsys.errors import BadInput, LogUnavailable
 from recsys.schemas import Surface
 from recsys.types import Ask, Context
+from serving.api.batch import Intake, TooMuch
 from serving.api.contract import Service
-from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
+from serving.api.document import NDJSON_BODY, RETRY_SAFE
+from serving.api.problems import BAD_INPUT, LOG_UNAVAILABLE, MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
     PUBLIC_ID,
     Acknowledgement,
+    BatchReceipt,
     Cursor,
+    DecisionRecord,
     EventBatch,
     HomeAnswer,
     Limit,
@@ -27,6 +34,7 @@ from serving.api.schemas import (
     User,
     context,
 )
+from serving.api.strict import StrictRoute
 from serving.metrics import Metrics
 
 Situation = Annotated[Context, Depends(context)]
@@ -48,7 +56,7 @@ def json(body: Any) -> Response:
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The recommendation endpoints over one service."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
     @routes.get("/home", tags=["recommendations"], responses=documented(HomeAnswer, 422, 503))
     def home(situation: Situation, user_id: User = None, limit: ShelfLimit = 10) -> Response:
@@ -73,7 +81,12 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Tracks that sound alike or are heard together."""
         return json(service.similar(track_id, limit))
 
-    @routes.post("/events", tags=["events"], responses=documented(Acknowledgement, 400, 413, 415, 422, 503))
+    @routes.post(
+        "/events",
+        tags=["events"],
+        responses=documented(Acknowledgement, 400, 413, 415, 422, 503),
+        openapi_extra=RETRY_SAFE,
+    )
     def events(batch: EventBatch) -> Response:
         """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
 
@@ -85,7 +98,36 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         metrics.ingested(answer)
         return json(answer)
 
-    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(dict[str, Any], 404, 422))
+    @routes.post(
+        "/events/batch",
+        tags=["events"],
+        responses=documented(BatchReceipt, 400, 413, 415, 503),
+        openapi_extra=NDJSON_BODY | RETRY_SAFE,
+    )
+    async def event_batch(request: Request) -> Response:
+        """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.
+
+        Worked through in chunks, each durable before the next. Whatever ends it early, the answer says how many
+        lines are done; sending the whole batch again is safe.
+        """
+        intake = Intake(service.ingest, request.headers.get("content-encoding", "").lower() == "gzip")
+        try:
+            async for data in request.stream():
+                await run_in_threadpool(intake.feed, data)
+            await run_in_threadpool(intake.finish)
+        except TooMuch as error:
+            return problem(TOO_LARGE, str(error), **intake.counts())
+        except HTTPException:
+            return problem(TOO_LARGE, "send the events in smaller batches", **intake.counts())
+        except (BadInput, ClientDisconnect) as error:
+            return problem(BAD_INPUT, str(error) or "the body ended early", **intake.counts())
+        except LogUnavailable as error:
+            return problem(LOG_UNAVAILABLE, str(error), **intake.counts())
+        finally:
+            metrics.counted(intake.accepted, intake.duplicates, intake.refused)
+        return json(intake.counts())
+
+    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(DecisionRecord, 404, 422))
     def decision(request_id: RequestPath) -> Response:
         """The whole record of one answer: sources, counts per stage, scores, propensities, versions."""
         return json(service.decision(request_id))
