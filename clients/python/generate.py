@@ -69,7 +69,12 @@ def generate(spec: dict[str, Any], folder: Path) -> None:
     source = folder / ".models.json"
     source.write_text(json.dumps(_terse(_open_answers(spec))))
     try:
-        _run("datamodel_code_generator", f"--input={source}", f"--output={package / 'models.py'}", *MODEL_OPTIONS)
+        _run(
+            "datamodel_code_generator",
+            f"--input={source}",
+            f"--output={package / 'models.py'}",
+            *MODEL_OPTIONS,
+        )
     finally:
         source.unlink()
     (package / "client.py").write_text(_client(spec))
@@ -102,7 +107,9 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Operation:
     arguments += [f"body: {body[1]}"] if body else []
     query = [p for p in parameters if p["in"] == "query"]
     keywords = [
-        f"{_name(p)}: {_type(p['schema'])}" if p.get("required") else f"{_name(p)}: {_optional(p['schema'])} = None"
+        f"{_name(p)}: {_type(p['schema'])}"
+        if p.get("required")
+        else f"{_name(p)}: {_optional(p['schema'])} = None"
         for p in sorted(query, key=lambda p: not p.get("required"))
     ]
     inside = ", ".join(f"{p['name']}={_name(p)}" for p in parameters if p["in"] == "path")
@@ -128,7 +135,9 @@ def _body(operation: dict[str, Any]) -> tuple[str, str] | None:
     if media == "application/x-ndjson":
         return BODIES[media], "Iterable[Body]"
     kind = _type(content[media]["schema"])
-    return BODIES[media], f"{kind} | Body" if operation["requestBody"].get("required") else f"{kind} | Body | None = None"
+    return BODIES[media], f"{kind} | Body" if operation["requestBody"].get(
+        "required"
+    ) else f"{kind} | Body | None = None"
 
 
 def _result(operation: dict[str, Any]) -> str:
@@ -178,7 +187,11 @@ def _client(spec: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    values = {"flavours": FLAVOURS, "operations": operations(spec), "title": f"The {spec['info']['title']} API"}
+    values = {
+        "flavours": FLAVOURS,
+        "operations": operations(spec),
+        "title": f"The {spec['info']['title']} API",
+    }
     return environment.get_template("client.py.j2").render(**values)
 
 
@@ -225,7 +238,9 @@ def _terse(value: Any, named: bool = False) -> Any:
         return value
     dropped = () if named else ("title", "examples", "example")
     kept = {
-        k: _terse(v, k in ("properties", "schemas") and not named) for k, v in value.items() if k not in dropped
+        k: _terse(v, k in ("properties", "schemas") and not named)
+        for k, v in value.items()
+        if k not in dropped
     }
     options = kept.get("anyOf", [])
     if not named and len(options) == 2 and options[1] == {"type": "null"} and options[0].get("type") in PLAIN:

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -62,7 +62,7 @@ class Access:
     """How one server is guarded. The default lets nobody write."""
 
     keys: Callable[[], KeyBook] = KeyBook
-    settings: AccessSettings = AccessSettings()
+    settings: AccessSettings = field(default_factory=AccessSettings)
     loopback: bool = False
     redis_url: str = ""
     guarded: bool = True
@@ -122,7 +122,11 @@ class Gate:
         token = _token(headers.get(b"authorization", b""))
         if token is not None:
             key = self.access.keys().holder(token)
-            return Caller(None, invalid=True) if key is None else Caller(key.name, frozenset(key.scopes), key.rate)
+            return (
+                Caller(None, invalid=True)
+                if key is None
+                else Caller(key.name, frozenset(key.scopes), key.rate)
+            )
         shown = headers.get(b"cookie")
         if need in cookie.SCOPES and shown is not None and self._page:
             hours = self.access.settings.page_hours
@@ -173,7 +177,9 @@ def _refused(caller: Caller, need: Scope | None) -> Response | None:
         return None
     if caller.name is None:
         wrong = ', error="invalid_token"' if caller.invalid else ""
-        detail = "this key is not known, or was revoked" if caller.invalid else f"this needs a key with {need}"
+        detail = (
+            "this key is not known, or was revoked" if caller.invalid else f"this needs a key with {need}"
+        )
         challenge = {"WWW-Authenticate": f'Bearer realm="recsys"{wrong}'}
         return problem(UNAUTHORIZED, f"{detail}; send it as Authorization: Bearer KEY", headers=challenge)
     challenge = {"WWW-Authenticate": f'Bearer realm="recsys", error="insufficient_scope", scope="{need}"'}

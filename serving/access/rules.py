@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from serving.access.keys import Scope
 
+_Rules: TypeAlias = tuple[tuple[tuple[str, ...], Scope], ...]
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_CLOSED = ((("/v1/decisions", "/decisions"), Scope.DECISIONS), (("/admin", "/v1/admin"), Scope.ADMIN))
+_CLOSED: _Rules = ((("/v1/decisions", "/decisions"), Scope.DECISIONS), (("/admin", "/v1/admin"), Scope.ADMIN))
 """Paths that need a right whatever the method."""
-_WRITES = (
+_WRITES: _Rules = (
     (("/v1/events",), Scope.EVENTS),
     (("/v1/tracks", "/v1/artists", "/v1/albums", "/v1/catalog"), Scope.CATALOG),
 )

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
 from serving.access.gate import CLOSED, Access, Gate
-from serving.api import operations, problems, reference, routes
+from serving.api import offline, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
@@ -36,6 +36,7 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     app.open_reads = access.settings.open_reads
     problems.install(app)
     app.include_router(routes.router(service, metrics))
+    app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))

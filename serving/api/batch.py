@@ -112,7 +112,8 @@ class Intake:
                 numbers.append(number)
             except BadInput as error:
                 bad.append((number, str(error)))
-        answer = self.ingest(bodies) if bodies else {"accepted": 0, "duplicates": 0, "refused": []}
+        nothing: dict[str, Any] = {"accepted": 0, "duplicates": 0, "refused": []}
+        answer = self.ingest(bodies) if bodies else nothing
         bad += [(numbers[r["index"]], r["reason"]) for r in answer["refused"]]
         self.accepted += answer["accepted"]
         self.duplicates += answer["duplicates"]

@@ -86,7 +86,9 @@ def _wrong_media(scope: Message, headers: dict[bytes, bytes]) -> Response | None
         return problem(NOT_JSON, f"send the header Content-Type: {wanted.decode()}")
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding != b"identity" and not (batch and coding == b"gzip"):
-        return problem(NOT_JSON, f"a compressed body is taken at {BATCH_PATH} only, as Content-Encoding: gzip")
+        return problem(
+            NOT_JSON, f"a compressed body is taken at {BATCH_PATH} only, as Content-Encoding: gzip"
+        )
     return None
 
 

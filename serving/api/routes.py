@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
+from fastapi import APIRouter, Depends, Path, Response
 
-from recsys.errors import BadInput, LogUnavailable
 from recsys.schemas import Surface
 from recsys.types import Ask, Context
-from serving.api.batch import Intake, TooMuch
 from serving.api.contract import Service
-from serving.api.document import NDJSON_BODY, RETRY_SAFE
-from serving.api.problems import BAD_INPUT, LOG_UNAVAILABLE, MEDIA_TYPE, TOO_LARGE, problem
+from serving.api.document import RETRY_SAFE
+from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
     PUBLIC_ID,
     Acknowledgement,
-    BatchReceipt,
     Cursor,
     DecisionRecord,
     EventBatch,
@@ -97,35 +92,6 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         answer = service.ingest(batch.events)
         metrics.ingested(answer)
         return json(answer)
-
-    @routes.post(
-        "/events/batch",
-        tags=["events"],
-        responses=documented(BatchReceipt, 400, 413, 415, 503),
-        openapi_extra=NDJSON_BODY | RETRY_SAFE,
-    )
-    async def event_batch(request: Request) -> Response:
-        """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.
-
-        Worked through in chunks, each durable before the next. Whatever ends it early, the answer says how many
-        lines are done; sending the whole batch again is safe.
-        """
-        intake = Intake(service.ingest, request.headers.get("content-encoding", "").lower() == "gzip")
-        try:
-            async for data in request.stream():
-                await run_in_threadpool(intake.feed, data)
-            await run_in_threadpool(intake.finish)
-        except TooMuch as error:
-            return problem(TOO_LARGE, str(error), **intake.counts())
-        except HTTPException:
-            return problem(TOO_LARGE, "send the events in smaller batches", **intake.counts())
-        except (BadInput, ClientDisconnect) as error:
-            return problem(BAD_INPUT, str(error) or "the body ended early", **intake.counts())
-        except LogUnavailable as error:
-            return problem(LOG_UNAVAILABLE, str(error), **intake.counts())
-        finally:
-            metrics.counted(intake.accepted, intake.duplicates, intake.refused)
-        return json(intake.counts())
 
     @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(DecisionRecord, 404, 422))
     def decision(request_id: RequestPath) -> Response:

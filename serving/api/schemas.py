@@ -159,9 +159,11 @@ class EventBatch(BaseModel):
 
     events: list[Any] = Field(
         min_length=1,
-        max_length=MAX_EVENTS,
         description=f"1 to {MAX_EVENTS} events; what is not one is refused by itself",
-        json_schema_extra={"items": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {}]}},
+        json_schema_extra={
+            "items": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {}]},
+            "maxItems": MAX_EVENTS,  # beyond it: 413
+        },
     )
 
 

@@ -41,7 +41,9 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @key.command()
 def revoke(
-    name: Annotated[str, typer.Argument(help="As `recsys key list` shows it; `page` ends the page's cookies.")],
+    name: Annotated[
+        str, typer.Argument(help="As `recsys key list` shows it; `page` ends the page's cookies.")
+    ],
     home: HomeOption = None,
 ) -> None:
     """End a key; running servers refuse it within a second."""

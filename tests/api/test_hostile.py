@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ JSON = {"Content-Type": "application/json"}
 CLIENT = TestClient(create_app(FakeService(), access=UNGUARDED), raise_server_exceptions=False)
 EVENT = {"event_id": uuid7(), "kind": "save", "user_id": LISTENERS[0], "ts": "2026-03-01T10:00:00Z"}
 GOOD = orjson.dumps({"events": [EVENT | {"track_id": TRACK_IDS[0]}]})
-BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 HOSTILE = {
     "truncated": GOOD[:-20],
@@ -73,12 +74,18 @@ def test_any_bytes_put_into_a_batch_are_answered_without_a_fault(junk: bytes, be
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
 )
 FIELDS = st.sampled_from([*EVENT, "track_id", "payload", "ms_played", "propensity", "\x00", "é" * 300])
 
 
-@given(st.lists(st.dictionaries(FIELDS, JSON_VALUES, max_size=6).map(lambda d: EVENT | d), min_size=1))
+@given(
+    st.lists(
+        st.dictionaries(FIELDS, JSON_VALUES, max_size=6).map(lambda d: EVENT | d), min_size=1, max_size=4
+    )
+)
 @example([EVENT | {"user_id": "a\x00" * 11}])
 @example([EVENT | {"ms_played": 10**400}])
 @example([EVENT | {"ts": 1e308}])
@@ -99,13 +106,22 @@ def test_the_real_service_meets_the_same_bodies(tiny_service: Service) -> None:
     end = tiny_service.log.end
     for body in HOSTILE.values():
         is_refused(client.post("/v1/events", content=body, headers=JSON), 400, 422)
-    hostile = [EVENT | {"user_id": "a\x00" * 11}, EVENT | {"ts": 1e308}, EVENT | {"ts": "1e400"}, None, [], 1e999]
+    hostile = [
+        EVENT | {"user_id": "a\x00" * 11},
+        EVENT | {"ts": 1e308},
+        EVENT | {"ts": "1e400"},
+        None,
+        [],
+        1e999,
+    ]
     told = client.post("/v1/events", content=json.dumps({"events": hostile[:5]}), headers=JSON).json()
     assert len(told["refused"]) == 5
     assert tiny_service.log.end == end
 
 
-@given(st.text(max_size=40), st.sampled_from(["user_id", "tz", "country", "device", "limit", "seed", "cursor"]))
+@given(
+    st.text(max_size=40), st.sampled_from(["user_id", "tz", "country", "device", "limit", "seed", "cursor"])
+)
 @BOUNDED
 def test_any_text_as_a_parameter_is_answered_without_a_fault(text: str, name: str) -> None:
     path = "/v1/radio" if name in ("seed", "cursor") else "/v1/home"
@@ -113,7 +129,9 @@ def test_any_text_as_a_parameter_is_answered_without_a_fault(text: str, name: st
     assert CLIENT.get(path, params={name: text}).status_code < 500
 
 
-def raw(method: str, path: str, headers: list[tuple[bytes, bytes]], body: list[dict[str, Any]]) -> dict[str, Any]:
+def raw(
+    method: str, path: str, headers: list[tuple[bytes, bytes]], body: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The start of the answer to a request that no client library would send."""
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http"}
     scope |= {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": ""}
@@ -190,9 +208,5 @@ def test_strict_json_reads_what_was_written(value: Any) -> None:
 
 @given(st.binary())
 def test_strict_json_raises_nothing_but_bad_input(body: bytes) -> None:
-    try:
-        value = loads(body)
-    except BadInput as error:
-        assert "\n" not in str(error)
-    else:
-        assert orjson.dumps(value, default=str) is not None
+    with contextlib.suppress(BadInput):
+        assert orjson.dumps(loads(body), default=str)

@@ -85,7 +85,9 @@ def address(browser_service: FakeService) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(create_app(browser_service, access=UNGUARDED), host="127.0.0.1", port=port, log_level="error")
+        uvicorn.Config(
+            create_app(browser_service, access=UNGUARDED), host="127.0.0.1", port=port, log_level="error"
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

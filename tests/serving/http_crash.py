@@ -40,12 +40,13 @@ class HttpService:
     refused: int = 0
 
     def start(self) -> None:
+        before = os.environ.get("PYTHONPATH", "")
         self.process = subprocess.Popen(
             [*COMMAND, "--port", "0", "--home", str(self.home.root)],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}", "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}:{before}", "OMP_NUM_THREADS": "1"},
         )
         assert self.process.stdout
         line = self.process.stdout.readline()

@@ -109,6 +109,17 @@ class Client(Transport):
         )
         return self._send(call, models.Acknowledgement)
 
+    def decision(self, request_id: str) -> models.DecisionRecord:
+        """The whole record of one answer: sources, counts per stage, scores, propensities, versions.
+
+        Needs a key with the scope decisions:read.
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/decisions/{request_id}", request_id=request_id),
+        )
+        return self._send(call, models.DecisionRecord)
+
     def event_batch(self, body: Iterable[Body]) -> models.BatchReceipt:
         """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.
 
@@ -125,17 +136,6 @@ class Client(Transport):
             headers=headers,
         )
         return self._send(call, models.BatchReceipt)
-
-    def decision(self, request_id: str) -> models.DecisionRecord:
-        """The whole record of one answer: sources, counts per stage, scores, propensities, versions.
-
-        Needs a key with the scope decisions:read.
-        """
-        call = Call(
-            "GET",
-            path_of("/v1/decisions/{request_id}", request_id=request_id),
-        )
-        return self._send(call, models.DecisionRecord)
 
     def track(self, track_id: str) -> models.TrackOut:
         """One track
@@ -286,6 +286,17 @@ class AsyncClient(AsyncTransport):
         )
         return await self._send(call, models.Acknowledgement)
 
+    async def decision(self, request_id: str) -> models.DecisionRecord:
+        """The whole record of one answer: sources, counts per stage, scores, propensities, versions.
+
+        Needs a key with the scope decisions:read.
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/decisions/{request_id}", request_id=request_id),
+        )
+        return await self._send(call, models.DecisionRecord)
+
     async def event_batch(self, body: Iterable[Body]) -> models.BatchReceipt:
         """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.
 
@@ -302,17 +313,6 @@ class AsyncClient(AsyncTransport):
             headers=headers,
         )
         return await self._send(call, models.BatchReceipt)
-
-    async def decision(self, request_id: str) -> models.DecisionRecord:
-        """The whole record of one answer: sources, counts per stage, scores, propensities, versions.
-
-        Needs a key with the scope decisions:read.
-        """
-        call = Call(
-            "GET",
-            path_of("/v1/decisions/{request_id}", request_id=request_id),
-        )
-        return await self._send(call, models.DecisionRecord)
 
     async def track(self, track_id: str) -> models.TrackOut:
         """One track

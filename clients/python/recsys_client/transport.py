@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -196,10 +196,10 @@ def _read(answer: httpx.Response, kind: type[T]) -> T:
     if not answer.is_success:
         raise ApiError(answer.status_code, _problem(answer), _retry_after(answer))
     if kind is str:
-        return answer.text  # type: ignore[return-value]
+        return cast(T, answer.text)
     if kind is type(None):
-        return None  # type: ignore[return-value]
-    return _adapter(kind).validate_json(answer.content)  # type: ignore[no-any-return]
+        return None
+    return cast(T, _adapter(cast(Any, kind)).validate_json(answer.content))
 
 
 def _problem(answer: httpx.Response) -> Problem | None:
