@@ -10,6 +10,7 @@ import keyword
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,23 @@ class Operation:
 
 def main() -> None:
     """Writes all files into the package beside this script."""
+    generate(document(), HERE)
+
+
+def document() -> dict[str, Any]:
+    """The app's OpenAPI document; over a real, empty catalog, so that its writing routes are there too."""
+    from music.catalog.service import Catalog
     from serving.api.app import create_app
     from tests.api.fake_service import FakeService
 
-    generate(create_app(FakeService()).openapi(), HERE)
+    service = FakeService()
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = Catalog.open(f"sqlite:///{folder}/catalog.sqlite")
+        service.__dict__["catalog"] = catalog
+        app = create_app(service)
+        spec: dict[str, Any] = app.openapi()
+        catalog.close()
+    return spec
 
 
 def generate(spec: dict[str, Any], folder: Path) -> None:

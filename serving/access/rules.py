@@ -15,6 +15,8 @@ _WRITES: _Rules = (
     (("/v1/tracks", "/v1/artists", "/v1/albums", "/v1/catalog"), Scope.CATALOG),
 )
 """Paths whose writes have a right of their own; every other write needs `admin`."""
+_ASKS = ("/v1/continuation", "/v1/next-up")
+"""A POST here asks for tracks and changes nothing: a playlist or a queue does not fit into an address."""
 _OPERATIONS = ("/healthz", "/readyz", "/metrics", "/static", "/v1/status", "/docs", "/openapi.json")
 """Never closed to readers: supervisors and scrapers call them."""
 
@@ -28,7 +30,7 @@ def needed(method: str, path: str, open_reads: bool = True) -> Scope | None:
     for prefixes, scope in _CLOSED:
         if _under(path, prefixes):
             return scope
-    if method in READS:
+    if method in READS or (method == "POST" and _under(path, _ASKS)):
         return None if open_reads or _under(path, _OPERATIONS) else Scope.RECOMMENDATIONS
     for prefixes, scope in _WRITES:
         if _under(path, prefixes):

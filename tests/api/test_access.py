@@ -78,7 +78,7 @@ def test_an_app_without_keys_lets_nobody_write() -> None:
     st.text("abcdefv1/._-", max_size=30).map(lambda text: "/" + text),
 )
 def test_every_write_needs_a_scope_whatever_its_path(method: str, path: str) -> None:
-    assert needed(method, path) is not None
+    assert needed(method, path) is not None  # these letters do not spell the two POSTs that only ask
     if not path.startswith(("/v1/", "/static")):
         assert needed(method, path) == Scope.ADMIN
 
@@ -90,6 +90,9 @@ def test_a_scope_opens_its_own_paths_only() -> None:
     assert needed("GET", "/v1/tracks/x") is None
     assert needed("HEAD", "/v1/decisions/x") == Scope.DECISIONS
     assert needed("GET", "/adminX") is None
+    assert needed("POST", "/v1/next-up") is None
+    assert needed("PUT", "/v1/next-up") == Scope.ADMIN
+    assert needed("POST", "/v1/next-up", open_reads=False) == Scope.RECOMMENDATIONS
 
 
 def test_a_key_may_do_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:

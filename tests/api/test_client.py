@@ -16,23 +16,18 @@ import recsys_client as api
 from pydantic import ValidationError
 from recsys_client import transport
 
-from clients.python.generate import generate, operations
+from clients.python.generate import document, generate, operations
 from recsys.ids import is_event_id
 from serving.access.gate import Access
 from serving.access.keys import KeyFile, Scope
 from serving.api.app import create_app
-from tests.api.fake_service import TRACK_IDS, FakeService
+from tests.api.fake_service import TRACK_IDS
 
 if TYPE_CHECKING:
     from serving.service import Service
 
 FOLDER = Path(__file__).resolve().parents[2] / "clients" / "python"
 BASE = "http://127.0.0.1:8000"
-
-
-def document() -> dict[str, Any]:
-    spec: dict[str, Any] = create_app(FakeService()).openapi()
-    return spec
 
 
 def test_the_committed_client_is_what_the_document_gives(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.openapi.checks import IgnoredAuth
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from clients.python.generate import document, operations
 from serving.access.gate import UNGUARDED, Access
 from serving.access.keys import KeyFile, Scope
 from serving.api.app import create_app
@@ -61,7 +62,7 @@ ACCESS, TOKEN = guarded()
 fake = schemathesis.openapi.from_asgi(
     "/openapi.json", create_app(FakeService(), access=ACCESS), config=CONFIG
 )
-OPERATIONS = [found.ok().definition.raw["operationId"] for found in fake.get_all_operations()]
+OPERATIONS = [operation.name for operation in operations(document())]
 
 
 def check(case: Case) -> None:
@@ -85,8 +86,8 @@ def test_no_request_made_from_the_document_finds_a_failure(case: Case) -> None:
 def attack(service: Service, operation: str, examples: int) -> None:
     """Valid requests of one operation against the real service, and invalid ones where there can be such."""
     app = create_app(service, access=ACCESS)
-    document = schemathesis.openapi.from_asgi("/openapi.json", app, config=CONFIG)
-    found = document.find_operation_by_id(operation)
+    spec = schemathesis.openapi.from_asgi("/openapi.json", app, config=CONFIG)
+    found = spec.find_operation_by_id(operation)
     bounded(examples)(given(found.as_strategy(generation_mode=GenerationMode.POSITIVE))(check))()
     with contextlib.suppress(Unsatisfiable):  # any text may stand for a parameter, or there is none
         bounded(examples)(given(found.as_strategy(generation_mode=GenerationMode.NEGATIVE))(check))()
@@ -106,8 +107,8 @@ def test_many_requests_find_no_failure_of_the_real_service(tiny_service: Service
 def test_the_checks_notice_a_write_that_is_open() -> None:
     """Against an app that does not guard what its document says is guarded."""
     app = create_app(FakeService(), access=UNGUARDED)
-    document = schemathesis.openapi.from_asgi("/openapi.json", app, config=CONFIG)
-    strategy = document.find_operation_by_id("events").as_strategy(generation_mode=GenerationMode.POSITIVE)
+    spec = schemathesis.openapi.from_asgi("/openapi.json", app, config=CONFIG)
+    strategy = spec.find_operation_by_id("events").as_strategy(generation_mode=GenerationMode.POSITIVE)
     with pytest.raises(FailureGroup) as found:
         bounded(5)(given(strategy)(check))()
     assert any(isinstance(failure, IgnoredAuth) for failure in found.value.exceptions)
