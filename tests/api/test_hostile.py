@@ -6,10 +6,16 @@ import asyncio
 import contextlib
 import gzip
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -210,3 +216,48 @@ def test_strict_json_reads_what_was_written(value: Any) -> None:
 def test_strict_json_raises_nothing_but_bad_input(body: bytes) -> None:
     with contextlib.suppress(BadInput):
         assert orjson.dumps(loads(body), default=str)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    """A real server of the same app."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(CLIENT.app, host="127.0.0.1", port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield "127.0.0.1", port
+    server.should_exit = True
+    thread.join(10)
+
+
+POST = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+WIRE = {
+    "a body cut off": POST + b"Content-Length: 500\r\n\r\n" + GOOD[:40],
+    "a body longer than it says": POST + b"Content-Length: 5\r\n\r\n" + GOOD,
+    "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + GOOD,
+    "a length and chunks": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "chunks that are none": POST + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    "chunks cut off": POST + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{",
+    "a header bomb": POST + b"X: " + b"y" * 300_000 + b"\r\n\r\n",
+    "many headers": POST + b"".join(b"X%d: y\r\n" % i for i in range(20_000)) + b"\r\n",
+    "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" * 50,
+    "an endless address": b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a null in the path": b"GET /v1/tracks/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "bytes that are no UTF-8": b"GET /v1/tracks/%ff%fe?x=%ff HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", WIRE.values(), ids=WIRE)
+def test_on_the_wire_harm_is_refused_or_hung_up_on_and_the_server_lives(
+    address: tuple[str, int], sent: bytes
+) -> None:
+    with socket.create_connection(address, 10) as wire, contextlib.suppress(ConnectionError):
+        wire.sendall(sent)
+        wire.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: wire.recv(65_536), b""))
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
+    assert httpx.get(f"http://{address[0]}:{address[1]}/healthz").status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 
 from recsys_client import models
 from recsys_client.transport import (
+    BATCH_SECONDS,
     AsyncTransport,
     Body,
     Call,
@@ -134,6 +135,7 @@ class Client(Transport):
             "/v1/events/batch",
             content=content,
             headers=headers,
+            timeout=BATCH_SECONDS,
         )
         return self._send(call, models.BatchReceipt)
 
@@ -311,6 +313,7 @@ class AsyncClient(AsyncTransport):
             "/v1/events/batch",
             content=content,
             headers=headers,
+            timeout=BATCH_SECONDS,
         )
         return await self._send(call, models.BatchReceipt)
 

@@ -23,6 +23,7 @@ from recsys_client.models import Problem
 T = TypeVar("T")
 Body = BaseModel | Mapping[str, Any]
 LONGEST_PAUSE = 30.0
+BATCH_SECONDS = 180.0  # how long a batch may take: 50,000 events are made durable before its answer
 _AGAIN = (429, 503)
 
 
@@ -44,6 +45,7 @@ class Call:
     content: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     retry_safe: bool = True
+    timeout: float | None = None  # None: the client's
 
 
 def path_of(template: str, **values: Any) -> str:
@@ -172,7 +174,7 @@ def _authorization(key: str | None) -> dict[str, str]:
 def _arguments(call: Call) -> dict[str, Any]:
     params = {name: value for name, value in call.params.items() if value is not None}
     sent = {"method": call.method, "url": call.path, "content": call.content, "headers": call.headers}
-    return sent | {"params": params}
+    return sent | {"params": params} | ({"timeout": call.timeout} if call.timeout is not None else {})
 
 
 def _pause(call: Call, answer: httpx.Response | None, attempt: int, attempts: int) -> float | None:
