@@ -58,6 +58,8 @@ class Edge:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self.hosts is not None and not {host, host.rsplit(":", 1)[0]} & self.hosts:
             return problem(WRONG_HOST, "call the server by the address it printed when it started")
+        if any(character < " " for character in scope["path"]):
+            return problem(BAD_INPUT, "a path has no control characters")
         return _too_large(scope, headers) or _wrong_media(scope, headers)
 
 

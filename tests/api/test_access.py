@@ -67,6 +67,30 @@ def test_writes_records_and_admin_are_refused_without_a_key(tmp_path: Path, meth
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin%0A",
+        "//admin",
+        "/admin/",
+        "/admin%2F",
+        "/%61dmin",
+        "/./admin",
+        "/x/../admin",
+        "/admin;x",
+        "/admin?a",
+    ],
+)
+def test_no_spelling_of_a_closed_path_opens_it(tmp_path: Path, path: str) -> None:
+    """With an endpoint there: what the router takes for /admin, the rule must take for it too."""
+    app = create_app(FakeService(), None, Access.of_home(tmp_path, loopback=True))
+    app.add_api_route("/admin", lambda: "inside")
+    app.add_api_route("/admin/{name}", lambda name: "inside")
+    answer = TestClient(app).get(f"http://testserver{path}", follow_redirects=False)
+    assert answer.status_code in (400, 401, 404)
+    assert needed("GET", "/admin\n") == needed("GET", "/v1/home\n") == Scope.ADMIN
+
+
 def test_an_app_without_keys_lets_nobody_write() -> None:
     client = TestClient(create_app(FakeService()))
     assert post(client).status_code == 401

@@ -51,7 +51,7 @@ def descendants(pid: int) -> set[int]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     port = claim_port("127.0.0.1", 0)
-    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}:{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(port), "full"],
         cwd=ROOT,
