@@ -28,7 +28,7 @@ from recsys.home import Home
 from recsys.ingest import mover_process
 from serving.access.gate import Access
 from serving.access.keys import KeyFile
-from serving.access.settings import AccessSettings
+from serving.access.settings import from_environment
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
@@ -99,10 +99,11 @@ def open_home(root: Path) -> Service:
 
 def guard(home: Home, host: str) -> Callable[[], Access]:
     """Makes the home's operator key where it has none, says on stderr where it is, and how to guard each replica."""
+    settings = from_environment()
     token = KeyFile(home.root).prepare()
     if token.exists():
         print(f"the operator's key is in {token}", file=sys.stderr, flush=True)
-    return partial(Access.of_home, home.root, allowed_hosts(host) is not None, AccessSettings())
+    return partial(Access.of_home, home.root, allowed_hosts(host) is not None, settings)
 
 
 def serve_ray(

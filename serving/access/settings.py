@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import limits
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recsys.errors import BadInput
@@ -52,3 +52,17 @@ class AccessSettings(BaseSettings):
     address_rate: Rate = "50/second"  # of each client address without a key; loopback is never limited by it
     limit_loopback: bool = False  # whether a server on loopback limits its keys
     proxies: Annotated[int, Field(ge=0, le=5)] = 0  # in front of us, each adding one X-Forwarded-For entry
+
+
+def from_environment() -> AccessSettings:
+    """The settings that the environment names.
+
+    Raises:
+        BadInput: a value that cannot be used.
+    """
+    try:
+        return AccessSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RECSYS_ACCESS_" + ".".join(map(str, first["loc"])).upper()
+        raise BadInput(f"{name}: {first['msg']}") from None

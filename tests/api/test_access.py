@@ -18,7 +18,7 @@ from serving.access import gate
 from serving.access.gate import Access
 from serving.access.keys import KeyBook, KeyFile, Scope
 from serving.access.rules import needed
-from serving.access.settings import AccessSettings
+from serving.access.settings import AccessSettings, from_environment
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES
 from tests.api.fake_service import LISTENERS, TRACK_IDS, FakeService
@@ -202,6 +202,16 @@ def test_reads_can_be_closed_too(tmp_path: Path) -> None:
         assert closed.get(path).status_code == 200
     token = KeyFile(tmp_path).create("web", [Scope.RECOMMENDATIONS])
     assert app_client(tmp_path, token, open_reads=False).get("/v1/home").status_code == 200
+
+
+def test_settings_come_from_the_environment_and_a_wrong_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_ACCESS_OPEN_READS", "false")
+    monkeypatch.setenv("RECSYS_ACCESS_ADDRESS_RATE", "none")
+    assert not from_environment().open_reads
+    assert from_environment().address_rate is None
+    monkeypatch.setenv("RECSYS_ACCESS_KEY_RATE", "often")
+    with pytest.raises(BadInput, match=r"RECSYS_ACCESS_KEY_RATE: .*'often' is not a rate"):
+        from_environment()
 
 
 # --- the page's cookie -----------------------------------------------------------------------------------

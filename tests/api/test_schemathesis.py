@@ -82,7 +82,7 @@ def bounded(examples: int) -> settings:
 
 
 @fake.parametrize()
-@bounded(10)
+@bounded(5)
 def test_no_request_made_from_the_document_finds_a_failure(case: Case) -> None:
     check(case)
 
@@ -99,7 +99,7 @@ def attack(service: Service, operation: str, examples: int) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_request_finds_a_failure_of_the_real_service(tiny_service: Service, operation: str) -> None:
-    attack(tiny_service, operation, 5)
+    attack(tiny_service, operation, 3)
 
 
 @pytest.mark.slow
