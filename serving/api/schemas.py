@@ -38,8 +38,7 @@ Seed = Annotated[
     str,
     Query(
         pattern=SEED,
-        description="`track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50 tracks), `genre:NAME` "
-        "(`parent/leaf`, or either alone), or `words:TEXT`",
+        description="`track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`",
         examples=[f"track:{TRACK}"],
     ),
 ]
