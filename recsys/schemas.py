@@ -32,6 +32,8 @@ class EventKind(StrEnum):
     UNSNOOZE_ARTIST = "unsnooze_artist"
     EXCLUDE_FROM_TASTE = "exclude_from_taste"
     INCLUDE_IN_TASTE = "include_in_taste"
+    CONSENT = "consent"
+    """Says nothing but its own consent flags."""
     COMPLAINT = "complaint"
     SEARCH = "search"
     SHARE = "share"

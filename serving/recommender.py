@@ -52,13 +52,12 @@ class Recommender:
         self.render = Renderer(release.items)
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
+        self._impersonal = {surface: (spec.impersonal or popular)(kit) for surface, spec in SURFACES.items()}
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        if query.surface == Surface.HOME and not query.user.personalized:
-            return self._impersonal
-        return self._pipelines[query.surface]
+        ladders = self._pipelines if query.user.personalized else self._impersonal
+        return ladders[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
         """Answers queries of one surface and one kind of listener as a batch."""
@@ -68,7 +67,8 @@ class Recommender:
     def answer(self, query: Query) -> Decision:
         """The answer to one query as its complete record."""
         batch, result = self.run([query])
-        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
+        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
+        if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
 

@@ -39,6 +39,7 @@ from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateUpdater
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
 from serving.recommender import Recommender, new_request_id, request_seed
@@ -143,7 +144,8 @@ class Service:
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
         request_id = new_request_id(now)
-        user = self.state(ask.user_id or public_id("anonymous", request_id))
+        anonymous = public_id("anonymous", request_id)
+        user = allowed(self.state(ask.user_id or anonymous), anonymous if ask.context.incognito else None)
         return Query(
             request_id=request_id,
             surface=ask.surface,

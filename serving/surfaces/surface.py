@@ -46,8 +46,11 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
+        impersonal: the ladder for listeners without the personalization consent and for incognito requests; None:
+            what is popular where they are. Their queries carry no history, saves or follows (serving/controls.py).
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
+    impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None
