@@ -25,7 +25,6 @@ from serving.parts.sources import LastGoodSource
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
-from serving.surfaces.home import popular
 from serving.surfaces.surface import Kit
 
 
@@ -52,12 +51,13 @@ class Recommender:
         self.render = Renderer(release.items)
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = {surface: (spec.impersonal or popular)(kit) for surface, spec in SURFACES.items()}
+        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        ladders = self._pipelines if query.user.personalized else self._impersonal
-        return ladders[query.surface]
+        if not query.user.personalized and query.surface in self._impersonal:
+            return self._impersonal[query.surface]
+        return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
         """Answers queries of one surface and one kind of listener as a batch."""

@@ -42,6 +42,7 @@ from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -70,8 +71,10 @@ class Service:
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._updater.catch_up()
+        self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
         self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
         if background:
+            self._threads.append(self._explainer.start(self._stop))
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -169,6 +172,7 @@ class Service:
             self._recent[decision.request_id] = decision
             if len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
+        self._explainer.asked(query)
         for observe in self.observers:
             observe(decision)
         return decision
@@ -192,6 +196,9 @@ class Service:
                 refused.append((place, "event_id was used before with another body"))
         if events:
             self._updater.catch_up()
+        for event in events:
+            if event.kind == EventKind.PLAY_END and not event.incognito_mode:
+                self._explainer.heard(event.user_id, int(event.ts.timestamp() * 1000))
         return {
             "accepted": results.count(Appended.ACCEPTED),
             "duplicates": results.count(Appended.DUPLICATE),
@@ -204,9 +211,11 @@ class Service:
         return decode(raw) if raw is not None else UserState(user_id)
 
     def refresh(self) -> None:
-        """Brings listener states and releases up to date."""
+        """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
         self._fleet.follow()
+        if not self._threads:
+            self._explainer.drain()
 
     # --- records and status -------------------------------------------------------------------------------
 
@@ -245,6 +254,8 @@ class Service:
             "lake_lag": end - self.log.committed("lake"),
             "state_lag": end - self._updater.offset,
             "unlogged": self.unlogged,
+            "reasons_tested": self._explainer.tested,
+            "reasons_dropped": self._explainer.dropped,
         }
 
     def ready(self) -> bool:

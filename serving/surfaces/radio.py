@@ -59,11 +59,6 @@ def radio(kit: Kit) -> Pipeline[QueryBatch]:
     )
 
 
-def seed_only(kit: Kit) -> Pipeline[QueryBatch]:
-    """For listeners of whom nothing may be read: like the seeds, away from skips in this station; else popular."""
-    return Pipeline(radio(kit).rungs[1:], kit.budget_ms, clock=kit.clock)
-
-
 def selector(release: LoadedRelease, settings: RadioSettings, column: str, rung: str) -> ShelfSelector:
     """One endless list with artist separation."""
     shelf = ShelfSpec("radio", everything, always("station" if rung != "popular" else "popular"))
@@ -112,4 +107,4 @@ def tuned(query: Query, station: stations.Station, recommender: Recommender) -> 
     )
 
 
-SPEC = SurfaceSpec(Surface.RADIO, radio, respond, impersonal=seed_only)
+SPEC = SurfaceSpec(Surface.RADIO, radio, respond)

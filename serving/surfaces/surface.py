@@ -46,8 +46,8 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
-        impersonal: the ladder for listeners without the personalization consent and for incognito requests; None:
-            what is popular where they are. Their queries carry no history, saves or follows (serving/controls.py).
+        impersonal: the ladder for listeners without the `personalization` consent and for incognito requests; None:
+            `build` is that too (their queries carry no play, save or follow: serving/controls.py).
     """
 
     surface: Surface

@@ -1,0 +1,96 @@
+"""What one finished track does to a listener's home feed: the whole pipeline with it in the history and without it.
+
+effect = effect_of(release, settings, query, track_id)
+effect.supported(drop=10)             # tracks that lose places when the history lacks it
+
+Both worlds are one batch, so nothing but the history differs: the same time, context and candidates. The candidates
+are everything that the sources propose in either world; one that only the history with the track proposes is kept
+in the pool and scored without it too, so that a track is never called demoted because it was not looked at
+(counterfactual explanations by removal: Tran et al. 2021, "Counterfactual explanations for neural recommenders").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.pipeline import Candidates, Proposal, Truncate, apply, truncate, union
+from recsys.plays import I64
+from recsys.types import Query, QueryBatch, UserState
+from serving.loaded import LoadedRelease
+from serving.settings import HomeSettings
+from serving.surfaces import home
+
+PLAY_COLUMNS = ("track_id", "start", "ms_played", "outcome", "hour", "device", "surface", "origin")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """n tracks of the pool with what the history with and without one track makes of each."""
+
+    ids: I64  # (n,) dense tracks, ascending
+    utility: NDArray[np.float64]  # (2, n) with, without
+    rank: I64  # (2, n) how many of the pool have a greater utility
+
+    @property
+    def drop(self) -> I64:
+        """(n,) places lost without the track; negative: gained."""
+        return np.asarray(self.rank[1] - self.rank[0])
+
+    @property
+    def loss(self) -> NDArray[np.float64]:
+        """(n,) utility lost without the track."""
+        return np.asarray(self.utility[0] - self.utility[1])
+
+    def supported(self, drop: int, share: float = 0.0) -> I64:
+        """Tracks that lose utility and at least `drop` places, and that share of their rank, best first.
+
+        Ties do not count: tracks of equal utility have equal rank, and the rank of a track whose own utility did
+        not fall is no demotion.
+        """
+        least = np.maximum(drop, share * self.rank[0])
+        held = np.flatnonzero((self.loss > 0) & (self.drop >= least))
+        return self.ids[held[np.argsort(-self.utility[0][held], kind="stable")]]
+
+
+def effect_of(release: LoadedRelease, settings: HomeSettings, query: Query, track_id: str) -> Effect:
+    """The effect of all plays of one track in the listener's window; the track itself is not in the pool."""
+    absent = replace(query, user=without(query.user, track_id))
+    batch = QueryBatch.of([query, absent], release.items)
+    pool = _ranked(release, settings, batch)
+    own = pool.of(0).ids != release.items.numbers([track_id])[0]
+    utility = np.stack([np.asarray(pool.of(j).columns["utility"], np.float64)[own] for j in range(2)])
+    rank = np.stack([_rank(row) for row in utility])
+    return Effect(pool.of(0).ids[own], utility, rank)
+
+
+def without(user: UserState, track_id: str) -> UserState:
+    """The state of a listener who never played a track."""
+    kept = [i for i, other in enumerate(user.track_id) if other != track_id]
+    return replace(user, **{name: tuple(getattr(user, name)[i] for i in kept) for name in PLAY_COLUMNS})
+
+
+def _ranked(release: LoadedRelease, settings: HomeSettings, batch: QueryBatch) -> Candidates:
+    """The candidates of both worlds, the same in each, with all columns of the full rung."""
+    proposals: dict[str, Proposal | None] = {s.name: s.propose(batch) for s in home.sources(release)}
+    both = np.unique(union(proposals, 2).ids)
+    offsets = np.array([0, len(both), 2 * len(both)], np.int64)
+    proposals["pool"] = Proposal(np.tile(both, 2), offsets, np.zeros(2 * len(both), np.float32))
+    pool = union(proposals, 2)
+    for stage in home.eligible(release):
+        pool = apply(stage, batch, pool)
+    for stage in home.light(release.light, settings):
+        if isinstance(stage, Truncate):
+            pool = pool.where(np.isin(pool.ids, truncate(pool, stage).ids))  # kept in one world: kept in both
+        else:
+            pool = apply(stage, batch, pool)
+    for stage in home.heavy(release):
+        pool = apply(stage, batch, pool)
+    return pool
+
+
+def _rank(utility: NDArray[np.float64]) -> I64:
+    """(n,) how many are greater; equal ones share a rank."""
+    return np.asarray(len(utility) - np.searchsorted(np.sort(utility), utility, side="right"), np.int64)
