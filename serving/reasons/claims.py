@@ -11,6 +11,7 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -124,7 +125,7 @@ def similar(items: Items) -> Reasons:
     return reasons
 
 
-def _option(batch: QueryBatch, j: int) -> dict[str, object]:
+def _option(batch: QueryBatch, j: int) -> dict[str, Any]:
     """What may be claimed for request j; empty offline, where there are no queries."""
-    option: dict[str, object] = batch.queries[j].options.get(OPTION, {}) if batch.queries else {}
+    option: dict[str, Any] = batch.queries[j].options.get(OPTION, {}) if batch.queries else {}
     return option

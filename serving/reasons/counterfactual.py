@@ -12,6 +12,7 @@ in the pool and scored without it too, so that a track is never called demoted b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,8 @@ def effect_of(release: LoadedRelease, settings: HomeSettings, query: Query, trac
 def without(user: UserState, track_id: str) -> UserState:
     """The state of a listener who never played a track."""
     kept = [i for i, other in enumerate(user.track_id) if other != track_id]
-    return replace(user, **{name: tuple(getattr(user, name)[i] for i in kept) for name in PLAY_COLUMNS})
+    columns: dict[str, Any] = {name: tuple(getattr(user, name)[i] for i in kept) for name in PLAY_COLUMNS}
+    return replace(user, **columns)
 
 
 def _ranked(release: LoadedRelease, settings: HomeSettings, batch: QueryBatch) -> Candidates:

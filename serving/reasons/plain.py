@@ -37,7 +37,9 @@ def popular(items: Items) -> Reasons:
 def played_a_lot(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:
     """(n,) proposed by the source `popular`, and played at all: a young territory has fewer tracks than it asks for."""
     column = own.columns.get("source:popular")
-    return np.zeros(len(own), bool) if column is None else np.nan_to_num(column) > 0
+    if column is None:
+        return np.zeros(len(own), bool)
+    return np.isfinite(column) & (np.asarray(column, np.float32) > 0)
 
 
 def _popular_code(items: Items, batch: QueryBatch, j: int) -> str:
