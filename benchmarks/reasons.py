@@ -30,12 +30,13 @@ from recsys.schemas import Surface
 from recsys.types import Context, Query, UserState
 from serving.loaded import LoadedRelease
 from serving.reasons.claims import OPTION
-from serving.reasons.counterfactual import PLAY_COLUMNS, Effect, effect_of
+from serving.reasons.counterfactual import PLAY_COLUMNS, Counterfactual, Effect
 from serving.reasons.worker import examine
 from serving.recommender import Recommender, request_seed
 from serving.registry import CHAMPION, Registry
+from serving.settings import ReasonSettings
 
-WAITS = {"1 minute": 60_000, "1 hour": 3_600_000, "1 day": 86_400_000, "3 days": 3 * 86_400_000}
+WAITS = {"10 min": 600_000, "1 hour": 3_600_000, "10 hours": 36_000_000, "3 days": 3 * 86_400_000}
 SHELVES = {"similar to X": "more_like", "tested": "because_you_finished"}
 LIMITS = ((1, 0.0), (3, 0.1), (5, 0.25), (10, 0.25), (20, 0.5))
 """(places, share of its rank) that a track must lose to be claimed: what other limits would give."""
@@ -91,14 +92,17 @@ def cases(home: Home, release: LoadedRelease, listeners: int, seed: int) -> Iter
             return
 
 
-def judged(recommender: Recommender, case: Case, listener: int, supported: I64) -> Iterator[Row]:
+def judged(
+    recommender: Recommender, test: Counterfactual, case: Case, listener: int, supported: I64
+) -> Iterator[Row]:
     """What each rule's shelf shows after each wait, judged then."""
-    release, settings = recommender.release, recommender.settings.home
-    claim = {OPTION: {"track": int(release.items.number(case.track_id)), "tracks": supported.tolist()}}
+    claim = {
+        OPTION: {"track": int(recommender.release.items.number(case.track_id)), "tracks": supported.tolist()}
+    }
     enough = len(supported) >= recommender.settings.reasons.least_tracks
     for after, wait in WAITS.items():
         asked = case.query(wait)
-        effects = [effect_of(release, settings, asked, track) for track in (case.track_id, case.other)]
+        effects = [test.effect(asked, track) for track in (case.track_id, case.other)]
         for rule, shelf in SHELVES.items():
             if rule == "tested" and not enough:
                 continue
@@ -123,22 +127,16 @@ def _moved(effect: Effect, track: int) -> int:
     return int(effect.drop[at[0]]) if len(at) and effect.loss[at[0]] > 0 else 0
 
 
-def limits(recommender: Recommender, case: Case, listener: int) -> Iterator[Row]:
-    """What other limits would claim, the best TRACKS of each, judged after an hour."""
-    release, settings = recommender.release, recommender.settings
-    hours = settings.reasons.later_hours
-    effects = [
-        effect_of(release, settings.home, case.query(int(h * WAITS["1 hour"])), case.track_id) for h in hours
-    ]
-    judges = [
-        effect_of(release, settings.home, case.query(WAITS["1 hour"]), track)
-        for track in (case.track_id, case.other)
-    ]
+def limits(settings: ReasonSettings, test: Counterfactual, case: Case, listener: int) -> Iterator[Row]:
+    """What other limits would claim, the best TRACKS of each, judged after two hours."""
+    hour = WAITS["1 hour"]
+    effects = [test.effect(case.query(int(h * hour)), case.track_id) for h in settings.later_hours]
+    judges = [test.effect(case.query(2 * hour), track) for track in (case.track_id, case.other)]
     for drop, share in LIMITS:
         first, *later = [effect.supported(drop, share) for effect in effects]
         kept = first[np.all([np.isin(first, ids) for ids in later], axis=0)] if later else first
-        shown = kept[:TRACKS].tolist() if len(kept) >= settings.reasons.least_tracks else []
-        yield from rows(f"{drop}, {share:.0%}", "1 hour", listener, shown, *judges)
+        shown = kept[:TRACKS].tolist() if len(kept) >= settings.least_tracks else []
+        yield from rows(f"{drop}, {share:.0%}", "2 hours", listener, shown, *judges)
 
 
 def figures(found: list[Row]) -> list[dict[str, Any]]:
@@ -171,18 +169,22 @@ def measure(home: Home, listeners: int, seed: int) -> dict[str, Any]:
         NotReady: no release has been promoted.
     """
     recommender = Recommender(LoadedRelease.load(Registry(home).get(CHAMPION).folder))
+    reasons, test = (
+        recommender.settings.reasons,
+        Counterfactual(recommender.release, recommender.settings.home),
+    )
     found, other, spent, asked = list[Row](), list[Row](), list[float](), 0
     for listener, case in enumerate(cases(home, recommender.release, listeners, seed)):
         begin = time.thread_time()
-        claim = examine(recommender, case.user, Context(), case.ended)
+        claim = examine(test, reasons, case.user, Context(), case.ended)
         spent.append((time.thread_time() - begin) * 1000)
         supported = recommender.release.items.numbers(claim.supported if claim else [])
-        found += judged(recommender, case, listener, supported.astype(np.int64))
-        other += limits(recommender, case, listener)
+        found += judged(recommender, test, case, listener, supported.astype(np.int64))
+        other += limits(reasons, test, case, listener)
         asked += 1
     return {
         "listeners": asked,
-        "settings": recommender.settings.reasons.model_dump(),
+        "settings": reasons.model_dump(),
         "shown": figures(found),
         "limits": figures(other),
         "test_cpu_ms": {"mean": float(np.mean(spent)), "p90": float(np.quantile(spent, 0.9))},

@@ -39,8 +39,8 @@ class ReasonSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    least_drop: Annotated[int, Field(ge=1)] = 5  # places that a track must lose without X
-    least_share: Annotated[float, Field(ge=0)] = 0.25  # and as a share of its rank with X
+    least_drop: Annotated[int, Field(ge=1)] = 3  # places that a track must lose without X
+    least_share: Annotated[float, Field(ge=0)] = 0.1  # and as a share of its rank with X
     later_hours: tuple[float, ...] = (0.0, 1.0, 24.0)  # it must lose them so long after X as well
     least_tracks: Annotated[int, Field(ge=1)] = 3  # fewer make no shelf
     most_tracks: Annotated[int, Field(ge=1)] = 60

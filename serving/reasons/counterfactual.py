@@ -1,6 +1,6 @@
 """What one finished track does to a listener's home feed: the whole pipeline with it in the history and without it.
 
-effect = effect_of(release, settings, query, track_id)
+effect = Counterfactual(release, settings).effect(query, track_id)
 effect.supported(drop=10)             # tracks that lose places when the history lacks it
 
 Both worlds are one batch, so nothing but the history differs: the same time, context and candidates. The candidates
@@ -56,15 +56,39 @@ class Effect:
         return self.ids[held[np.argsort(-self.utility[0][held], kind="stable")]]
 
 
-def effect_of(release: LoadedRelease, settings: HomeSettings, query: Query, track_id: str) -> Effect:
-    """The effect of all plays of one track in the listener's window; the track itself is not in the pool."""
-    absent = replace(query, user=without(query.user, track_id))
-    batch = QueryBatch.of([query, absent], release.items)
-    pool = _ranked(release, settings, batch)
-    own = pool.of(0).ids != release.items.numbers([track_id])[0]
-    utility = np.stack([np.asarray(pool.of(j).columns["utility"], np.float64)[own] for j in range(2)])
-    rank = np.stack([_rank(row) for row in utility])
-    return Effect(pool.of(0).ids[own], utility, rank)
+class Counterfactual:
+    """The home pipeline of one release, ready to run in two worlds; keep it, its parts have caches.
+
+    Args:
+        release: the parts in memory. settings: of the home feed.
+    """
+
+    def __init__(self, release: LoadedRelease, settings: HomeSettings) -> None:
+        self.release, self._items = release, release.items
+        self._sources = home.sources(release)
+        self._stages = home.eligible(release) + home.light(release.light, settings) + home.heavy(release)
+
+    def effect(self, query: Query, track_id: str) -> Effect:
+        """The effect of all plays of one track in the listener's window; the track itself is not in the pool."""
+        absent = replace(query, user=without(query.user, track_id))
+        pool = self._ranked(QueryBatch.of([query, absent], self._items))
+        own = pool.of(0).ids != self._items.numbers([track_id])[0]
+        utility = np.stack([np.asarray(pool.of(j).columns["utility"], np.float64)[own] for j in range(2)])
+        return Effect(pool.of(0).ids[own], utility, np.stack([_rank(row) for row in utility]))
+
+    def _ranked(self, batch: QueryBatch) -> Candidates:
+        """The candidates of both worlds, the same in each, with all columns of the full rung."""
+        proposals: dict[str, Proposal | None] = {s.name: s.propose(batch) for s in self._sources}
+        both = np.unique(union(proposals, 2).ids)
+        offsets = np.array([0, len(both), 2 * len(both)], np.int64)
+        proposals["pool"] = Proposal(np.tile(both, 2), offsets, np.zeros(2 * len(both), np.float32))
+        pool = union(proposals, 2)
+        for stage in self._stages:
+            if isinstance(stage, Truncate):  # what is kept in one world is kept in both
+                pool = pool.where(np.isin(pool.ids, truncate(pool, stage).ids))
+            else:
+                pool = apply(stage, batch, pool)
+        return pool
 
 
 def without(user: UserState, track_id: str) -> UserState:
@@ -72,25 +96,6 @@ def without(user: UserState, track_id: str) -> UserState:
     kept = [i for i, other in enumerate(user.track_id) if other != track_id]
     columns: dict[str, Any] = {name: tuple(getattr(user, name)[i] for i in kept) for name in PLAY_COLUMNS}
     return replace(user, **columns)
-
-
-def _ranked(release: LoadedRelease, settings: HomeSettings, batch: QueryBatch) -> Candidates:
-    """The candidates of both worlds, the same in each, with all columns of the full rung."""
-    proposals: dict[str, Proposal | None] = {s.name: s.propose(batch) for s in home.sources(release)}
-    both = np.unique(union(proposals, 2).ids)
-    offsets = np.array([0, len(both), 2 * len(both)], np.int64)
-    proposals["pool"] = Proposal(np.tile(both, 2), offsets, np.zeros(2 * len(both), np.float32))
-    pool = union(proposals, 2)
-    for stage in home.eligible(release):
-        pool = apply(stage, batch, pool)
-    for stage in home.light(release.light, settings):
-        if isinstance(stage, Truncate):
-            pool = pool.where(np.isin(pool.ids, truncate(pool, stage).ids))  # kept in one world: kept in both
-        else:
-            pool = apply(stage, batch, pool)
-    for stage in home.heavy(release):
-        pool = apply(stage, batch, pool)
-    return pool
 
 
 def _rank(utility: NDArray[np.float64]) -> I64:

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from recsys.types import Assignment, Context, Query, UserState
 from serving.controls import allowed
 from serving.reasons import claims
 from serving.reasons.claims import OPTION, Claim
-from serving.reasons.counterfactual import effect_of
+from serving.reasons.counterfactual import Counterfactual
 from serving.recommender import Recommender
 from serving.settings import ReasonSettings
 
@@ -57,6 +58,7 @@ class Explainer:
         self._state, self._store, self._recommender, self._settings = state, store, recommender, settings
         self._here: OrderedDict[str, _Asked] = OrderedDict()
         self._waiting: OrderedDict[str, None] = OrderedDict()
+        self._tests: WeakKeyDictionary[Recommender, Counterfactual] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self.tested = self.dropped = 0
@@ -112,10 +114,16 @@ class Explainer:
     def _test(self, user_id: str, asked: _Asked) -> None:
         user, recommender = allowed(self._state(user_id)), self._recommender(asked.assignment)
         if claims.load(self._store, user, recommender.release.manifest.version, asked.now) is None:
-            claim = examine(recommender, user, asked.context, asked.now)
+            claim = examine(self._test_of(recommender), self._settings, user, asked.context, asked.now)
             if claim is not None:
                 claims.save(self._store, user_id, claim)
                 self.tested += 1
+
+    def _test_of(self, recommender: Recommender) -> Counterfactual:
+        if recommender not in self._tests:
+            settings = recommender.settings.home
+            self._tests[recommender] = Counterfactual(recommender.release, settings)
+        return self._tests[recommender]
 
     def start(self, stop: threading.Event) -> threading.Thread:
         """Tests in a thread until `stop`, within the settings' shares of CPU."""
@@ -159,18 +167,18 @@ class _Load:
         return self._share
 
 
-def examine(recommender: Recommender, user: UserState, context: Context, now: int) -> Claim | None:
+def examine(
+    test: Counterfactual, settings: ReasonSettings, user: UserState, context: Context, now: int
+) -> Claim | None:
     """What the listener's last finished track supports at each of `later_hours` after `now`; None without one."""
-    release, settings = recommender.release, recommender.settings.reasons
-    track_id = claims.last_finished(user, release.items, now) if user.personalized else None
+    items = test.release.items
+    track_id = claims.last_finished(user, items, now) if user.personalized else None
     if track_id is None:
         return None
     found = []
     for hours in settings.later_hours:
-        at = now + int(hours * _HOUR_MS)
-        query = Query("reasons", Surface.HOME, at, 0, 1, user, context)
-        effect = effect_of(release, recommender.settings.home, query, track_id)
-        found.append(effect.supported(settings.least_drop, settings.least_share))
+        query = Query("reasons", Surface.HOME, now + int(hours * _HOUR_MS), 0, 1, user, context)
+        found.append(test.effect(query, track_id).supported(settings.least_drop, settings.least_share))
     kept = found[0][np.all([np.isin(found[0], other) for other in found], axis=0)][: settings.most_tracks]
-    names = [str(release.items.track_id(int(t))) for t in kept]
-    return Claim(release.manifest.version, claims.history_of(user, now), track_id, names)
+    names = [str(items.track_id(int(t))) for t in kept]
+    return Claim(test.release.manifest.version, claims.history_of(user, now), track_id, names)

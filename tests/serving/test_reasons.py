@@ -21,7 +21,7 @@ from recsys.types import Context, Query, UserState, history
 from serving.loaded import LoadedRelease
 from serving.reasons import claims
 from serving.reasons.claims import OPTION, Claim
-from serving.reasons.counterfactual import Effect, effect_of, without
+from serving.reasons.counterfactual import Counterfactual, Effect, without
 from serving.reasons.worker import Explainer, examine
 from serving.recommender import Recommender
 from serving.replay import compare
@@ -54,8 +54,9 @@ def states(tiny_service: Service) -> list[UserState]:
 @pytest.fixture(scope="module")
 def lifted(recommender: Recommender, states: list[UserState], now: int) -> UserState:
     """A listener whose last finished track supports several others."""
+    test = Counterfactual(recommender.release, HomeSettings())
     for state in states:
-        claim = examine(recommender, state, Context(), now)
+        claim = examine(test, ReasonSettings(), state, Context(), now)
         if claim is not None and len(claim.supported) > 6:
             return state
     raise AssertionError("no listener of the tiny world has a track that matters")
@@ -93,7 +94,7 @@ def test_the_two_worlds_differ_by_the_track_alone_and_score_the_same_pool(
 ) -> None:
     track = claims.last_finished(lifted, release.items, now)
     assert track is not None
-    effect = effect_of(release, HomeSettings(), query(lifted, now), track)
+    effect = Counterfactual(release, HomeSettings()).effect(query(lifted, now), track)
     assert release.items.number(track) not in effect.ids
     assert np.isfinite(effect.utility).all()
     assert effect.utility.shape == effect.rank.shape == (2, len(effect.ids))
@@ -112,7 +113,7 @@ def test_a_track_that_was_never_played_has_no_effect(
     release: LoadedRelease, lifted: UserState, now: int
 ) -> None:
     stranger = next(t for t in release.items.track_ids if t not in lifted.track_id)
-    effect = effect_of(release, HomeSettings(), query(lifted, now), stranger)
+    effect = Counterfactual(release, HomeSettings()).effect(query(lifted, now), stranger)
     assert not effect.drop.any()
     assert not len(effect.supported(1))
 
@@ -156,7 +157,8 @@ def test_tracks_that_are_merely_similar_are_not_claimed(
 
     crowd = Crowd(names(("two_tower", "sequence")).index("popularity_28"), release.ranker.config)
     planted = Recommender(replace(release, ranker=crowd))
-    claim = examine(planted, lifted, Context(), now)
+    test = Counterfactual(planted.release, HomeSettings())
+    claim = examine(test, ReasonSettings(), lifted, Context(), now)
     assert claim is not None
     assert claim.supported == [], "the history proposes them, but nothing in it moves them"
     slots = planted.answer(query(lifted, now)).slots
@@ -172,7 +174,8 @@ def test_only_supported_tracks_are_claimed_and_the_answer_replays(
     assert not [code for _, _, code in reasons(before) if code.startswith("finished")], "not tested yet"
     assert "more_like" in {shelf for shelf, _, _ in reasons(before)}
     tiny_service.refresh()
-    claim = examine(recommender, tiny_service.state(user), Context(), now)
+    test = Counterfactual(recommender.release, HomeSettings())
+    claim = examine(test, ReasonSettings(), tiny_service.state(user), Context(), now)
     assert claim is not None
     after = tiny_service.home(user, 10, Context(), now + 1)
     claimed = [(track, code) for shelf, track, code in reasons(after) if shelf == "because_you_finished"]
