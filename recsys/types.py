@@ -176,7 +176,8 @@ def history(user: UserState, items: Items) -> Plays:
     Tracks that the release lacks are -1. Models, features and reasons read this; what has been heard at all is
     `user.track_id`.
     """
-    rows = user.taste
+    taste = user.taste
+    rows = taste if isinstance(taste, slice) else np.array(taste, np.int64)
     start = np.array(user.start, np.int64)[rows]
     ms_played = np.array(user.ms_played, np.int32)[rows]
     return Plays(
