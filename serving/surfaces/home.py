@@ -21,6 +21,7 @@ from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
 from serving.loaded import LoadedRelease, Retrieval
 from serving.parts.filters import PolicyFilter, RightsFilter
+from serving.parts.rerank import Reranker
 from serving.parts.scorers import ModelScorer
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything, proposed_by
 from serving.parts.sources import (
@@ -106,8 +107,8 @@ def popular(kit: Kit) -> Pipeline[QueryBatch]:
 
 
 def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
-    """All shelves, ordered by one score column."""
-    items = release.items
+    """All shelves, ordered by one score column and re-ranked as the settings say."""
+    items, rerank = release.items, Reranker(release, settings.rerank, column)
     shelves = (
         ShelfSpec("made_for_you", everything, plain.made_for_you(items)),
         ShelfSpec("because_you_finished", claims.supported, claims.finished(items)),
@@ -122,7 +123,9 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
         EpsilonGreedy(settings.epsilon),
         items,
         settings.rules,
-        f"{rung}-eps{settings.epsilon:g}",
+        "-".join(filter(None, (rung, f"eps{settings.epsilon:g}", settings.rerank.label))),
+        rerank.effects(),
+        rerank.quotas(),
     )
 
 
