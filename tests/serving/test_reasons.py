@@ -47,7 +47,7 @@ def now(release: LoadedRelease) -> int:
 @pytest.fixture(scope="module")
 def states(tiny_service: Service) -> list[UserState]:
     """Listeners with consent and plays, and with room for more."""
-    found = (tiny_service.state(row["user_id"]) for row in tiny_service.listeners(150))
+    found = (tiny_service.state(key) for key in tiny_service.store.keys(120))
     return [state for state in found if state.personalized and 30 < len(state.start) < WINDOW]
 
 
