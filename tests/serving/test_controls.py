@@ -23,6 +23,7 @@ from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
 from recsys.schemas import Surface
 from recsys.types import Context, Query, UserState
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.recommender import Recommender, request_seed
 from serving.replay import compare
@@ -42,7 +43,7 @@ class Place:
     @classmethod
     def open(cls, root: Path) -> Place:
         service = Service.open(Home.of(root), background=False)
-        return cls(Home.of(root), service, TestClient(create_app(service)))
+        return cls(Home.of(root), service, TestClient(create_app(service, access=UNGUARDED)))
 
     def post(self, *events: dict[str, Any]) -> None:
         answer = self.client.post("/v1/events", json={"events": list(events)}).json()
