@@ -89,6 +89,7 @@ def pack_listener(batch: QueryBatch, j: int) -> dict[str, Any]:
         "skipped": list(query.skipped),
         "options": query.options,
         "personalized": query.user.personalized,
+        "incognito": query.context.incognito,
     }
 
 
@@ -134,6 +135,8 @@ def to_event(decision: Decision) -> Event:
         received_at=now,
         surface=Surface(decision.surface),
         consent_personalization=bool(decision.listener["personalized"]),
+        consent_analytics=not decision.listener.get("incognito", False),
+        incognito_mode=bool(decision.listener.get("incognito", False)),
         payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
     )
 

@@ -25,7 +25,6 @@ from serving.parts.words import WordIndex
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
-from serving.surfaces.home import popular
 from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 
@@ -53,13 +52,13 @@ class Recommender:
         self.render = Renderer(release.items)
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
         self._words = WordIndex(release.items)
+        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        if query.surface == Surface.HOME and not query.user.personalized:
-            return self._impersonal
+        if not query.user.personalized and query.surface in self._impersonal:
+            return self._impersonal[query.surface]
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
@@ -70,7 +69,8 @@ class Recommender:
     def answer(self, query: Query) -> Decision:
         """The answer to one query as its complete record."""
         batch, result = self.run([query])
-        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
+        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
+        if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
 

@@ -50,6 +50,24 @@ class RadioSettings(BaseModel):
     page: Annotated[int, Field(ge=1, le=50)] = 10
 
 
+class ReasonSettings(BaseModel):
+    """When "because you finished X" is claimed, and what testing it may cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least_drop: Annotated[int, Field(ge=1)] = 3  # places that a track must lose without X
+    least_share: Annotated[float, Field(ge=0)] = 0.1  # and as a share of its rank with X
+    later_hours: tuple[float, ...] = (0.0, 1.0, 24.0)  # it must lose them so long after X as well
+    least_tracks: Annotated[int, Field(ge=1)] = 3  # fewer make no shelf
+    most_tracks: Annotated[int, Field(ge=1)] = 60
+    active_minutes: float = 30.0  # only listeners who asked for a home feed so recently are worth the work
+    waiting: Annotated[int, Field(ge=1)] = 64  # listeners; beyond, the oldest is dropped
+    busy_share: Annotated[float, Field(gt=0)] = (
+        0.5  # CPUs in use by the process from which on nothing is tested
+    )
+    work_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # of one CPU that testing may take
+
+
 class ServiceSettings(BaseModel):
     """The whole service."""
 
@@ -57,6 +75,7 @@ class ServiceSettings(BaseModel):
 
     home: HomeSettings = HomeSettings()
     radio: RadioSettings = RadioSettings()
+    reasons: ReasonSettings = ReasonSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

@@ -60,9 +60,12 @@ def context(
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] = None,
     tz: Annotated[str, Query(max_length=64, description="IANA time zone")] = "UTC",
     device: Annotated[Device, Query()] = Device.UNKNOWN,
+    incognito: Annotated[
+        bool, Query(description="answer without the listener's history, train nothing")
+    ] = False,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value)
+    return Context(country, tz, device.value, incognito=incognito)
 
 
 class Reason(BaseModel):

@@ -291,5 +291,7 @@ class LastGoodSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         empty = np.zeros(0, np.int64)
-        found = [self._slates.get(q.user.user_id, empty) for q in batch.queries]
+        found = [
+            self._slates.get(q.user.user_id, empty) if q.user.personalized else empty for q in batch.queries
+        ]
         return _stack([(ids, -np.arange(len(ids), dtype=np.float32)) for ids in found])

@@ -46,8 +46,11 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
+        impersonal: the ladder for listeners without the `personalization` consent and for incognito requests; None:
+            `build` is that too (their queries carry no play, save or follow: serving/controls.py).
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
+    impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None

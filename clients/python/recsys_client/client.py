@@ -29,6 +29,7 @@ class Client(Transport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -37,11 +38,19 @@ class Client(Transport):
             limit: how many tracks a shelf, at most
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
             "/v1/home",
-            params={"user_id": user_id, "limit": limit, "country": country, "tz": tz, "device": device},
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
         )
         return self._send(call, models.HomeAnswer)
 
@@ -56,6 +65,7 @@ class Client(Transport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -67,6 +77,7 @@ class Client(Transport):
             dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
@@ -80,6 +91,7 @@ class Client(Transport):
                 "country": country,
                 "tz": tz,
                 "device": device,
+                "incognito": incognito,
             },
         )
         return self._send(call, models.RadioAnswer)
@@ -210,6 +222,7 @@ class AsyncClient(AsyncTransport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -218,11 +231,19 @@ class AsyncClient(AsyncTransport):
             limit: how many tracks a shelf, at most
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
             "/v1/home",
-            params={"user_id": user_id, "limit": limit, "country": country, "tz": tz, "device": device},
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
         )
         return await self._send(call, models.HomeAnswer)
 
@@ -237,6 +258,7 @@ class AsyncClient(AsyncTransport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -248,6 +270,7 @@ class AsyncClient(AsyncTransport):
             dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
@@ -261,6 +284,7 @@ class AsyncClient(AsyncTransport):
                 "country": country,
                 "tz": tz,
                 "device": device,
+                "incognito": incognito,
             },
         )
         return await self._send(call, models.RadioAnswer)
