@@ -6,7 +6,6 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.errors import BadInput
-from recsys.ids import uuid7
+from recsys.ids import seed_of, uuid7
 from recsys.pipeline import Pipeline, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
@@ -25,7 +24,6 @@ from serving.parts.sources import LastGoodSource
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
-from serving.surfaces.home import popular
 from serving.surfaces.surface import Kit
 
 
@@ -52,12 +50,12 @@ class Recommender:
         self.render = Renderer(release.items)
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
+        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        if query.surface == Surface.HOME and not query.user.personalized:
-            return self._impersonal
+        if not query.user.personalized and query.surface in self._impersonal:
+            return self._impersonal[query.surface]
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
@@ -115,7 +113,7 @@ class Recommender:
 
 def request_seed(request_id: str) -> int:
     """The seed of a request's draws: 63 bits of a hash of its id."""
-    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big") >> 1
+    return seed_of(request_id)
 
 
 def new_request_id(now: int) -> str:

@@ -59,6 +59,10 @@ class Renderer:
         """What is shown of one track."""
         return {name: values[track] for name, values in self._columns.items()}
 
+    def title(self, track_id: str) -> str:
+        """Raises UnknownId."""
+        return str(self._columns["title"][self._items.number(track_id)] or "a track")
+
     def reason(self, code: str) -> str:
         """A reason code in words."""
         kind, _, value = code.partition(":")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.slate import Rules
+from serving.list_settings import ListSettings
 
 
 class HomeSettings(BaseModel):
@@ -41,6 +42,7 @@ class ServiceSettings(BaseModel):
 
     home: HomeSettings = HomeSettings()
     radio: RadioSettings = RadioSettings()
+    lists: ListSettings = ListSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

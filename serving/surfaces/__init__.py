@@ -4,7 +4,9 @@ SURFACES[Surface.HOME].build(kit)      # the ladder over one release
 """
 
 from recsys.schemas import Surface
-from serving.surfaces import home, radio
+from serving.surfaces import daily_mixes, home, radio
 from serving.surfaces.surface import SurfaceSpec
 
-SURFACES: dict[Surface, SurfaceSpec] = {spec.surface: spec for spec in (home.SPEC, radio.SPEC)}
+SURFACES: dict[Surface, SurfaceSpec] = {
+    spec.surface: spec for spec in (home.SPEC, radio.SPEC, daily_mixes.SPEC)
+}

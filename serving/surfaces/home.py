@@ -186,4 +186,4 @@ def respond(desk: Desk, _ask: Ask, query: Query) -> dict[str, Any]:
     return desk.recommender.render.home(desk.decide(query))
 
 
-SPEC = SurfaceSpec(Surface.HOME, home, respond)
+SPEC = SurfaceSpec(Surface.HOME, home, respond, popular)

@@ -46,8 +46,10 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
+        impersonal: the ladder for listeners without the `personalization` consent; None: `build` is that too.
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
+    impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None
