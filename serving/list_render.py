@@ -71,7 +71,11 @@ def reason(renderer: Renderer, code: str) -> str:
     if not value:
         return REASONS.get(kind) or renderer.reason(code)
     try:
-        return renderer.reason(code) if kind != "near" else f"Close to {renderer.title(value)}"
+        return (
+            f"Close to {renderer.name(code.removeprefix('near:'))}"
+            if kind == "near"
+            else renderer.reason(code)
+        )
     except UnknownId:
         return "Close to what you have been playing"
 

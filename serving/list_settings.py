@@ -78,23 +78,22 @@ class SimilarSettings(_Settings):
 
 
 class ContinuationSettings(_Settings):
-    """Playlist continuation."""
+    """Playlist continuation; the weights were chosen on held-out sessions (docs/surfaces.md)."""
 
-    ranked: Count = 300
-    session_weight: float = 1.0  # the sequence model, reading the playlist as what was just played
-    near_weight: float = 0.0  # likeness to the playlist's tracks
-    taste_weight: float = 0.0  # the listener's own taste (two-tower)
-    rules: Rules = Rules(artist_cap_shelf=0, artist_cap_slate=0, artist_gap=0)
+    session_weight: float = 1.0  # the transformer, reading the list as what was just played
+    together_weight: float = 1.0  # played soon after any track of the list
+    taste_weight: float = 1.0  # the two-tower model, reading the listener's window and then the list
+    near_weight: float = 0.0  # likeness to the middle of the list
+    rules: Rules = Rules(artist_cap_shelf=0, artist_cap_slate=0)
 
 
 class NextUpSettings(_Settings):
     """The next-up queue."""
 
-    ranked: Count = 200
-    session_weight: float = 1.0  # the sequence model over the window, the current track and the queue
-    near_weight: float = 1.0  # likeness to the current track
-    taste_weight: float = 0.5  # the ranker's utility
-    skip_weight: float = 2.0  # likeness to what was skipped in this session
+    session_weight: float = 1.0  # the transformer over the window, the current track and the queue
+    taste_weight: float = 1.0  # the two-tower model over the same
+    near_weight: float = 2.0  # likeness to the current track and the queue
+    skip_weight: float = 3.0  # likeness to what was skipped in this session
     rules: Rules = Rules(artist_cap_shelf=0, artist_cap_slate=0, artist_gap=2)
 
 

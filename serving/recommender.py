@@ -90,15 +90,6 @@ class Recommender:
             return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
         raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
 
-    def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
-        """The tracks nearest to one, with their cosine, nearest first."""
-        track = int(self.release.items.number(track_id))
-        unit = self.release.two_tower.unit_vectors
-        likeness = unit @ unit[track]
-        likeness[track] = -np.inf
-        best = np.argsort(-likeness, kind="stable")[:limit]
-        return [(int(t), float(likeness[t])) for t in best]
-
     def replay(self, decision: Decision, window: Plays | None = None) -> Result:
         """Scorer -> Selector again, from the record; the same slate on the same release and versions.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
-from serving.api import operations, problems, reference, routes
+from serving.api import lists, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
 from serving.metrics import Measure, Metrics
 from serving.page import pages
 
-DESCRIPTION = "Home feed, radio and similar tracks for listeners; and the events they answer with."
+DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
 
 def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI:
@@ -25,6 +25,7 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
     problems.install(app)
     app.include_router(routes.router(service, metrics))
+    app.include_router(lists.router(service))
     app.include_router(catalog_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))

@@ -1,4 +1,4 @@
-"""`/v1`: home, radio, similar, events, decisions. Handlers are plain `def`: they run in the thread pool."""
+"""`/v1`: home, radio, events, decisions. Handlers are plain `def`: they run in the thread pool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from serving.api.contract import Service
 from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
-    PUBLIC_ID,
     Acknowledgement,
     Cursor,
     EventBatch,
@@ -23,14 +22,12 @@ from serving.api.schemas import (
     RadioAnswer,
     Seed,
     ShelfLimit,
-    SimilarAnswer,
     User,
     context,
 )
 from serving.metrics import Metrics
 
 Situation = Annotated[Context, Depends(context)]
-TrackPath = Annotated[str, Path(pattern=PUBLIC_ID)]
 RequestPath = Annotated[str, Path(max_length=64)]
 
 
@@ -63,15 +60,6 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         return json(
             service.recommend(Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor))
         )
-
-    @routes.get(
-        "/tracks/{track_id}/similar",
-        tags=["recommendations"],
-        responses=documented(SimilarAnswer, 404, 422, 503),
-    )
-    def similar(track_id: TrackPath, limit: Limit = 20) -> Response:
-        """Tracks that sound alike or are heard together."""
-        return json(service.similar(track_id, limit))
 
     @routes.post("/events", tags=["events"], responses=documented(Acknowledgement, 400, 413, 415, 422, 503))
     def events(batch: EventBatch) -> Response:

@@ -137,8 +137,8 @@ def served(record: dict[str, Any]) -> list[str]:
 
 
 def _keeps(ask: Ask, query: Query) -> bool:
-    """Nothing is kept for somebody without a name or without the consent."""
-    return ask.user_id is not None and query.user.personalized
+    """Nothing is kept for somebody without a name, without the consent, or of whom nothing is known."""
+    return ask.user_id is not None and query.user.personalized and not query.user.is_new
 
 
 def _key(query: Query) -> str:

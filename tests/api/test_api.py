@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from recsys.ids import uuid7
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES, MAX_BODY
+from serving.api.list_schemas import SimilarAnswer
 from serving.api.schemas import MAX_EVENTS, Acknowledgement, HomeAnswer, RadioAnswer, SimilarAnswer
 from tests.api.fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 
