@@ -36,4 +36,4 @@ class Softmax:
         logits = np.where(allowed, utility, -np.inf) / self.temperature
         weight = np.exp(logits - logits.max())
         share = np.where(allowed, self.epsilon / allowed.sum(), 0.0)
-        return share + (1 - self.epsilon) * weight / weight.sum()
+        return np.asarray(share + (1 - self.epsilon) * weight / weight.sum())

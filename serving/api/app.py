@@ -9,7 +9,7 @@ from serving.api import lists, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
 from serving.metrics import Measure, Metrics
-from serving.page import pages
+from serving.page import list_pages, pages
 
 DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
@@ -30,6 +30,7 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
+    app.include_router(list_pages.router(service))
     app.mount("/static", pages.static_files())
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
@@ -18,6 +17,7 @@ from serving.api.list_schemas import (
     SimilarAnswer,
     SimilarArtistsAnswer,
 )
+from tests.api.fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 
 READ: list[tuple[str, type[BaseModel]]] = [
     ("/v1/mixes", MixesAnswer),
