@@ -47,4 +47,4 @@ class Nearest:
         best = np.full(len(candidates), np.nan)
         for column in found:
             best = np.fmax(best, np.asarray(column, np.float64))
-        return np.nan_to_num(best).astype(np.float32)
+        return np.asarray(np.nan_to_num(best), np.float32)

@@ -65,7 +65,7 @@ def taste_of(plays: Plays, unit: Floats, artist: NDArray[np.integer], settings: 
     age = np.arange(len(track) - 1, -1, -1)
     weight = 0.5 ** (age / settings.half_life) * np.where(plays.outcome[good] == Outcome.FINISH, 1.0, PARTIAL)
     names, which = np.unique(artist[track], return_inverse=True)
-    mass = np.bincount(which, weight, minlength=len(names))
+    mass = np.asarray(np.bincount(which, weight, minlength=len(names)), np.float64)
     sums = np.zeros((len(names), unit.shape[1]))
     np.add.at(sums, which, weight[:, None] * unit[track])
     best = np.argsort(-mass, kind="stable")[:MOST_ARTISTS]

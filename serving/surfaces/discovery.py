@@ -63,9 +63,12 @@ def discovery(kit: Kit) -> Pipeline[QueryBatch]:
     return Pipeline(
         [
             Rung(
-                "full", found, keep + near + narrow + taste, selector(release, settings, "discovery", "full")
+                "full",
+                found,
+                (*keep, *near, *narrow, *taste),
+                selector(release, settings, "discovery", "full"),
             ),
-            Rung("light", found, keep + near + narrow, selector(release, settings, "two_tower", "light")),
+            Rung("light", found, (*keep, *near, *narrow), selector(release, settings, "two_tower", "light")),
             Rung(
                 "retrieval",
                 (near_tower,),
