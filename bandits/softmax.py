@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import BadInput
+from recsys.slate import at_quantile
 
 
 class Softmax:
@@ -37,3 +38,7 @@ class Softmax:
         weight = np.exp(logits - logits.max())
         share = np.where(allowed, self.epsilon / allowed.sum(), 0.0)
         return np.asarray(share + (1 - self.epsilon) * weight / weight.sum())
+
+    def pick(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float) -> tuple[int, float]:
+        """See recsys.slate.SlotPolicy.pick."""
+        return at_quantile(self.distribution(utility, allowed), u)
