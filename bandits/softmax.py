@@ -34,11 +34,22 @@ class Softmax:
 
     def distribution(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(n,) probabilities that sum to 1; 0 outside `allowed`."""
-        logits = np.where(allowed, utility, -np.inf) / self.temperature
-        weight = np.exp(logits - logits.max())
-        share = np.where(allowed, self.epsilon / allowed.sum(), 0.0)
-        return np.asarray(share + (1 - self.epsilon) * weight / weight.sum())
+        rows, p = self._over(utility, allowed)
+        probabilities = np.zeros(len(utility))
+        probabilities[rows] = p
+        return probabilities
 
     def pick(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float) -> tuple[int, float]:
-        """See recsys.slate.SlotPolicy.pick."""
-        return at_quantile(self.distribution(utility, allowed), u)
+        """See recsys.slate.SlotPolicy.pick; reads the allowed candidates alone."""
+        rows, p = self._over(utility, allowed)
+        place, probability = at_quantile(p, u)
+        return int(rows[place]), probability
+
+    def _over(
+        self, utility: NDArray[np.float64], allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The allowed rows and their probabilities."""
+        rows = np.flatnonzero(allowed)
+        own = utility[rows]
+        weight = np.exp((own - own.max()) / self.temperature)
+        return rows, self.epsilon / len(rows) + (1 - self.epsilon) * weight / weight.sum()

@@ -31,7 +31,11 @@ class Floors:
 
     def utility(self, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
         """(n,) utilities with the wrong kinds far behind where a floor is due."""
-        placed = np.array([slot.row for slot in slots if slot.shelf == shelf.name], np.int64)
+        placed = list[int]()
+        for slot in reversed(slots):  # shelves are filled one after the other
+            if slot.shelf != shelf.name:
+                break
+            placed.append(slot.row)
         for kind, share in self.kinds:
             if kind[placed].sum() < np.floor(share * (len(placed) + 1)):
                 return np.where(kind, utility, utility - BEHIND)

@@ -124,8 +124,8 @@ def make(
     if decision.rung == "full" and _keeps(ask, query):
         entry = asdict(listed)
         entry["slots"] = [{k: v for k, v in slot.items() if k != "track"} for slot in listed.slots]
-        lists = {**record.get("lists", {}), period.name: entry}
-        newest = {name: lists[name] for name in sorted(lists)[-PERIODS:]}
+        older = [(name, one) for name, one in record.get("lists", {}).items() if name != period.name]
+        newest = dict([*older, (period.name, entry)][-PERIODS:])
         past = [*served(record), *(slot["track_id"] for slot in decision.slots)]
         _save(desk.store, query, {"lists": newest, "served": past[-memory:] if memory else []})
     return listed

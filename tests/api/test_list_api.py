@@ -97,3 +97,13 @@ def test_unknown_ids_are_problems_too(client: TestClient) -> None:
 @pytest.mark.parametrize("seed", ["", "track:", "genre:rock", "playlist:" + "a" * 22, "a" * 22])
 def test_because_takes_a_track_or_an_artist(client: TestClient, seed: str) -> None:
     assert client.get("/v1/because", params={"seed": seed}).status_code == 422
+
+
+def test_the_page_of_lists_escapes_titles_and_names_every_list(client: TestClient) -> None:
+    for path in ("/lists", "/page/lists"):
+        html = client.get(path, params={"user_id": LISTENERS[0]}).text
+        assert "&lt;script&gt;alert(" in html
+        assert "<script>alert(" not in html
+        for title in ("Daily mixes", "Discovery", "Release radar", "More like it"):
+            assert title in html
+    assert client.get("/lists", params={"user_id": "short"}).status_code == 422

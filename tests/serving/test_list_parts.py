@@ -14,7 +14,7 @@ from bandits.softmax import Softmax
 from models.sequence.tokens import KNOWN_SURFACES
 from recsys.errors import BadInput
 from recsys.plays import Outcome, Plays
-from recsys.slate import Problem, Rules, Shelf, fill, propensities
+from recsys.slate import Problem, Rules, Shelf, at_quantile, fill, propensities
 from recsys.types import SURFACES
 from serving.list_settings import MixSettings
 from serving.parts.shares import Floors
@@ -29,9 +29,15 @@ def problem(n: int, size: int, seed: int, **more: object) -> Problem:
     return Problem(np.arange(n), rng.normal(size=n), rng.integers(0, 5, n), (shelf,), plain, **more)  # type: ignore[arg-type]
 
 
-@given(st.integers(2, 30), st.integers(0, 1000), st.floats(0.01, 5), st.floats(0, 1))
+@given(
+    st.integers(2, 30),
+    st.integers(0, 1000),
+    st.floats(0.01, 5),
+    st.floats(0, 1),
+    st.floats(0, 1, exclude_max=True),
+)
 def test_softmax_is_a_distribution_that_follows_the_utility(
-    n: int, seed: int, temperature: float, epsilon: float
+    n: int, seed: int, temperature: float, epsilon: float, u: float
 ) -> None:
     rng = np.random.default_rng(seed)
     utility, allowed = rng.normal(size=n), rng.random(n) < 0.6
@@ -40,6 +46,8 @@ def test_softmax_is_a_distribution_that_follows_the_utility(
     assert p.sum() == pytest.approx(1)
     assert (p[~allowed] == 0).all()
     assert (p[allowed] >= epsilon / allowed.sum() - 1e-12).all()
+    row, probability = Softmax(temperature, epsilon).pick(utility, allowed, u)
+    assert (row, probability) == at_quantile(p, u)
     order = np.argsort(utility[allowed])
     assert (np.diff(p[allowed][order]) >= -1e-12).all()
 

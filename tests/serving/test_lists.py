@@ -463,3 +463,31 @@ def test_every_list_has_a_ladder_and_keeps_the_rights_on_it(
         assert len(ids(answer)) >= 10
         assert all(open_[items.number(t)] for t in ids(answer))
         assert not answer.get("stored")  # what a lesser rung gave is not kept for the day
+
+
+def test_a_kept_list_is_served_though_every_model_is_down(
+    tiny_service: Service, crippled: Callable[..., None], twin: Callable[[int], str], now: int
+) -> None:
+    user = twin(13)
+    first = tiny_service.recommend(Ask(Surface.DAILY_MIX, user, 20, Context(), now))
+    crippled("sequence", "two_tower", "ranker", "light")
+    again = tiny_service.recommend(Ask(Surface.DAILY_MIX, user, 20, Context(), now + HOUR))
+    assert again["stored"]
+    assert ids(again) == ids(first)
+
+
+def test_a_withdrawn_consent_ends_what_was_kept(
+    tiny_service: Service, twin: Callable[[int], str], now: int
+) -> None:
+    user = twin(14)
+    assert tiny_service.recommend(Ask(Surface.DAILY_MIX, user, 20, Context(), now))["rung"] == "full"
+    tiny_service.ingest([event("search", user, None, now + 1_000, consent_personalization=False)])
+    after = tiny_service.recommend(Ask(Surface.DAILY_MIX, user, 20, Context(), now + 2_000))
+    assert (after["rung"], after["stored"]) == ("popular", False)
+
+
+def test_somebody_new_gets_one_mix_and_nothing_is_kept_for_them(tiny_service: Service, now: int) -> None:
+    answer = tiny_service.recommend(Ask(Surface.DAILY_MIX, None, 100, Context(country="DE"), now))
+    assert answer["rung"] == "full"
+    assert [len(mix["items"]) for mix in answer["mixes"]] == [100]
+    assert tiny_service.store.get(f"list:daily_mix:{answer['user_id']}") is None
