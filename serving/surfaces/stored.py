@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,10 +94,10 @@ def kept(desk: Desk, ask: Ask, query: Query, record: dict[str, Any], period: Per
     entry = record.get("lists", {}).get(period.name)
     if entry is None or not _keeps(ask, query):
         return None
-    listed = Listed(**entry)
     try:
+        listed = Listed(**entry)
         slots = _showable(desk.recommender, query, listed.slots)
-    except Exception:  # a filter never fails open: what cannot be checked is not served again
+    except Exception:  # a filter never fails open: what cannot be read or checked is not served again
         logger.exception("kept list of %s not checked", query.surface.value)
         return None
     if len(slots) < LEFT * len(listed.slots):
@@ -122,8 +122,8 @@ def make(
     decision = desk.decide(query)
     listed = _listed(decision, titles(decision.slots), period)
     if decision.rung == "full" and _keeps(ask, query):
-        entry = asdict(listed)
-        entry["slots"] = [{k: v for k, v in slot.items() if k != "track"} for slot in listed.slots]
+        slots = [{k: v for k, v in slot.items() if k != "track"} for slot in listed.slots]
+        entry = {**vars(listed), "slots": slots}
         older = [(name, one) for name, one in record.get("lists", {}).items() if name != period.name]
         newest = dict([*older, (period.name, entry)][-PERIODS:])
         past = [*served(record), *(slot["track_id"] for slot in decision.slots)]
