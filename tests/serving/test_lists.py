@@ -491,3 +491,25 @@ def test_somebody_new_gets_one_mix_and_nothing_is_kept_for_them(tiny_service: Se
     assert answer["rung"] == "full"
     assert [len(mix["items"]) for mix in answer["mixes"]] == [100]
     assert tiny_service.store.get(f"list:daily_mix:{answer['user_id']}") is None
+
+
+def test_real_answers_have_the_documented_shapes(
+    tiny_service: Service, asks: dict[Surface, dict[str, Any]], listeners: list[str], now: int
+) -> None:
+    from serving.api import list_schemas as shapes
+
+    models = {
+        Surface.DAILY_MIX: shapes.MixesAnswer,
+        Surface.DISCOVERY: shapes.DiscoveryAnswer,
+        Surface.RELEASE_RADAR: shapes.RadarAnswer,
+        Surface.BECAUSE: shapes.BecauseAnswer,
+        Surface.SIMILAR: shapes.SimilarAnswer,
+        Surface.SIMILAR_ARTISTS: shapes.SimilarArtistsAnswer,
+        Surface.CONTINUATION: shapes.ContinuationAnswer,
+        Surface.NEXT_UP: shapes.NextUpAnswer,
+    }
+    assert set(models) == set(asks)
+    for surface, model in models.items():
+        for user in (listeners[2], None):
+            answer = tiny_service.recommend(Ask(surface, user, 5, Context(), now, **asks[surface]))
+            model.model_validate(answer, strict=True)
