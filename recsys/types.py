@@ -222,6 +222,7 @@ class Slate:
 
     items: tuple[RankedItem, ...]
     policy: str
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
 
     @property
     def propensity(self) -> float:
@@ -251,3 +252,4 @@ class Decision:
     scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short
