@@ -187,7 +187,8 @@ class Catalog:
 
 @dataclass(frozen=True)
 class Changes:
-    """Some tracks as of one revision: their columns with `artist_name` and `added`, and their rights in force."""
+    """Some tracks as of one revision: their columns, `artist_name`, `added`, `withdrawn_at` (UTC microseconds), and
+    their rights in force, in which a withdrawal has ended every window."""
 
     revision: int
     tracks: pl.DataFrame
@@ -200,7 +201,7 @@ def _changes(revision: int, state: pl.DataFrame) -> Changes:
     withdrawn = dict(zip(gone["track_id"], ends, strict=True))
     return Changes(
         revision,
-        state.drop("withdrawn_at", "windows"),
+        state.drop("windows"),
         _in_force(history.availability(state), withdrawn),
     )
 

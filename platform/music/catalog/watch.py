@@ -60,8 +60,8 @@ class _Kept:
 
     def __init__(self, engine: Engine) -> None:
         fairy = engine.raw_connection()
-        fairy.detach()
         self.connection: Any = fairy.driver_connection
+        fairy.detach()
         self._fairy = fairy  # closes the connection when it is dropped
         self.cursor: Any
         if engine.dialect.name == "sqlite":
