@@ -113,7 +113,9 @@ def revise(base: Items, delta: Delta) -> Items:
         "available_from": delta.since,
         "available_until": delta.until,
     }
-    arrays = {name: patched(getattr(base, name), delta.row, values, size) for name, values in new.items()}
+    arrays: dict[str, Any] = {
+        name: patched(getattr(base, name), delta.row, values, size) for name, values in new.items()
+    }
     frame = pl.concat([whole(base.frame), delta.frame])[place]
     items = replace(base, frame=frame, artist_ids=artists, genres=genres, parents=parents, **arrays)
     return _with_names(items, base, delta.frame["track_id"][int((delta.row < len(base)).sum()) :].to_list())

@@ -35,8 +35,6 @@ class LiveIndex(Index):
     @classmethod
     def of(cls, base: Index, vectors: F32, moved: I64) -> LiveIndex:
         """`moved`: the base's tracks whose vectors are others now; every track beyond the base is in the segment."""
-        if isinstance(base, LiveIndex):
-            base, moved = base.base, np.concatenate([base.segment[base.segment < len(base.base)], moved])
         new = np.arange(len(base), len(vectors))
         return cls(base, vectors, np.concatenate([np.unique(moved[moved < len(base)]), new]))
 

@@ -116,6 +116,11 @@ class Items:
         """(n,) mask of tracks that may be shown in a country (number) at a time."""
         return (self.available_from[:, country] <= now_ms) & (now_ms < self.available_until[:, country])
 
+    def somewhere(self, now_ms: int) -> NDArray[np.bool_]:
+        """(n,) mask of tracks that are released and may be shown in some territory at a time."""
+        open_ = (self.available_from <= now_ms) & (now_ms < self.available_until)
+        return open_.any(axis=1) & self.released(now_ms)
+
     def released(self, now_ms: int) -> NDArray[np.bool_]:
         """(n,) mask of tracks whose release day has come (an unknown release day counts as come)."""
         return self.release_day <= now_ms // MS_PER_DAY

@@ -50,6 +50,13 @@ class Device(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Tier(StrEnum):
+    """What a listener pays for; tracks may be for premium alone."""
+
+    FREE = "free"
+    PREMIUM = "premium"
+
+
 EVENTS: dict[str, pl.DataType] = {
     "event_id": pl.String(),
     "kind": pl.String(),

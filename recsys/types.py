@@ -44,6 +44,7 @@ class Context:
     tz: str = "UTC"
     device: str = Device.UNKNOWN.value
     explicit: bool = True  # whether explicit tracks may come
+    tier: str = "free"  # what the listener pays for: "free", or "premium", to whom every track is open
 
 
 @dataclass(frozen=True)
@@ -246,3 +247,4 @@ class Decision:
     scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
+    retrieval: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> how its index was searched

@@ -6,6 +6,7 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,13 @@ import numpy as np
 
 from recsys.errors import BadInput
 from recsys.ids import uuid7
-from recsys.pipeline import Pipeline, Result
+from recsys.pipeline import Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
 from serving.loaded import LoadedRelease
-from serving.parts.sources import LastGoodSource
+from serving.parts.sources import LastGoodSource, rights
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -50,9 +51,28 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        kit = Kit(release, settings, self.last_good, budget_ms, clock)
-        self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
+        self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
+        self._build()
+
+    def _build(self) -> None:
+        self._pipelines = {surface: spec.build(self._kit) for surface, spec in SURFACES.items()}
+        self._impersonal = popular(self._kit)
+
+    def over(self, release: LoadedRelease, render: Renderer) -> Recommender:
+        """The same surfaces over the release as the catalog has changed it; dense numbers stay."""
+        live = copy.copy(self)
+        live.release, live.render = release, render
+        live._kit = replace(self._kit, release=release)
+        live._build()
+        for surface, pipeline in live._pipelines.items():
+            pipeline.adopt(self._pipelines[surface])
+        return live
+
+    def relabelled(self, release: LoadedRelease) -> Recommender:
+        """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
+        live = copy.copy(self)
+        live.release = release
+        return live
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -65,12 +85,28 @@ class Recommender:
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query) -> Decision:
-        """The answer to one query as its complete record."""
+    def answer(self, query: Query, newest: Callable[[], Recommender] | None = None) -> Decision:
+        """The answer to one query as its complete record.
+
+        `newest` gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
+        request began, the Selector runs again without it, whether or not it had been drawn (so that propensities
+        are exact).
+        """
         batch, result = self.run([query])
+        if newest is not None and (now := newest()) is not self:
+            try:
+                result = self._without_withdrawn(batch, result, now)
+            except PipelineFailed:
+                return now.answer(query)
         if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
-        return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+        release = self.release
+        return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
+
+    def _without_withdrawn(self, batch: QueryBatch, result: Result, now: Recommender) -> Result:
+        open_ = rights(now.release.items, replace(batch, memo={}))
+        keep = open_[result.candidates.owner, result.candidates.ids]
+        return result if keep.all() else self.pipeline(batch.queries[0]).reselect(batch, result, keep)
 
     def seeds(self, seed: str) -> tuple[int, ...]:
         """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
@@ -92,13 +128,15 @@ class Recommender:
             return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
         raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
 
-    def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
-        """The tracks nearest to one, with their cosine, nearest first."""
+    def similar(self, track_id: str, limit: int, now: int) -> list[tuple[int, float]]:
+        """The tracks nearest to one that may be shown somewhere at `now`, with their cosine, nearest first."""
         track = int(self.release.items.number(track_id))
         unit = self.release.two_tower.unit_vectors
         likeness = unit @ unit[track]
         likeness[track] = -np.inf
+        likeness[~self.release.items.somewhere(now)] = -np.inf
         best = np.argsort(-likeness, kind="stable")[:limit]
+        best = best[np.isfinite(likeness[best])]
         return [(int(t), float(likeness[t])) for t in best]
 
     def replay(self, decision: Decision, window: Plays | None = None) -> Result:

@@ -34,6 +34,15 @@ class RadioSettings(BaseModel):
     page: Annotated[int, Field(ge=1, le=50)] = 10
 
 
+class LiveSettings(BaseModel):
+    """How releases follow the catalog."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    merge_rows: Annotated[int, Field(ge=1)] = 1_000  # tracks beside the index from which it is built again
+    retry_seconds: Annotated[float, Field(ge=0)] = 0.5  # how long an unreadable catalog is left alone
+
+
 class ServiceSettings(BaseModel):
     """The whole service."""
 
@@ -41,6 +50,7 @@ class ServiceSettings(BaseModel):
 
     home: HomeSettings = HomeSettings()
     radio: RadioSettings = RadioSettings()
+    live: LiveSettings = LiveSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

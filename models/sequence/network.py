@@ -91,10 +91,10 @@ class ItemEncoder(nn.Module):
         live.audio = _inserted(self.audio, size - n, torch.from_numpy(items.audio[rows]), rows)
         with torch.no_grad():
             floor, new = self.bias.weight[:n].min(), np.arange(n, size)
-            live.track = nn.Embedding.from_pretrained(
+            live.track = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
                 _inserted(self.track.weight, size - n, torch.zeros(size - n, self.track.embedding_dim), new)
             )
-            live.bias = nn.Embedding.from_pretrained(
+            live.bias = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
                 _inserted(self.bias.weight, size - n, floor.repeat(size - n, 1), new)
             )
         return live

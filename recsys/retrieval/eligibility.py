@@ -45,10 +45,19 @@ class Eligibility:
     @classmethod
     def shared(cls, items: Items, layout: Layout) -> Eligibility:
         """The one of these items and this layout, for all sources that ask."""
-        kept: Eligibility | None = vars(items).get("_eligibility")
-        if kept is None or kept.layout is not layout:
-            kept = vars(items)["_eligibility"] = cls(items, layout)
-        return kept
+        all_: dict[int, Eligibility] = vars(items).setdefault("_eligibility", {})
+        return all_.setdefault(id(layout), cls(items, layout))
+
+    def share(self) -> None:
+        """Makes this the one that `shared` gives for its items and layout."""
+        vars(self.items).setdefault("_eligibility", {})[id(self.layout)] = self
+
+    def relaid(self, layout: Layout) -> Eligibility:
+        """The same bitmaps in another layout, packed anew."""
+        live = Eligibility(self.items, layout, self.flags)
+        for key in list(self._open):
+            live._open[key] = live._packed(key)
+        return live
 
     @cached_property
     def _required(self) -> dict[str, NDArray[np.bool_]]:
@@ -59,7 +68,7 @@ class Eligibility:
         country: NDArray[np.integer],
         now: I64,
         require: Sequence[Sequence[str]] | None = None,
-        without: Sequence[Sequence[int]] | None = None,
+        without: Sequence[Sequence[int] | I64] | None = None,
     ) -> Bitmaps:
         """What each of b requests may be answered with.
 

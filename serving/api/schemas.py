@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from recsys.schemas import Device
+from recsys.schemas import Device, Tier
 from recsys.types import Context
 
 MAX_LIMIT = 50
@@ -49,9 +49,11 @@ def context(
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] = None,
     tz: Annotated[str, Query(max_length=64, description="IANA time zone")] = "UTC",
     device: Annotated[Device, Query()] = Device.UNKNOWN,
+    explicit: Annotated[bool, Query(description="false: no explicit tracks")] = True,
+    tier: Annotated[Tier, Query(description="what the listener pays for")] = Tier.FREE,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value)
+    return Context(country, tz, device.value, explicit, tier.value)
 
 
 class Reason(BaseModel):

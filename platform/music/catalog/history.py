@@ -103,9 +103,7 @@ def record(connection: Connection, revision: int, before: pl.DataFrame, after: p
 def touched(connection: Connection, since: int) -> list[str]:
     """Tracks added or changed after a revision."""
     added = connection.scalars(select(TrackRow.track_id).where(TrackRow.added > since))
-    changed = connection.scalars(
-        select(HistoryRow.track_id).where(HistoryRow.revision > since).distinct()
-    )
+    changed = connection.scalars(select(HistoryRow.track_id).where(HistoryRow.revision > since).distinct())
     return sorted({*added, *changed})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,7 +27,7 @@ class Watch:
         self._local = threading.local()
         self._open: weakref.WeakSet[_Kept] = weakref.WeakSet()
         driver = engine.dialect.loaded_dbapi
-        self._errors: tuple[type[BaseException], ...] = (driver.Error, SQLAlchemyError)
+        self._errors: tuple[type[Exception], ...] = (driver.Error, SQLAlchemyError, TypeError)
 
     def revision(self) -> int:
         """The newest revision that any process has committed.
@@ -39,7 +39,7 @@ class Watch:
             kept = self._local.__dict__.get("kept") or self._connect()
             kept.cursor.execute(_QUERY)
             return int(kept.cursor.fetchone()[0])
-        except (*self._errors, TypeError) as error:
+        except self._errors as error:
             self._local.__dict__.pop("kept", None)
             raise StoreUnavailable(f"the catalog cannot be read: {error}") from error
 
@@ -60,10 +60,9 @@ class _Kept:
 
     def __init__(self, engine: Engine) -> None:
         fairy = engine.raw_connection()
-        self.connection: Any = fairy.driver_connection
+        self.connection = cast("Any", fairy.driver_connection)
         fairy.detach()
         self._fairy = fairy  # closes the connection when it is dropped
-        self.cursor: Any
         if engine.dialect.name == "sqlite":
             self.connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         else:
