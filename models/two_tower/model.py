@@ -72,7 +72,10 @@ class TwoTower:
         return out
 
     def encode_alone(self, items: Items) -> F32:
-        """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes."""
+        """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes.
+
+        To the last bit, which takes memory of its own for each row: a product's rounding depends on alignment.
+        """
         content = Content.of(items, self.vocabulary)
         age = torch.from_numpy(content.age_bucket(np.arange(len(items)), self.until_ms))
         rows, audio = torch.from_numpy(content.rows), torch.from_numpy(content.audio)
@@ -80,7 +83,7 @@ class TwoTower:
         with torch.inference_mode():
             for i in range(len(items)):
                 one = slice(i, i + 1)
-                out[one] = self.network.item(rows[one], audio[one], age[one]).numpy()
+                out[one] = self.network.item(rows[one], audio[one].clone(), age[one]).numpy()
         return out
 
     def revised(self, items: Items, rows: I64, vectors: F32) -> TwoTower:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
+from music.catalog.edits import edit_router
+from music.catalog.service import Catalog
 from serving.api import operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
@@ -26,6 +28,8 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     problems.install(app)
     app.include_router(routes.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
+    if isinstance(service.catalog, Catalog):
+        app.include_router(edit_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))

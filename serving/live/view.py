@@ -138,6 +138,8 @@ def _models(
 ) -> tuple[TwoTower, SequenceModel, Vectors]:
     """Both models with the delta's tracks in place, and the vectors of those."""
     rows = delta.row[delta.content]
+    if not len(rows):
+        return base.two_tower, base.sequence, {}
     hashes = delta.frame.filter(delta.content).select(CONTENT).hash_rows().to_list()
     keys = list(zip(delta.frame.filter(delta.content)["track_id"].to_list(), hashes, strict=True))
     sequence = base.sequence.revised(items, rows)

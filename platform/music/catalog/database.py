@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 
-from recsys.errors import BadInput, NotReady
+from recsys.errors import BadInput, NotReady, StoreUnavailable
 
 _BUSY_MS = 60_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -67,6 +67,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One writing transaction: committed at the end, rolled back on an error."""
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         yield connection
+
+
+@contextmanager
+def durable(engine: Engine) -> Iterator[Connection]:
+    """One writing transaction of a client's change.
+
+    Raises:
+        StoreUnavailable: the database is locked, full or out of reach; nothing was written.
+    """
+    try:
+        with writing(engine) as connection:
+            yield connection
+    except OperationalError as error:
+        raise StoreUnavailable(f"the catalog cannot be written, try again later: {error.orig}") from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from music.catalog import history, store
-from music.catalog.database import connect, reading, upgrade, writing
+from music.catalog.database import connect, durable, reading, upgrade
 from music.catalog.model import (
     CatalogUpdated,
     Entity,
@@ -70,19 +70,22 @@ class Catalog:
     def close(self) -> None:
         self.engine.dispose()
 
-    def write(self, tables: dict[str, pl.DataFrame]) -> None:
+    def write(self, tables: dict[str, pl.DataFrame], windows_of: Sequence[str] = ()) -> int:
         """Inserts or updates rows of `tracks, artists, albums, availability, aliases`, in one transaction.
 
-        A track's windows are replaced as a whole where `availability` names it; a withdrawal stays.
+        A track's windows are replaced as a whole where `availability` or `windows_of` names it; a withdrawal stays.
+        Returns the new revision.
 
         Raises:
             BadInput: a row breaks a rule or names a thing the catalog does not hold; nothing was written.
+            StoreUnavailable: the database cannot be written now; nothing was written.
         """
         rows = checked(tables)
-        with writing(self.engine) as connection:
+        with durable(self.engine) as connection:
             revision = store.next_revision(connection)
-            affected = _affected(connection, rows)
+            affected = [*_affected(connection, rows), *windows_of]
             before = history.states(connection, affected)
+            store.clear_windows(connection, windows_of)
             for name in TABLES:
                 if name in rows:
                     _check_references(connection, name, rows)
@@ -91,29 +94,32 @@ class Catalog:
                 after = history.states(connection, before["track_id"].to_list())
                 history.record(connection, revision, before, after)
         self.publish(CatalogUpdated(revision, {name: frame.height for name, frame in rows.items()}))
+        return revision
 
-    def withdraw(self, track_id: str, at: datetime) -> None:
-        """From `at` on the track may not be shown anywhere; an earlier withdrawal stands.
+    def withdraw(self, track_id: str, at: datetime) -> int:
+        """From `at` on the track may not be shown anywhere; an earlier withdrawal stands. Returns the revision.
 
         Raises:
             UnknownId: no such track. BadInput: `at` has no time zone.
         """
         if at.tzinfo is None:
             raise BadInput("a withdrawal needs a time with a time zone")
-        with writing(self.engine) as connection:
+        with durable(self.engine) as connection:
             known = _track(connection, track_id)
             if known.withdrawn_at is not None and known.withdrawn_at <= at:
-                return
+                return store.revision(connection)
             revision = _set_withdrawn(connection, track_id, at)
         self.publish(TrackWithdrawn(revision, track_id, at))
+        return revision
 
-    def restore(self, track_id: str) -> None:
-        """Takes a withdrawal back. Raises UnknownId."""
-        with writing(self.engine) as connection:
+    def restore(self, track_id: str) -> int:
+        """Takes a withdrawal back; returns the revision. Raises UnknownId."""
+        with durable(self.engine) as connection:
             if _track(connection, track_id).withdrawn_at is None:
-                return
+                return store.revision(connection)
             revision = _set_withdrawn(connection, track_id, None)
         self.publish(TrackRestored(revision, track_id))
+        return revision
 
     def withdrawn(self) -> dict[str, datetime]:
         """Withdrawn tracks and the time from which they may not be shown: what serving checks at the end."""

@@ -39,16 +39,20 @@ def upsert(connection: Connection, name: str, rows: pl.DataFrame, fixed: Sequenc
 
 def replace_windows(connection: Connection, rows: pl.DataFrame) -> None:
     """Sets the windows of every track named in `rows` to exactly those rows; other tracks keep theirs."""
-    ids = rows["track_id"].unique(maintain_order=True)
-    clear = delete(AvailabilityRow).where(AvailabilityRow.track_id == bindparam("id"))
+    clear_windows(connection, rows["track_id"].unique(maintain_order=True).to_list())
     numbered = rows.with_columns(
         *(pl.col(c).dt.epoch("us") for c in _TIMES),
         number=pl.int_range(pl.len(), dtype=pl.Int32).over("track_id"),
     )
-    for chunk in ids.to_frame("id").iter_slices(_CHUNK):
-        connection.execute(clear, chunk.to_dicts())
     for chunk in numbered.iter_slices(_CHUNK):
         connection.execute(insert(AvailabilityRow), chunk.to_dicts())
+
+
+def clear_windows(connection: Connection, track_ids: Sequence[str]) -> None:
+    """Takes all windows of some tracks away."""
+    clear = delete(AvailabilityRow).where(AvailabilityRow.track_id == bindparam("id"))
+    for part in parts(track_ids):
+        connection.execute(clear, [{"id": track_id} for track_id in part])
 
 
 def missing(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
@@ -154,6 +158,7 @@ def track(connection: Connection, track_id: str) -> Track | None:
         release_date=row["release_date"],
         duration_ms=row["duration_ms"],
         explicit=row["explicit"],
+        premium=row["premium"],
         isrc=row["isrc"],
         audio={name: row[name] for name in AUDIO if row[name] is not None},
         windows=_windows(connection, track_id),
