@@ -309,3 +309,20 @@ def test_tier_and_explicit_are_parameters_of_every_surface(service: Service, for
     record = service.decision_record(answer.json()["request_id"])
     assert record.listener["tier"] == ("free" if "free" in form else "premium")
     assert client.get("/v1/home?tier=gold").status_code == 422
+
+
+def test_what_was_published_reaches_the_lake_for_the_next_release(service: Service, home: Home) -> None:
+    from recsys.dataset import load_items
+    from recsys.lake import Lake
+    from serving.live.lake import carry
+
+    lake, items = Lake(home.lake), recommender(service).release.items
+    assert carry(service.catalog, lake) == []
+    service.catalog.write(like(items, 3, "carried", premium=True))
+    service.catalog.withdraw(items.track_ids[4], datetime(2001, 1, 1, tzinfo=UTC))
+    assert carry(service.catalog, lake) == ["artists", "tracks", "availability"]
+    assert carry(service.catalog, lake) == []
+    learned = load_items(lake)
+    assert len(learned) == len(items) + 1
+    assert learned.premium[learned.number(track_id("carried"))]
+    assert not learned.available(0, now_of(service))[learned.number(items.track_ids[4])]
