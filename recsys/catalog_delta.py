@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 COLUMNS = (*TRACKS, "artist_name")
 CONTENT = ("artist_id", "album_id", "genre", "release_date", *AUDIO)
 """What the models read of a track beside its plays."""
+_KEPT = ("track_ids", "premium", "moments", "_numbers", "_countries", "_artists", "_albums")
+"""Look-ups of Items that rights do not enter."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Delta:
     frame: pl.DataFrame  # COLUMNS
     row: I64  # (m,) dense numbers
     content: Bools  # (m,) whether the models must look again; true for new tracks
+    named: Bools  # (m,) whether any column differs; where not, it is the rights alone
     since: I64  # (m, countries+1) as in Items
     until: I64
 
@@ -65,7 +68,8 @@ class Delta:
         kept = np.flatnonzero(new | content | other | changed)
         kept = kept[np.argsort(number[kept], kind="stable")]
         frame = tracks[kept].select(COLUMNS)
-        return cls(frame, number[kept], (new | content)[kept], since[kept], until[kept])
+        named = new | content | other
+        return cls(frame, number[kept], (new | content)[kept], named[kept], since[kept], until[kept])
 
 
 def _differs(base: Items, tracks: pl.DataFrame, row: I64) -> tuple[Bools, Bools]:
@@ -116,15 +120,29 @@ def revise(base: Items, delta: Delta) -> Items:
     arrays: dict[str, Any] = {
         name: patched(getattr(base, name), delta.row, values, size) for name, values in new.items()
     }
-    frame = pl.concat([whole(base.frame), delta.frame])[place]
+    frame = pl.concat([whole(base.frame), delta.frame])
+    if len(frame) > size:  # else all are new, and in their places
+        frame = frame[place]
     items = replace(base, frame=frame, artist_ids=artists, genres=genres, parents=parents, **arrays)
     return _with_names(items, base, delta.frame["track_id"][int((delta.row < len(base)).sum()) :].to_list())
 
 
+def with_rights(items: Items, base: Items, delta: Delta) -> Items:
+    """`items`, revised from `base` before, under a delta that differs from that one in rights alone."""
+    live = replace(
+        items,
+        available_from=patched(base.available_from, delta.row, delta.since, len(items)),
+        available_until=patched(base.available_until, delta.row, delta.until, len(items)),
+    )
+    vars(live).update({name: value for name, value in vars(items).items() if name in _KEPT})
+    return live
+
+
 def patched(base: NDArray[Any], row: I64, values: NDArray[Any], size: int) -> NDArray[Any]:
     """A copy of `base`, `size` long, with some rows set; rows beyond the base that are not set are zero."""
-    out = np.zeros((size, *base.shape[1:]), base.dtype)
+    out = np.empty((size, *base.shape[1:]), base.dtype)
     out[: len(base)] = base
+    out[len(base) :] = 0
     out[row] = values
     return out
 

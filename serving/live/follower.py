@@ -78,12 +78,11 @@ class Follower:
             logger.info("index merged with %d tracks", then.segment)
 
     def _recommender(self, view: View) -> Recommender:
-        render = (
-            self._base.render.revised(view.release.items, view.delta)
-            if len(view.delta)
-            else self._base.render
-        )
         before = getattr(self, "current", self._base)
+        if view.release.items.frame is before.release.items.frame:
+            render = before.render
+        else:
+            render = self._base.render.revised(view.release.items, view.delta)
         return before.over(view.release, render)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from music.catalog.service import Changes
-from recsys.catalog_delta import CONTENT, Delta, revise
+from recsys.catalog_delta import CONTENT, Delta, revise, with_rights
 from recsys.index import Index
 from recsys.index_live import LiveIndex
 from recsys.items import Items
@@ -69,7 +69,10 @@ class View:
         return self._made(known, delta)
 
     def _made(self, known: Changes, delta: Delta) -> View:
-        items = revise(self.base.items, delta)
+        if _same_names(delta, self.delta):
+            items = with_rights(self.release.items, self.base.items, delta)
+        else:
+            items = revise(self.base.items, delta)
         if _same_content(delta, self.delta):
             release = replace(self.release, items=items, revision=known.revision)
             view = replace(self, release=_with_caches(release, self.release), known=known, delta=delta)
@@ -113,6 +116,12 @@ def same(a: Delta, b: Delta) -> bool:
     """Whether two deltas of one release say the same."""
     rights = all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("row", "since", "until"))
     return rights and a.frame.equals(b.frame)
+
+
+def _same_names(a: Delta, b: Delta) -> bool:
+    """Whether two deltas differ in rights alone."""
+    rows = np.array_equal(a.row[a.named], b.row[b.named])
+    return rows and a.frame.filter(a.named).equals(b.frame.filter(b.named))
 
 
 def _same_content(a: Delta, b: Delta) -> bool:
