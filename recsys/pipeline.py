@@ -246,24 +246,8 @@ class Pipeline(Generic[Q]):
         ms |= {f"source:{name}": o.ms for name, o in outcomes.items()}
         return Result(slates, rung.name, candidates, outcomes, counts, ms, {})
 
-    def reselect(self, batch: Q, result: Result, keep: NDArray[np.bool_]) -> Result:
-        """The same rung's Selector again over the candidates to `keep`; propensities are those of the smaller set.
-
-        Raises:
-            PipelineFailed: a request has no candidate left, or the rung is not of this pipeline.
-        """
-        candidates = result.candidates.where(keep)
-        rung = next((rung for rung in self.rungs if rung.name == result.rung), None)
-        if rung is None or not candidates.counts().all():
-            raise PipelineFailed("no candidates left for a request")
-        counts = result.counts | {"reselect": len(candidates)}
-        return replace(
-            result, slates=rung.selector.select(batch, candidates), candidates=candidates, counts=counts
-        )
-
     def adopt(self, other: Pipeline[Q]) -> None:
-        """Takes over the threads of the pipeline that this one replaces."""
-        self._pool = other._pool
+        self._pool = other._pool  # threads of the pipeline that this one replaces
 
     def replay(self, rung: str, batch: Q, candidates: Candidates) -> Result:
         """Scorer -> Selector again from a record: `candidates` are the eligible ones with their source columns.

@@ -21,8 +21,9 @@ from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
+from serving.live.late import without_withdrawn
 from serving.loaded import LoadedRelease
-from serving.parts.sources import LastGoodSource, rights
+from serving.parts.sources import LastGoodSource
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -95,18 +96,13 @@ class Recommender:
         batch, result = self.run([query])
         if newest is not None and (now := newest()) is not self:
             try:
-                result = self._without_withdrawn(batch, result, now)
+                result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
             except PipelineFailed:
                 return now.answer(query)
         if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         release = self.release
         return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
-
-    def _without_withdrawn(self, batch: QueryBatch, result: Result, now: Recommender) -> Result:
-        open_ = rights(now.release.items, replace(batch, memo={}))
-        keep = open_[result.candidates.owner, result.candidates.ids]
-        return result if keep.all() else self.pipeline(batch.queries[0]).reselect(batch, result, keep)
 
     def seeds(self, seed: str) -> tuple[int, ...]:
         """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
