@@ -218,6 +218,7 @@ class Slate:
 
     items: tuple[RankedItem, ...]
     policy: str
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
 
     @property
     def propensity(self) -> float:
@@ -248,3 +249,4 @@ class Decision:
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
     retrieval: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> how its index was searched
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

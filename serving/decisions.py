@@ -56,6 +56,7 @@ def record(
         scores={n: column.astype(np.float32) for n, column in own.columns.items() if column.ndim == 1},
         slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
         retrieval=searched(batch, j),
+        short=slate.short,
     )
 
 
