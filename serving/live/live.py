@@ -11,11 +11,8 @@ import threading
 import time
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from music.catalog.service import Catalog
 from music.catalog.watch import Watch
-from recsys.errors import StoreUnavailable
 from serving.live.follower import Follower
 from serving.recommender import Recommender
 from serving.settings import LiveSettings
@@ -39,7 +36,7 @@ class Live:
         """Compares a newly loaded release with the whole catalog, before it answers anything."""
         try:
             follower = Follower(recommender, self._catalog, self._settings, self._background)
-        except SQLAlchemyError as error:
+        except Exception as error:  # the release answers as it was built; the next request tries again
             self._failed(error)
             return
         with self._lock:
@@ -56,7 +53,7 @@ class Live:
                 follower = self._followers.get(_key(recommender))
                 return follower.current if follower else recommender
             current = follower.at(self._watch.revision())
-        except (StoreUnavailable, SQLAlchemyError) as error:
+        except Exception as error:  # whatever it is: an answer with what is known beats none
             self._failed(error)
             return follower.current if follower else recommender
         if self.reason:
@@ -93,8 +90,8 @@ class Live:
 
     def _failed(self, error: Exception) -> None:
         if not self.reason:
-            logger.error("the catalog cannot be read; answers go on with what is known: %s", error)
-        self.reason = str(error).splitlines()[0]
+            logger.error("the catalog cannot be followed; answers go on with what is known", exc_info=error)
+        self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
         self.failures += 1
         self._again_at = time.monotonic() + self._settings.retry_seconds
 
