@@ -21,6 +21,7 @@ from recsys.items import MS_PER_DAY
 from recsys.pipeline import Pipeline, Result, Rung
 from recsys.schemas import Surface
 from recsys.types import Context, Query, QueryBatch
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.parts.sources import TwoTowerSource, heard
 from serving.recommender import Recommender, request_seed
@@ -262,7 +263,7 @@ def test_the_check_before_an_answer_costs_microseconds(service: Service) -> None
 
 
 def test_the_catalog_is_written_over_http_and_bad_bodies_are_problems(service: Service) -> None:
-    client = TestClient(create_app(service), raise_server_exceptions=False)
+    client = TestClient(create_app(service, access=UNGUARDED), raise_server_exceptions=False)
     made = {"track_id": track_id("http"), "title": "Over the wire", "explicit": False}
     made |= {"artist": {"artist_id": track_id("artist"), "name": "Wire"}, "audio": {"energy": 0.5}}
     made |= {"album": {"album_id": track_id("album"), "title": "Wires", "release_date": "2020-02-01"}}
@@ -304,7 +305,7 @@ def test_the_catalog_is_written_over_http_and_bad_bodies_are_problems(service: S
 
 @pytest.mark.parametrize("form", ["country=SE&explicit=false&tier=free", "tier=premium"])
 def test_tier_and_explicit_are_parameters_of_every_surface(service: Service, form: str) -> None:
-    client = TestClient(create_app(service))
+    client = TestClient(create_app(service, access=UNGUARDED))
     answer = client.get(f"/v1/home?{form}")
     record = service.decision_record(answer.json()["request_id"])
     assert record.listener["tier"] == ("free" if "free" in form else "premium")
