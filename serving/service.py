@@ -42,6 +42,7 @@ from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.live.live import Live
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
@@ -62,7 +63,8 @@ class Service:
         self.store = open_store(home)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._fleet = Fleet(home, settings, long_lived=background)
+        self.live = Live(self.catalog, settings.live, background)
+        self._fleet = Fleet(home, settings, long_lived=background, prepare=self.live.prepare)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()
@@ -109,7 +111,7 @@ class Service:
             UnknownId: a seed or station that is not known here.
         """
         query = self._query(ask)
-        recommender = self._fleet.of(query.assignment)
+        recommender = self.live.fresh(self._fleet.of(query.assignment))
         desk = Desk(recommender, self.store, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
@@ -156,7 +158,7 @@ class Service:
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
-        decision = recommender.answer(query)
+        decision = recommender.answer(query, partial(self.live.fresh, recommender))
         try:
             self.log.append([to_event(decision)])
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
@@ -210,6 +212,9 @@ class Service:
         """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
         self._fleet.follow()
+        self.live.keep(self._fleet.loaded())
+        for recommender in self._fleet.loaded():
+            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
         if not self._threads:
             self._explainer.drain()
 
@@ -246,6 +251,7 @@ class Service:
         return {
             "ready": self.ready(),
             "releases": self._fleet.describe(),
+            "catalog": self.live.status(),
             "log_end": end,
             "lake_lag": end - self.log.committed("lake"),
             "state_lag": end - self._updater.offset,
@@ -271,6 +277,7 @@ class Service:
         Mover(self.log, self._lake).attempt()
         self.log.close()
         self.store.close()
+        self.live.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:

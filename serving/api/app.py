@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
+from music.catalog.edits import edit_router
+from music.catalog.service import Catalog
 from serving.access.gate import CLOSED, Access, Gate
 from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
@@ -39,6 +41,8 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     app.include_router(lists.router(service))
     app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
+    if isinstance(service.catalog, Catalog):
+        app.include_router(edit_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
