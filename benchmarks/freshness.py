@@ -29,9 +29,9 @@ from recsys.home import Home
 from recsys.ids import public_id, uuid7
 from recsys.lake import Lake
 from recsys.state_store import LocalStore
+from serving.access.keys import KeyFile
 from tests.serving.http_crash import copied
 
-HEADERS = {"content-type": "application/json"}
 KINDS = ("play_end",) * 12 + ("play_start",) * 3 + ("impression",) * 4 + ("save",)
 
 
@@ -39,6 +39,7 @@ KINDS = ("play_end",) * 12 + ("play_start",) * 3 + ("impression",) * 4 + ("save"
 class World:
     """Who posts and what they hear."""
 
+    home: Home
     users: list[str]
     tracks: list[str]
     random: random.Random = field(default_factory=lambda: random.Random(0))
@@ -47,7 +48,7 @@ class World:
     @classmethod
     def of(cls, home: Home) -> World:
         tracks = Lake(home.lake).scan("tracks").select("track_id").head(5_000).collect()["track_id"].to_list()
-        return cls(LocalStore(home.state_db).keys(5_000), tracks)
+        return cls(home, LocalStore(home.state_db).keys(5_000), tracks)
 
     def event(self, kind: str, user: str, track: str, age_ms: int = 0) -> dict[str, Any]:
         self.made += 1
@@ -92,7 +93,7 @@ class Client:
         self.figures.setdefault(name, []).append((time.perf_counter() - since) * 1000)
 
     async def post(self, body: bytes) -> None:
-        async with self.session.post("/v1/events", data=body, headers=HEADERS) as answer:
+        async with self.session.post("/v1/events", data=body) as answer:
             told = orjson.loads(await answer.read())
             if answer.status != 200 or told["refused"]:
                 self.problems += 1
@@ -131,10 +132,17 @@ class Client:
         self.note(name, due)
 
 
+def headers(home: Home) -> dict[str, str]:
+    """The operator's key, which the server made at its start."""
+    token = KeyFile(home.root).operator_token.read_text().strip()
+    return {"content-type": "application/json", "Authorization": f"Bearer {token}"}
+
+
 async def stream(address: str, world: World, rate: float, size: int, seconds: float) -> dict[str, Any]:
     """Events at `rate` a second, ten homes and two probes a second beside them."""
     bodies = world.batches(int(rate * seconds), size)
-    async with aiohttp.ClientSession(address, connector=aiohttp.TCPConnector(limit=64)) as session:
+    lines, key = aiohttp.TCPConnector(limit=64), headers(world.home)
+    async with aiohttp.ClientSession(address, connector=lines, headers=key) as session:
         client, begin = Client(session, world), time.perf_counter() + 0.2
         calls = [
             client.timed("acknowledgement", begin + i * size / rate, lambda b=b: client.post(b))
@@ -161,7 +169,7 @@ async def stream(address: str, world: World, rate: float, size: int, seconds: fl
 async def ceiling(address: str, world: World, size: int, clients: int, seconds: float) -> dict[str, Any]:
     """Acknowledged events a second when `clients` post without pause."""
     bodies = world.batches(int(12_000 * seconds), size)
-    async with aiohttp.ClientSession(address) as session:
+    async with aiohttp.ClientSession(address, headers=headers(world.home)) as session:
         client, begin = Client(session, world), time.perf_counter()
 
         async def busy() -> None:

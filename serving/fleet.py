@@ -6,6 +6,8 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from recsys.errors import NotReady, RecsysError
@@ -23,8 +25,16 @@ logger = logging.getLogger(__name__)
 class Fleet:
     """Champion and challenger in memory; requests go on with the old one while a new one loads."""
 
-    def __init__(self, home: Home, settings: ServiceSettings, long_lived: bool = False) -> None:
-        """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection."""
+    def __init__(
+        self,
+        home: Home,
+        settings: ServiceSettings,
+        long_lived: bool = False,
+        prepare: Callable[[Recommender], None] | None = None,
+    ) -> None:
+        """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection.
+        `prepare` is called with each release once it is warm, before it answers."""
+        self._prepare = prepare
         self._long_lived = long_lived
         self._registry, self._settings = Registry(home), settings
         self._by_version: dict[str, Recommender] = {}
@@ -93,6 +103,8 @@ class Fleet:
                 return
             recommender = Recommender(loaded, self._settings, self._settings.source_budget_ms)
             warm(recommender)
+            if self._prepare is not None:
+                self._prepare(recommender)
             if self._long_lived:
                 # A release is a million objects that stay: a collection that visits them stops all requests.
                 gc.collect()
@@ -100,6 +112,10 @@ class Fleet:
             self._by_version = {**self._by_version, release.version: recommender}
         self._refused.pop(release.version, None)
         self._aliases = {**self._aliases, alias: release.version}
+
+    def loaded(self) -> list[Recommender]:
+        """Every release in memory."""
+        return list(self._by_version.values())
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -116,4 +132,6 @@ def warm(recommender: Recommender) -> None:
     query = Query("00000000-0000-7000-8000-000000000000", Surface.HOME, now, 0, 10, UserState("0" * 22))
     for _ in range(3):
         recommender.answer(query)
+    recommender.answer(replace(query, surface=Surface.RADIO, station=(0,)))
+    recommender.words.warm()
     logger.info("warmed release in %.2f s", time.perf_counter() - begin)

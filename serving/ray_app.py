@@ -26,6 +26,9 @@ from fastapi import FastAPI
 from recsys.errors import BadInput, NotReady
 from recsys.home import Home
 from recsys.ingest import mover_process
+from serving.access.gate import Access
+from serving.access.keys import KeyFile
+from serving.access.settings import from_environment
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
@@ -61,8 +64,9 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
     """
     if not Registry(home).stamp.exists():  # said at once, rather than by a replica half a minute later
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
+    access = guard(home, host)
     with mover_process(home, ServiceSettings().lake_seconds):
-        serve_ray(partial(open_home, home.root), host, port, replicas)
+        serve_ray(partial(open_home, home.root), host, port, replicas, access)
 
 
 def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -80,7 +84,7 @@ def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None
     try:
         # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
         with _interrupts(), mover_process(home, ServiceSettings().lake_seconds):
-            app = create_app(service, allowed_hosts(host))
+            app = create_app(service, allowed_hosts(host), guard(home, host)())
             Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
     finally:
         service.close()
@@ -93,8 +97,20 @@ def open_home(root: Path) -> Service:
     return HomeService.open(Home.of(root))
 
 
-def serve_ray(open_service: Opener, host: str, port: int, replicas: int) -> None:
-    """Serves what `open_service` returns in each replica, until interrupted."""
+def guard(home: Home, host: str) -> Callable[[], Access]:
+    """Makes the home's operator key where it has none, says on stderr where it is, and how to guard each replica."""
+    settings = from_environment()
+    token = KeyFile(home.root).prepare()
+    if token.exists():
+        print(f"the operator's key is in {token}", file=sys.stderr, flush=True)
+    return partial(Access.of_home, home.root, allowed_hosts(host) is not None, settings)
+
+
+def serve_ray(
+    open_service: Opener, host: str, port: int, replicas: int, access: Callable[[], Access] = Access
+) -> None:
+    """Serves what `open_service` returns in each replica, guarded by what `access` returns (by default nobody
+    may write), until interrupted."""
     port, out = claim_port(host, port), sys.stdout
     with (
         redirect_stdout(sys.stderr),  # Ray writes errors of its own to standard output
@@ -102,7 +118,7 @@ def serve_ray(open_service: Opener, host: str, port: int, replicas: int) -> None
         tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder,
     ):
         try:
-            _start(open_service, host, port, replicas, Path(folder))
+            _start(open_service, host, port, replicas, Path(folder), access)
             announce(host, port, out)
             interrupted.wait()
         finally:
@@ -146,7 +162,9 @@ def announce(host: str, port: int, out: TextIO) -> None:
     print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", file=out, flush=True)
 
 
-def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Path) -> None:
+def _start(
+    open_service: Opener, host: str, port: int, replicas: int, folder: Path, access: Callable[[], Access]
+) -> None:
     _prepare_environment(folder)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
     import ray
@@ -173,7 +191,8 @@ def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Pa
         logging_config=quiet,
     )
     try:
-        serve.run(deployment.bind(open_service, allowed_hosts(host)), name="recsys", route_prefix="/")
+        bound = deployment.bind(open_service, allowed_hosts(host), access)
+        serve.run(bound, name="recsys", route_prefix="/")
     except RuntimeError as error:
         raise NotReady(f"no replica could start: {_reason(error)}") from error
 
@@ -190,12 +209,14 @@ def _reason(error: RuntimeError) -> str:
 class _Replica:
     """One process with its own service; Serve asks it for the ASGI app after it is constructed."""
 
-    def __init__(self, open_service: Opener, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, open_service: Opener, hosts: frozenset[str] | None, access: Callable[[], Access]
+    ) -> None:
         self._service = open_service()
-        self._hosts = hosts
+        self._hosts, self._access = hosts, access
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service, self._hosts)
+        return create_app(self._service, self._hosts, self._access())
 
     def __del__(self) -> None:
         self._service.close()

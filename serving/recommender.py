@@ -6,26 +6,25 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from recsys.errors import BadInput
-from recsys.ids import uuid7
-from recsys.pipeline import Pipeline, Result
+from recsys.ids import seed_of, uuid7
+from recsys.pipeline import Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
+from serving.live.late import without_withdrawn
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
+from serving.parts.words import WordIndex
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
-from serving.surfaces.home import popular
+from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 
 
@@ -50,14 +49,34 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        kit = Kit(release, settings, self.last_good, budget_ms, clock)
-        self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
+        self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
+        self._words = WordIndex(release.items)
+        self._build()
+
+    def _build(self) -> None:
+        self._pipelines = {surface: spec.build(self._kit) for surface, spec in SURFACES.items()}
+        self._impersonal = {s: spec.impersonal(self._kit) for s, spec in SURFACES.items() if spec.impersonal}
+
+    def over(self, release: LoadedRelease, render: Renderer) -> Recommender:
+        """The same surfaces over the release as the catalog has changed it; dense numbers stay."""
+        live = copy.copy(self)
+        live.release, live.render = release, render
+        live._kit = replace(self._kit, release=release)
+        live._build()
+        for surface, pipeline in live._pipelines.items():
+            pipeline.adopt(self._pipelines[surface])
+        return live
+
+    def relabelled(self, release: LoadedRelease) -> Recommender:
+        """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
+        live = copy.copy(self)
+        live.release = release
+        return live
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        if query.surface == Surface.HOME and not query.user.personalized:
-            return self._impersonal
+        if not query.user.personalized and query.surface in self._impersonal:
+            return self._impersonal[query.surface]
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
@@ -65,41 +84,44 @@ class Recommender:
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query) -> Decision:
-        """The answer to one query as its complete record."""
-        batch, result = self.run([query])
-        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
-            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
-        return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+    def answer(self, query: Query, newest: Callable[[], Recommender] | None = None) -> Decision:
+        """The answer to one query as its complete record.
 
-    def seeds(self, seed: str) -> tuple[int, ...]:
-        """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
+        `newest` gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
+        request began, the Selector runs again without it, whether or not it had been drawn (so that propensities
+        are exact).
+        """
+        batch, result = self.run([query])
+        if newest is not None and (now := newest()) is not self:
+            try:
+                result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
+            except PipelineFailed:
+                return now.answer(query)
+        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
+        if query.surface == Surface.HOME and personal:
+            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
+        release = self.release
+        return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
+
+    @property
+    def words(self) -> WordIndex:
+        """Full-text search over this release's tracks, as the catalog names them now."""
+        if self._words.items is not self.release.items:
+            self._words = self._words.over(self.release.items)
+        return self._words
+
+    def station(self, seed: str) -> Seeds:
+        """A station's seed in this release; see serving.surfaces.seeds.
 
         Raises:
-            BadInput: not of that form.
-            UnknownId: this release knows no such track or artist.
+            BadInput: not of a form that is known.
+            UnknownId: this release knows nothing of that name.
         """
-        kind, _, value = seed.partition(":")
-        items = self.release.items
-        if kind == "track" and value:
-            return (int(items.number(value)),)
-        if kind == "artist" and value:
-            artist = items.artist_number(value)
-            tracks = np.flatnonzero(items.artist == artist)
-            best = tracks[np.argsort(-self.release.popularity[-1][tracks], kind="stable")]
-            return tuple(int(t) for t in best[:10])
-        if kind == "playlist" and value:
-            return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
-        raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
+        return resolve(seed, self.release, self.words)
 
-    def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
-        """The tracks nearest to one, with their cosine, nearest first."""
-        track = int(self.release.items.number(track_id))
-        unit = self.release.two_tower.unit_vectors
-        likeness = unit @ unit[track]
-        likeness[track] = -np.inf
-        best = np.argsort(-likeness, kind="stable")[:limit]
-        return [(int(t), float(likeness[t])) for t in best]
+    def seeds(self, seed: str) -> tuple[int, ...]:
+        """The dense tracks of a station's seed; raises like `station`."""
+        return self.station(seed).tracks
 
     def replay(self, decision: Decision, window: Plays | None = None) -> Result:
         """Scorer -> Selector again, from the record; the same slate on the same release and versions.
@@ -115,7 +137,7 @@ class Recommender:
 
 def request_seed(request_id: str) -> int:
     """The seed of a request's draws: 63 bits of a hash of its id."""
-    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big") >> 1
+    return seed_of(request_id)
 
 
 def new_request_id(now: int) -> str:

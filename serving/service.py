@@ -29,7 +29,7 @@ from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
-from recsys.events import parse_batch
+from recsys.events import parse_batch, split_by_clock
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
 from recsys.ingest import Mover
@@ -39,8 +39,11 @@ from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateUpdater
 from recsys.state_tail import read_state
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.live.live import Live
+from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -60,7 +63,8 @@ class Service:
         self.store = open_store(home)
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._fleet = Fleet(home, settings, long_lived=background)
+        self.live = Live(self.catalog, settings.live, background)
+        self._fleet = Fleet(home, settings, long_lived=background, prepare=self.live.prepare)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()
@@ -69,8 +73,10 @@ class Service:
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._updater.catch_up()
+        self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
         self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
         if background:
+            self._threads.append(self._explainer.start(self._stop))
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -105,7 +111,7 @@ class Service:
             UnknownId: a seed or station that is not known here.
         """
         query = self._query(ask)
-        recommender = self._fleet.of(query.assignment)
+        recommender = self.live.fresh(self._fleet.of(query.assignment))
         desk = Desk(recommender, self.store, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
@@ -133,17 +139,13 @@ class Service:
         Raises:
             UnknownId: the release does not know the track.
         """
-        recommender = self._fleet.of(Assignment())
-        items = [
-            {**recommender.render.track(track), "score": score}
-            for track, score in recommender.similar(track_id, limit)
-        ]
-        return {"track_id": track_id, "items": items}
+        return self.recommend(Ask(Surface.SIMILAR, None, limit, seed=f"track:{track_id}"))
 
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
         request_id = new_request_id(now)
-        user = self.state(ask.user_id or public_id("anonymous", request_id))
+        anonymous = public_id("anonymous", request_id)
+        user = allowed(self.state(ask.user_id or anonymous), anonymous if ask.context.incognito else None)
         return Query(
             request_id=request_id,
             surface=ask.surface,
@@ -156,7 +158,7 @@ class Service:
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
-        decision = recommender.answer(query)
+        decision = recommender.answer(query, partial(self.live.fresh, recommender))
         try:
             self.log.append([to_event(decision)])
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
@@ -167,6 +169,7 @@ class Service:
             self._recent[decision.request_id] = decision
             if len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
+        self._explainer.asked(query)
         for observe in self.observers:
             observe(decision)
         return decision
@@ -181,8 +184,9 @@ class Service:
         """
         good, refused = parse_batch(bodies)
         good, forbidden = _client_kinds(good)
-        refused += forbidden
         received = datetime.now(UTC)
+        good, untimely = split_by_clock(good, received)
+        refused += forbidden + untimely
         events = [event.model_copy(update={"received_at": received}) for _, event in good]
         results = self.log.append(events) if events else []
         for (place, _), result in zip(good, results, strict=True):
@@ -190,6 +194,9 @@ class Service:
                 refused.append((place, "event_id was used before with another body"))
         if events:
             self._updater.catch_up()
+        for event in events:
+            if event.kind == EventKind.PLAY_END and not event.incognito_mode:
+                self._explainer.heard(event.user_id, int(event.ts.timestamp() * 1000))
         return {
             "accepted": results.count(Appended.ACCEPTED),
             "duplicates": results.count(Appended.DUPLICATE),
@@ -201,9 +208,14 @@ class Service:
         return read_state(self.store, user_id)
 
     def refresh(self) -> None:
-        """Brings listener states and releases up to date."""
+        """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
         self._fleet.follow()
+        self.live.keep(self._fleet.loaded())
+        for recommender in self._fleet.loaded():
+            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
+        if not self._threads:
+            self._explainer.drain()
 
     # --- records and status -------------------------------------------------------------------------------
 
@@ -238,10 +250,13 @@ class Service:
         return {
             "ready": self.ready(),
             "releases": self._fleet.describe(),
+            "catalog": self.live.status(),
             "log_end": end,
             "lake_lag": end - self.log.committed("lake"),
             "state_lag": end - self._updater.offset,
             "unlogged": self.unlogged,
+            "reasons_tested": self._explainer.tested,
+            "reasons_dropped": self._explainer.dropped,
         }
 
     def ready(self) -> bool:
@@ -261,6 +276,7 @@ class Service:
         Mover(self.log, self._lake).attempt()
         self.log.close()
         self.store.close()
+        self.live.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:
