@@ -50,6 +50,15 @@ class Metrics:
         self.sources = Counter(
             "recsys_source_outcomes", "Candidate sources", ["source", "outcome"], registry=self.registry
         )
+        self.admissions = Counter(
+            "recsys_admissions",
+            "Recommendation requests by what they might use",
+            ["effort"],
+            registry=self.registry,
+        )
+        self.waits = Histogram(
+            "recsys_wait_seconds", "Time in the queue before work", buckets=SECONDS, registry=self.registry
+        )
         self.gauges: dict[str, Gauge] = {}
 
     def ingested(self, answer: Mapping[str, Any]) -> None:
@@ -57,6 +66,12 @@ class Metrics:
         self.events.labels("accepted").inc(answer["accepted"])
         self.events.labels("duplicate").inc(answer["duplicates"])
         self.events.labels("refused").inc(len(answer["refused"]))
+
+    def admitted(self, effort: str, seconds: float) -> None:
+        """Counts one recommendation request by its effort (full, light, least, refused) and its wait."""
+        self.admissions.labels(effort).inc()
+        if effort != "refused":
+            self.waits.observe(seconds)
 
     def decided(self, decision: Decision) -> None:
         """Counts one answer by its rung, with its stage times and the outcomes of its sources."""

@@ -13,17 +13,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from recsys.breaker import BreakerRule
 from recsys.errors import BadInput
 from recsys.ids import uuid7
-from recsys.pipeline import Pipeline, Result
+from recsys.pipeline import Effort, Pipeline, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
+from recsys.turns import Budgets, Guard
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
 from serving.render import Renderer
-from serving.settings import ServiceSettings
+from serving.settings import LadderSettings, ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.home import popular
 from serving.surfaces.surface import Kit
@@ -35,7 +37,7 @@ class Recommender:
     Args:
         release: the parts in memory.
         settings: of the surfaces.
-        budget_ms: time that each source gets; None (offline) is without limit.
+        budget_ms: time that each source and stage gets; None (offline) is without any limit.
         clock: what stage times are measured with (seconds).
     """
 
@@ -53,6 +55,7 @@ class Recommender:
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
         self._impersonal = popular(kit)
+        self.guard = None if budget_ms is None else _guard(settings.ladder)
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -61,13 +64,14 @@ class Recommender:
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
-        """Answers queries of one surface and one kind of listener as a batch."""
+        """Answers queries of one surface and one kind of listener as a batch, without time limits."""
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query) -> Decision:
-        """The answer to one query as its complete record."""
-        batch, result = self.run([query])
+    def answer(self, query: Query, effort: Effort = Effort.FULL, why: str = "shed") -> Decision:
+        """The answer to one query as its complete record; less `effort` starts lower on the ladder, for `why`."""
+        batch = QueryBatch.of([query], self.release.items)
+        result = self.pipeline(query).run(batch, self.guard, effort, why)
         if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
@@ -111,6 +115,11 @@ class Recommender:
         if window is not None:
             batch = replace(batch, histories=window)
         return self.pipeline(query).replay(decision.rung, batch, decisions.candidates_of(decision))
+
+
+def _guard(settings: LadderSettings) -> Guard:
+    budgets = Budgets(settings.rung_ms, settings.ladder_ms, settings.last_ms)
+    return Guard(budgets, BreakerRule(trips=settings.trips, seconds=settings.retry_seconds))
 
 
 def request_seed(request_id: str) -> int:

@@ -8,17 +8,23 @@ from music.catalog.api import router as catalog_router
 from serving.api import operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
+from serving.api.shed import Shed, limited
 from serving.metrics import Measure, Metrics
 from serving.page import pages
+from serving.settings import SheddingSettings
+from serving.shedding import Gate
 
 DESCRIPTION = "Home feed, radio and similar tracks for listeners; and the events they answer with."
 
 
-def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI:
+def create_app(
+    service: Service, hosts: frozenset[str] | None = None, settings: SheddingSettings | None = None
+) -> FastAPI:
     """The whole HTTP surface over one service.
 
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
+        settings: when recommendations wait, get less, or are refused.
     """
     metrics = Metrics()
     service.observers.append(metrics.decided)
@@ -30,6 +36,8 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
     app.mount("/static", pages.static_files())
+    settings = settings or SheddingSettings()
+    app.add_middleware(Shed, paths=limited(app), gate=Gate(settings), admitted=metrics.admitted)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)
     return app

@@ -48,6 +48,7 @@ NOT_JSON = Kind("not-json", 415, "The request body must be application/json")
 INVALID = Kind("invalid", 422, "A field has a value that is not allowed")
 FAILED = Kind("failed", 500, "The server failed; the fault is in its log")
 NOT_READY = Kind("not-ready", 503, "The server cannot answer yet", retry=True)
+OVERLOADED = Kind("overloaded", 503, "More requests are waiting than can be answered", retry=True)
 LOG_UNAVAILABLE = Kind("log-unavailable", 503, "Events cannot be made durable now", retry=True)
 KINDS = (
     BAD_INPUT,
@@ -58,6 +59,7 @@ KINDS = (
     INVALID,
     FAILED,
     NOT_READY,
+    OVERLOADED,
     LOG_UNAVAILABLE,
 )
 

@@ -78,7 +78,7 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     if ask.cursor is None:
         station = stations.Station(query.request_id, ask.seed or "", query.user.user_id, query.now)
     else:
-        station = stations.load(desk.store, ask.cursor)
+        station = stations.resume(desk.store, ask.cursor, ask.seed or "", query)
     decision = desk.decide(tuned(query, station, desk.recommender))
     played = (*station.tracks, *(slot["track_id"] for slot in decision.slots))
     station = replace(station, tracks=played)
@@ -107,4 +107,4 @@ def tuned(query: Query, station: stations.Station, recommender: Recommender) -> 
     )
 
 
-SPEC = SurfaceSpec(Surface.RADIO, radio, respond)
+SPEC = SurfaceSpec(Surface.RADIO, radio, respond, example=lambda query: replace(query, station=(0,)))

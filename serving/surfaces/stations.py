@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from recsys.errors import BadInput, UnknownId
+from recsys.errors import BadInput, StoreUnavailable, UnknownId
 from recsys.ports import OnlineStore
+from recsys.types import Query
 
 _CURSOR = re.compile(r"([0-9a-f-]{36})\.(\d{1,6})")
 MEMORY = 5_000
@@ -46,6 +47,17 @@ def load(store: OnlineStore, cursor: str) -> Station:
     body = orjson.loads(raw)
     played = tuple(body.pop("tracks"))[: int(match[2])]
     return Station(**body, tracks=played)
+
+
+def resume(store: OnlineStore, cursor: str, seed: str, query: Query) -> Station:
+    """Like `load`; while the store is down, a station that this process does not remember goes on from its seed
+    alone: it keeps its cursor, and tracks may come again."""
+    try:
+        return load(store, cursor)
+    except StoreUnavailable:
+        if not seed:
+            raise
+        return Station(cursor.partition(".")[0], seed, query.user.user_id, query.now)
 
 
 def save(store: OnlineStore, station: Station) -> None:
