@@ -187,6 +187,14 @@ class Crew:
         self._idle = threading.Semaphore(0)
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether every thread is taken and no more may be started."""
+        if self._threads < self._most or not self._idle.acquire(blocking=False):
+            return self._threads >= self._most
+        self._idle.release()
+        return False
+
     def submit(self, work: Callable[[], None]) -> bool:
         """Hands work to an idle thread or a new one; False where all are taken."""
         if not self._idle.acquire(blocking=False):

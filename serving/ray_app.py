@@ -26,14 +26,15 @@ from fastapi import FastAPI
 from recsys.errors import BadInput, NotReady
 from recsys.home import Home
 from recsys.ingest import mover_process
+from recsys.turns import CREW
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
 from serving.registry import Registry
+from serving.scale import Replicas, most, options
 from serving.settings import ServiceSettings
 
 Opener = Callable[[], Service]
-CONCURRENT_REQUESTS = 128
 SHUTDOWN_SECONDS = 5.0
 
 # Measured in docs/serving.md: HAProxy and the throughput mode bring one hop from 6.5 to 0.8 ms, and without the
@@ -43,6 +44,9 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    # A replica that dies with a request in hand has answered nothing: the proxy asks another one. Safe for every
+    # endpoint, as each may be called twice (events have ids, answers are made anew).
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -52,7 +56,7 @@ RAY_ENVIRONMENT = {
 }
 
 
-def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: int = 1) -> None:
+def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: Replicas = 1) -> None:
     """Serves a home folder with Ray Serve until Ctrl-C or SIGTERM; prints one line with the address when it answers.
 
     Raises:
@@ -93,7 +97,7 @@ def open_home(root: Path) -> Service:
     return HomeService.open(Home.of(root))
 
 
-def serve_ray(open_service: Opener, host: str, port: int, replicas: int) -> None:
+def serve_ray(open_service: Opener, host: str, port: int, replicas: Replicas) -> None:
     """Serves what `open_service` returns in each replica, until interrupted."""
     port, out = claim_port(host, port), sys.stdout
     with (
@@ -146,7 +150,7 @@ def announce(host: str, port: int, out: TextIO) -> None:
     print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", file=out, flush=True)
 
 
-def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Path) -> None:
+def _start(open_service: Opener, host: str, port: int, replicas: Replicas, folder: Path) -> None:
     _prepare_environment(folder)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
     import ray
@@ -155,7 +159,7 @@ def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Pa
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
         address="local",
-        num_cpus=max(replicas, 2),
+        num_cpus=max(most(replicas), 2),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -164,9 +168,7 @@ def _start(open_service: Opener, host: str, port: int, replicas: int, folder: Pa
     serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
     deployment = serve.deployment(
         serve.ingress()(_Replica),
-        name="recsys",
-        num_replicas=replicas,
-        max_ongoing_requests=CONCURRENT_REQUESTS,
+        **options(replicas),
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=SHUTDOWN_SECONDS,
         max_constructor_retry_count=1,
@@ -196,6 +198,17 @@ class _Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service, self._hosts)
+
+    def check_health(self) -> None:
+        """Asked by Serve every few seconds; a replica that fails it is drained and replaced.
+
+        Raises:
+            NotReady: no release is loaded, or every thread for ladders hangs.
+        """
+        if not self._service.ready() or CREW.exhausted:
+            raise NotReady(
+                "this replica answers from its last rung only: all its threads hang, or no release"
+            )
 
     def __del__(self) -> None:
         self._service.close()
