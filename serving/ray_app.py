@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fastapi import FastAPI
 
@@ -34,8 +34,10 @@ from serving.registry import Registry
 from serving.scale import Replicas, most, options
 from serving.settings import ServiceSettings
 
+if TYPE_CHECKING:
+    from ray.serve import Deployment
+
 Opener = Callable[[], Service]
-SHUTDOWN_SECONDS = 5.0
 
 # Measured in docs/serving.md: HAProxy and the throughput mode bring one hop from 6.5 to 0.8 ms, and without the
 # third flag a shutdown waits 32 s. Ray starts workers at niceness 15, behind everything else on the machine; here
@@ -69,12 +71,17 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
         serve_ray(partial(open_home, home.root), host, port, replicas)
 
 
-def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM."""
+def serve_uvicorn(
+    home: Home, host: str = "127.0.0.1", port: int = 8000, open_service: Opener | None = None
+) -> None:
+    """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM.
+
+    `open_service`: what to serve instead of the home's own service (drills of failure).
+    """
     import uvicorn
 
     port = claim_port(host, port)
-    service = open_home(home.root)
+    service = open_home(home.root) if open_service is None else open_service()
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -166,18 +173,19 @@ def _start(open_service: Opener, host: str, port: int, replicas: Replicas, folde
     )
     quiet = serve.schema.LoggingConfig(log_level="WARNING", enable_access_log=False)
     serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
-    deployment = serve.deployment(
-        serve.ingress()(_Replica),
-        **options(replicas),
-        ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=SHUTDOWN_SECONDS,
-        max_constructor_retry_count=1,
-        logging_config=quiet,
-    )
+    local = {"ray_actor_options": {"num_cpus": 0}, "max_constructor_retry_count": 1, "logging_config": quiet}
+    deployment = replica(**options(replicas), **local)
     try:
         serve.run(deployment.bind(open_service, allowed_hosts(host)), name="recsys", route_prefix="/")
     except RuntimeError as error:
         raise NotReady(f"no replica could start: {_reason(error)}") from error
+
+
+def replica(**given: Any) -> Deployment:
+    """The one deployment, with options of Ray Serve; bind it to an opener and the host names that it answers to."""
+    from ray import serve
+
+    return serve.deployment(serve.ingress()(_Replica), **(given or options(1)))
 
 
 def _reason(error: RuntimeError) -> str:

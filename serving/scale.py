@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 from recsys.errors import BadInput
 from serving.settings import SheddingSettings
 
+SHUTDOWN_SECONDS = 5.0
+"""How long a replica that is stopped may finish the requests it has."""
 TARGET_ONGOING = 3.0
 """Requests under way in one replica that autoscaling aims at: just below where they begin to wait for each other
 (SheddingSettings.concurrency), so that replicas are added before anything is shed."""
@@ -54,6 +56,7 @@ def options(replicas: Replicas, shedding: SheddingSettings | None = None) -> dic
     given: dict[str, Any] = {
         "name": "recsys",
         "max_ongoing_requests": inside + 64,  # events, status and pages beside the recommendations
+        "graceful_shutdown_timeout_s": SHUTDOWN_SECONDS,
         "health_check_period_s": 2.0,
         "health_check_timeout_s": 10.0,
     }
