@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from recsys.state_store import LocalStore
 from serving.registry import CHAMPION, Registry
 
 Heal = Callable[[], None]
+OVERLOAD_RATE = 150.0
+"""Requests a second, beside the usual load."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Place:
     redis: int  # process id; 0 without
     sound: str = ""  # version of a registered copy of the champion
     damaged: str = ""  # and of one whose index was cut in half on disk
+    address: str = ""  # of the server
+    path: str = ""  # a request that it answers in full while all is well
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,19 @@ def copied(home: Home, damaged: bool) -> str:
         index = next(path for path in sorted((folder / "index").iterdir()) if path.suffix != ".json")
         index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
     return version
+
+
+def overload(place: Place) -> Heal:
+    """Another client asks for far more than the server can answer in full."""
+    load = "import asyncio, sys; from benchmarks.http_home import open_loop; "
+    load += f"asyncio.run(open_loop(sys.argv[1], [sys.argv[2]], {OVERLOAD_RATE}, 3600))"
+    process = subprocess.Popen([sys.executable, "-c", load, place.address, place.path])
+
+    def heal() -> None:
+        process.kill()
+        process.wait()
+
+    return heal
 
 
 def stopped(place: Place) -> Heal:
@@ -249,6 +267,7 @@ BY_ENGINE = {
         Fault("corrupt_index", partial(flag, "corrupt")),
         Fault("full_disk", full_disk),
         Fault("locked_states", locked_states),
+        Fault("overload", overload),
         Fault("damaged_release", damaged_release),
         Fault("swapped_release", swapped_release),
     ],

@@ -213,7 +213,7 @@ def measure(root: Path, engine: str, only: list[str], rate: float, seconds: floa
     ):
         paths = [f"/v1/home?user_id={user}&limit=10" for user in _personal(address, users)]
         traffic = Traffic(address, paths, rate)
-        place = Place(home, Path(folder), pid, redis.pid, sound, damaged)
+        place = Place(home, Path(folder), pid, redis.pid, sound, damaged, address, paths[0])
         outcomes = asyncio.run(drill(traffic, place, faults, seconds))
     events = Lake(home.lake).scan("events").select("event_id").collect()["event_id"]
     lost = traffic.acknowledged - set(events.to_list())
