@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -56,7 +57,7 @@ class Plays:
     def rows(self) -> int:
         return len(self.track)
 
-    @property
+    @cached_property
     def owner(self) -> I64:
         """(n,) listener number of each row."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
@@ -68,6 +69,10 @@ class Plays:
 
     def slices(self, starts: I64, stops: I64) -> Plays:
         """A batch whose j-th history is rows starts[j]:stops[j] of this one (may overlap)."""
+        if len(starts) == 1:  # one request: views, no copies
+            start = int(starts[0])
+            stop = max(start, int(stops[0]))
+            return self._rows(np.array([0, stop - start], np.int64), slice(start, stop))
         lengths = np.maximum(np.asarray(stops) - np.asarray(starts), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.repeat(np.asarray(starts) - offsets[:-1], lengths) + np.arange(offsets[-1])
@@ -85,11 +90,13 @@ class Plays:
 
     def where(self, mask: NDArray[np.bool_]) -> Plays:
         """Only the rows of `mask`; every listener stays, possibly with no rows."""
+        if mask.all():
+            return self
         counts = np.bincount(self.owner[mask], minlength=len(self))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return self._rows(offsets, np.flatnonzero(mask))
 
-    def _rows(self, offsets: I64, rows: NDArray[np.integer]) -> Plays:
+    def _rows(self, offsets: I64, rows: NDArray[np.integer] | slice) -> Plays:
         columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "offsets"}
         return replace(self, offsets=offsets, **columns)
 

@@ -86,6 +86,13 @@ class SlotPolicy(Protocol):
         """
         ...
 
+    def pick(self, utility: Floats, allowed: Bools, u: float) -> tuple[int, float]:
+        """The candidate at quantile `u` of that distribution (in order of row), and its probability.
+
+        `at_quantile(self.distribution(...), u)` is always right; a policy may know a shorter way.
+        """
+        ...
+
 
 def fill(problem: Problem, policy: SlotPolicy, seed: int) -> list[Slot]:
     """Fills all slots in order; a slot for which nothing is allowed ends its shelf early."""
@@ -93,9 +100,9 @@ def fill(problem: Problem, policy: SlotPolicy, seed: int) -> list[Slot]:
     utility = break_ties(problem.utility, problem.ids, seed)
     slots: list[Slot] = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        probabilities = policy.distribution(_next_utility(problem, utility, shelf, slots), allowed)
-        row = draw(probabilities, draws.random())
-        slots.append(Slot(row, shelf.name, position, float(probabilities[row])))
+        now = _next_utility(problem, utility, shelf, slots)
+        row, probability = policy.pick(now, allowed, draws.random())
+        slots.append(Slot(row, shelf.name, position, probability))
     return slots
 
 
@@ -148,11 +155,12 @@ def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf,
                 open_ &= free
 
 
-def draw(probabilities: Floats, u: float) -> int:
-    """The candidate at quantile u of the distribution (inverse of its cumulative sum)."""
+def at_quantile(probabilities: Floats, u: float) -> tuple[int, float]:
+    """The candidate at quantile u of a distribution (inverse of its cumulative sum), and its probability."""
     cumulative = np.cumsum(probabilities)
     row = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
-    return min(row, int(np.flatnonzero(probabilities)[-1]))
+    row = min(row, int(np.flatnonzero(probabilities)[-1]))
+    return row, float(probabilities[row])
 
 
 def break_ties(utility: Floats, ids: I64, seed: int) -> Floats:

@@ -39,6 +39,8 @@ from serving.surfaces import home as surface
 
 BATCH = 64
 LIGHT_QUERIES, LIGHT_NEGATIVES = 1_500, 60
+TRAINED_ON = 320
+"""Candidates of a moment that the ranker's examples are drawn from; served are fewer (HomeSettings.ranked)."""
 
 
 def train_ranker(
@@ -87,8 +89,8 @@ def train_ranker(
 
 
 def _retrieve(retrieval: Retrieval, light: LightRanker) -> Callable[[QueryBatch], Candidates]:
-    """What the served home feed would rank."""
-    stages = surface.eligible(retrieval) + surface.light(light, HomeSettings())
+    """What the served home feed would rank and some more: the ranker should know what lies below the cut."""
+    stages = surface.eligible(retrieval) + surface.light(light, HomeSettings(ranked=TRAINED_ON))
     sources = surface.sources(retrieval)
     return lambda batch: collect(sources, stages, replace(batch, memo={}))
 

@@ -39,9 +39,10 @@ class SequenceModel:
     ) -> None:
         self.config, self.items, self.network, self.evidence = config, items, network.eval(), evidence
         with torch.inference_mode():
-            every = torch.arange(len(items))
-            self.item_vectors: F32 = np.ascontiguousarray(network.items(every).numpy())
-            self.item_bias: F32 = network.items.bias(every)[:, 0].numpy().copy()
+            every = torch.arange(len(items) + 2)
+            self._vectors = network.items(every)
+            self.item_vectors: F32 = np.ascontiguousarray(self._vectors[: len(items)].numpy())
+            self.item_bias: F32 = network.items.bias(every[: len(items)])[:, 0].numpy().copy()
 
     def encode(self, batch: QueryBatch) -> F32:
         """(b, embedding_dim) state of each listener at its request."""
@@ -51,11 +52,15 @@ class SequenceModel:
         """(b, n_tracks); higher is better. A small batch remembers them for its later stages."""
         if len(batch) > CHUNK:
             return np.concatenate([self._score(part) for part in _chunks(batch)])
+        return self._scores(batch).copy()
+
+    def _scores(self, batch: QueryBatch) -> F32:
+        """(b, n_tracks) of a small batch, remembered; to be read only."""
         key = f"{self.name}.scores.{id(self)}"
         if key not in batch.memo:
             batch.memo[key] = self._score(batch)
         scores: F32 = batch.memo[key]
-        return scores.copy()
+        return scores
 
     def score_candidates(self, batch: QueryBatch, ids: I32 | I64, offsets: I64) -> F32:
         """(m,) scores of some tracks; request j owns ids[offsets[j]:offsets[j + 1]]."""
@@ -63,7 +68,7 @@ class SequenceModel:
         for part in _chunks(batch):
             own = offsets[at : at + len(part) + 1]
             owner = np.repeat(np.arange(len(part)), np.diff(own))
-            parts.append(self.score(part)[owner, ids[own[0] : own[-1]]])
+            parts.append(self._scores(part)[owner, ids[own[0] : own[-1]]])
             at += len(part)
         return np.concatenate(parts)
 
@@ -89,12 +94,12 @@ class SequenceModel:
         Args:
             allowed: (n_tracks,) or (b, n_tracks) mask.
         """
-        scores = self.score(batch)
+        cost = -(self._scores(batch) if len(batch) <= CHUNK else self.score(batch))
         if allowed is not None:
-            scores = np.where(allowed, scores, -np.inf).astype(np.float32)
-        k = min(k, scores.shape[1])
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        value = np.take_along_axis(scores, top, axis=1)
+            cost[~np.broadcast_to(allowed, cost.shape)] = np.inf
+        k = min(k, cost.shape[1])
+        top = np.argpartition(cost, k - 1, axis=1)[:, :k]
+        value = -np.take_along_axis(cost, top, axis=1)
         order = np.lexsort((top, -value), axis=1)
         top, value = np.take_along_axis(top, order, axis=1), np.take_along_axis(value, order, axis=1)
         return np.where(np.isfinite(value), top, -1).astype(np.int64), value
@@ -104,8 +109,11 @@ class SequenceModel:
         tokens = request_tokens(batch, self.config.max_length, len(self.items))
         longest = int(tokens.length.max(initial=0)) + 1
         with torch.inference_mode():
-            states = self.network(TokenTensors.of(tokens, longest))
-            states = states[torch.arange(len(batch)), torch.from_numpy(tokens.length)]
+            if len(batch) == 1:
+                states = self.network.last(TokenTensors.of(tokens, longest), self._vectors)
+            else:
+                states = self.network(TokenTensors.of(tokens, longest))
+                states = states[torch.arange(len(batch)), torch.from_numpy(tokens.length)]
             return states.numpy(), self.network.weigh(states).numpy()
 
     def save(self, folder: Path) -> None:

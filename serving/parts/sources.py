@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from recsys.index import Index
-from recsys.items import Items
+from recsys.items import MS_PER_DAY, Items
 from recsys.pipeline import Proposal
 from recsys.plays import Outcome, Plays
 from recsys.retrieval.eligibility import Eligibility
@@ -192,8 +193,25 @@ class PopularSource:
     k: int = 100
     name: str = "popular"
 
+    @cached_property
+    def _charts(self) -> dict[int, NDArray[np.int64]]:
+        """The head of each territory's ranking, as far as it was asked for: a request reads that, not the catalog."""
+        return {}
+
     def propose(self, batch: QueryBatch) -> Proposal:
-        return top(np.where(rights(self.items, batch), self.popularity[batch.country], -np.inf), self.k)
+        allowed = rights(self.items, batch)
+        return _stack([self._one(int(country), allowed[j]) for j, country in enumerate(batch.country)])
+
+    def _one(self, country: int, allowed: Bools) -> tuple[NDArray[np.int64], Floats]:
+        if country not in self._charts:
+            head = np.argsort(-self.popularity[country], kind="stable")[: 20 * self.k]
+            self._charts[country] = head.astype(np.int64)
+        chart = self._charts[country]
+        ids = chart[allowed[chart]][: self.k]
+        if len(ids) < self.k and len(chart) < len(allowed):
+            everything = np.argsort(-self.popularity[country], kind="stable")
+            ids = everything[allowed[everything]][: self.k]
+        return ids, self.popularity[country][ids]
 
 
 @dataclass(frozen=True)
@@ -206,13 +224,21 @@ class NewReleaseSource:
     days: int = 30
     name: str = "new"
 
+    @cached_property
+    def _by_day(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Tracks in order of release day, and those days."""
+        order = np.argsort(self.items.release_day, kind="stable")
+        return order, self.items.release_day[order]
+
     def propose(self, batch: QueryBatch) -> Proposal:
         vectors = self.model.encode(batch)
         allowed = rights(self.items, batch)
+        order, day = self._by_day
         parts = []
         for j, now in enumerate(batch.now):
-            age = self.items.age_days(int(now))
-            ids = np.flatnonzero(allowed[j] & (age >= 0) & (age <= self.days))
+            today = int(now) // MS_PER_DAY
+            new = order[slice(*np.searchsorted(day, [today - self.days, today + 1]))]
+            ids = np.sort(new[allowed[j, new]])
             parts.append((ids, self.model.item_vectors[ids] @ vectors[j]))
         return _best(_stack(parts), self.k)
 
@@ -224,15 +250,37 @@ class AnchorSource:
     model: TwoTower
     items: Items
     k: int = 60
+    remembered: int = 5_000  # anchors whose neighbours are kept in memory, about 3 kB each
     name: str = "anchor"
 
+    @cached_property
+    def _nearest(self) -> Callable[[int], tuple[NDArray[np.int64], Floats]]:
+        """4 k nearest tracks whatever their rights: much of what listeners finish, many finish."""
+        everything = np.ones(len(self.items), bool)
+        return lru_cache(self.remembered)(lambda anchor: self._scan(anchor, everything, 4 * self.k))
+
     def propose(self, batch: QueryBatch) -> Proposal:
-        anchor = anchors(batch.histories)
+        allowed = rights(self.items, batch)
+        found = anchors(batch.histories)
+        return _stack([self._one(int(anchor), allowed[j]) for j, anchor in enumerate(found)])
+
+    def _one(self, anchor: int, allowed: Bools) -> tuple[NDArray[np.int64], Floats]:
+        if anchor < 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        ids, likeness = self._nearest(anchor)
+        open_ = allowed[ids]
+        if open_.sum() < self.k and len(ids) < len(allowed) - 1:
+            return self._scan(anchor, allowed, self.k)
+        return ids[open_][: self.k], likeness[open_][: self.k]
+
+    def _scan(self, anchor: int, allowed: Bools, k: int) -> tuple[NDArray[np.int64], Floats]:
+        """The k nearest allowed tracks, nearest first."""
         unit = self.model.unit_vectors
-        scores = unit[anchor] @ unit.T
-        scores[anchor < 0] = -np.inf
-        scores[np.arange(len(anchor)), anchor] = -np.inf
-        return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
+        likeness = unit @ unit[anchor]
+        likeness[anchor] = -np.inf
+        found = top(np.where(allowed, likeness, -np.inf)[None], k)
+        order = np.lexsort((found.ids, -found.score))
+        return found.ids[order], found.score[order]
 
 
 @dataclass(frozen=True)

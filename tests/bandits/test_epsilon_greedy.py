@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.uniformity import check, holm, transform
 from recsys.errors import BadInput
-from recsys.slate import Problem, Rules, Shelf, draw, fill, propensities
+from recsys.slate import Problem, Rules, Shelf, at_quantile, fill, propensities
 
 CONTEXTS = 20
 
@@ -60,11 +60,11 @@ def drawn_slots(seed: int, draws: int, policy: EpsilonGreedy):
 
 
 def drawn_rows(p: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """`recsys.slate.draw` of many quantiles at once; held to it on the first hundred."""
+    """`recsys.slate.at_quantile` of many quantiles at once; held to it on the first hundred."""
     cumulative = np.cumsum(p)
     rows = np.searchsorted(cumulative, u * cumulative[-1], side="right")
     rows = np.minimum(rows, np.flatnonzero(p)[-1])
-    assert rows[:100].tolist() == [draw(p, float(v)) for v in u[:100]]
+    assert rows[:100].tolist() == [at_quantile(p, float(v))[0] for v in u[:100]]
     return rows
 
 
@@ -132,3 +132,19 @@ def test_the_transform_covers_the_unit_interval_once():
 
 def test_holm_matches_a_worked_example():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.integers(1, 12), st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.integers(0, 2**31))
+def test_the_short_way_picks_what_the_written_out_distribution_gives(
+    n: int, epsilon: float, u: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    utility, allowed = rng.permutation(n).astype(float), rng.random(n) < 0.7
+    allowed[rng.integers(n)] = True
+    policy = EpsilonGreedy(epsilon)
+    p = policy.distribution(utility, allowed)
+    edges = np.cumsum(p)
+    assume(np.abs(edges - u).min() > 1e-9)
+    row, probability = policy.pick(utility, allowed, u)
+    assert row == at_quantile(p, u)[0]
+    assert probability == pytest.approx(p[row])
