@@ -143,8 +143,9 @@ def copied(home: Home, damaged: bool) -> str:
 def overload(place: Place) -> Heal:
     """Another client asks for far more than the server can answer in full."""
     load = "import asyncio, sys; from benchmarks.http_home import open_loop; "
-    load += f"asyncio.run(open_loop(sys.argv[1], [sys.argv[2]], {OVERLOAD_RATE}, 3600))"
+    load += f"asyncio.run(open_loop(sys.argv[1], [sys.argv[2]], {OVERLOAD_RATE}, 60))"
     process = subprocess.Popen([sys.executable, "-c", load, place.address, place.path])
+    time.sleep(4)  # it has to start
 
     def heal() -> None:
         process.kill()

@@ -127,9 +127,10 @@ async def drill(traffic: Traffic, place: Place, faults: list[Fault], seconds: fl
     load = asyncio.create_task(traffic.run(stop))
     await asyncio.sleep(4)  # connections and caches
     for fault in faults:
-        refused, begin = traffic.refused, time.monotonic()
+        refused = traffic.refused
         heal = await asyncio.to_thread(fault.inject, place)
-        await asyncio.sleep(max(seconds - (time.monotonic() - begin), 0.0))
+        begin = time.monotonic()
+        await asyncio.sleep(seconds)
         end = time.monotonic()
         await asyncio.to_thread(heal)
         recovered = await _recovery(traffic, time.monotonic())
