@@ -37,7 +37,7 @@ from recsys.ingest import Mover
 from recsys.lake import Lake
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
-from recsys.state_store import StateUpdater
+from recsys.state_store import StateStore, StateUpdater
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.decisions import from_payload, to_event, to_json
@@ -67,7 +67,7 @@ class Service:
         self.settings, self._home = settings, home
         self.catalog = Catalog.open(home.catalog_url)
         self.log = open_log(home)
-        self.store = open_store(home)
+        self.store = _patient_store(home)
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
@@ -326,6 +326,15 @@ class Service:
         thread = threading.Thread(target=run, name="refresh", daemon=True)
         thread.start()
         return thread
+
+
+def _patient_store(home: Home) -> StateStore:
+    """The store for bulk work; one that is down at the start does not keep a replica from answering without it."""
+    try:
+        return open_store(home)
+    except StoreUnavailable as error:
+        logger.error("starting without the listener states: %s", error)
+        return open_store(home, patience=5.0)
 
 
 def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:

@@ -51,5 +51,6 @@ def limited(app: FastAPI) -> re.Pattern[str]:
         for path, methods in app.openapi()["paths"].items()
         if any(TAG in operation.get("tags", ()) for operation in methods.values())
     ]
+    app.openapi_schema = None  # it is cached; routes may still be added
     fixed = [re.split(r"\{[^}]+\}", path) for path in found]
     return re.compile("|".join("[^/]+".join(re.escape(part) for part in parts) for parts in fixed))

@@ -19,7 +19,7 @@ from recsys.state_store import LocalStore
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Context
 from serving.service import Service
-from tests.engines import redis_server
+from tests.engines import free_port, redis_server
 
 
 class Failing(LocalStore):
@@ -180,6 +180,18 @@ def test_redis_that_stops_answering_costs_no_answer_and_no_consent(
             while "t" * 22 not in service.state(full.user_id or "").track_id and time.monotonic() < until:
                 time.sleep(0.2)
             assert "t" * 22 in service.state(full.user_id or "").track_id
+
+
+def test_a_replica_starts_and_answers_while_the_states_are_down(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("redis")
+    monkeypatch.setenv("RECSYS_STATE", f"redis://127.0.0.1:{free_port()}/0")
+    with Service.open(home) as service:
+        assert service.ready()
+        answer = service.recommend(Ask(Surface.HOME, "u" * 22, 5))
+        assert (answer["rung"], answer["degraded"]) == ("popular", ["state"])
+        assert service.status()["state_store"]["failures"] > 0
 
 
 def test_a_locked_state_file_holds_up_neither_events_nor_radio(home: Home) -> None:
