@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from recsys.pipeline import Effort
 from serving.settings import SheddingSettings
@@ -34,7 +35,8 @@ class Gate:
 
     def __init__(self, settings: SheddingSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings, self._clock = settings, clock
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        # A server has one loop; tests call an app from several, and a semaphore belongs to one.
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self._least, self._standing, self._since = float("inf"), 0.0, clock()
         self.waiting = 0
 
@@ -45,7 +47,7 @@ class Gate:
         begin = self._clock()
         self.waiting += 1
         try:
-            await self._slots.acquire()
+            await self._own().acquire()
         finally:
             self.waiting -= 1
         delay = self._clock() - begin
@@ -53,7 +55,12 @@ class Gate:
 
     def leave(self) -> None:
         """The request is answered."""
-        self._slots.release()
+        self._own().release()
+
+    def _own(self) -> asyncio.Semaphore:
+        """The slots of the running loop."""
+        loop = asyncio.get_running_loop()
+        return self._slots.setdefault(loop, asyncio.Semaphore(self.settings.concurrency))
 
     def admit(self, delay: float) -> Admitted:
         """What a request may use that waited `delay` seconds, given how long those before it waited."""
