@@ -27,8 +27,8 @@ class EpsilonGreedy:
 
     def distribution(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(n,) probabilities that sum to 1; equal utilities have been told apart by the caller's tie-break."""
-        probabilities = np.where(allowed, self.epsilon / allowed.sum(), 0.0)
-        probabilities[np.argmax(np.where(allowed, utility, -np.inf))] += 1 - self.epsilon
+        probabilities = allowed * (self.epsilon / np.count_nonzero(allowed))
+        probabilities[np.where(allowed, utility, -np.inf).argmax()] += 1 - self.epsilon
         return probabilities
 
     def pick(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float) -> tuple[int, float]:

@@ -50,6 +50,22 @@ class ListEffect(Protocol):
         ...
 
 
+class Quota(Protocol):
+    """Narrows what may come next when everything else about the slot is known; asked last, before each draw."""
+
+    def narrow(self, utility: Floats, allowed: Bools, shelf: Shelf, slots: Sequence[Slot]) -> Bools:
+        """(n,) a part of `allowed` that is not empty; all of it where there is no objection.
+
+        `utility` is what the effects left, `allowed` what shelf, rules and effects left. Asked once for every slot,
+        in order.
+        """
+        ...
+
+    def short(self, shelf: Shelf, slots: Sequence[Slot]) -> dict[str, int]:
+        """What a filled shelf lacks, in slots by name; empty where nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """One request's n candidates and the shelves to fill, top to bottom."""
@@ -61,6 +77,7 @@ class Problem:
     rules: Rules
     recent_artists: tuple[int, ...] = ()  # artists just before this slate (radio pages), newest last
     effects: tuple[ListEffect, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,8 +117,8 @@ def fill(problem: Problem, policy: SlotPolicy, seed: int) -> list[Slot]:
     utility = break_ties(problem.utility, problem.ids, seed)
     slots: list[Slot] = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        now = _next_utility(problem, utility, shelf, slots)
-        row, probability = policy.pick(now, allowed, draws.random())
+        now, open_ = _next(problem, utility, allowed, shelf, slots)
+        row, probability = policy.pick(now, open_, draws.random())
         slots.append(Slot(row, shelf.name, position, probability))
     return slots
 
@@ -112,15 +129,20 @@ def propensities(problem: Problem, policy: SlotPolicy, seed: int, rows: list[int
     slots: list[Slot] = []
     out = []
     for shelf, position, allowed in _allowed_slots(problem, slots):
-        out.append(policy.distribution(_next_utility(problem, utility, shelf, slots), allowed))
+        out.append(policy.distribution(*_next(problem, utility, allowed, shelf, slots)))
         slots.append(Slot(rows[len(slots)], shelf.name, position, float(out[-1][rows[len(slots)]])))
     return out
 
 
-def _next_utility(problem: Problem, utility: Floats, shelf: Shelf, slots: Sequence[Slot]) -> Floats:
+def _next(
+    problem: Problem, utility: Floats, allowed: Bools, shelf: Shelf, slots: Sequence[Slot]
+) -> tuple[Floats, Bools]:
+    """What a policy sees of the next slot: the utilities that the effects leave, the mask that the quotas leave."""
     for effect in problem.effects:
         utility = effect.utility(utility, shelf, slots)
-    return utility
+    for quota in problem.quotas:
+        allowed = quota.narrow(utility, allowed, shelf, slots)
+    return utility, allowed
 
 
 def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf, int, Bools]]:
@@ -157,9 +179,9 @@ def _allowed_slots(problem: Problem, slots: list[Slot]) -> Iterator[tuple[Shelf,
 
 def at_quantile(probabilities: Floats, u: float) -> tuple[int, float]:
     """The candidate at quantile u of a distribution (inverse of its cumulative sum), and its probability."""
-    cumulative = np.cumsum(probabilities)
-    row = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
-    row = min(row, int(np.flatnonzero(probabilities)[-1]))
+    cumulative = probabilities.cumsum()
+    row = int(cumulative.searchsorted(u * cumulative[-1], side="right"))
+    row = row if row < len(probabilities) else int(np.flatnonzero(probabilities)[-1])
     return row, float(probabilities[row])
 
 

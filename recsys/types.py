@@ -220,6 +220,7 @@ class Slate:
 
     items: tuple[RankedItem, ...]
     policy: str
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
 
     @property
     def propensity(self) -> float:
@@ -251,3 +252,4 @@ class Decision:
     logged: bool = True
     fallen: dict[str, str] = field(default_factory=dict)  # rung above this one -> why it did not answer
     degraded: list[str] = field(default_factory=list)  # as in Query
+    short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

@@ -59,6 +59,12 @@ class Metrics:
         self.waits = Histogram(
             "recsys_wait_seconds", "Time in the queue before work", buckets=SECONDS, registry=self.registry
         )
+        self.short = Counter(
+            "recsys_floor_short_slots",
+            "Slots by which floors of re-ranking fell short within their bound",
+            ["surface", "floor"],
+            registry=self.registry,
+        )
         self.gauges: dict[str, Gauge] = {}
 
     def ingested(self, answer: Mapping[str, Any]) -> None:
@@ -80,6 +86,8 @@ class Metrics:
             self.stages.labels(decision.surface, stage).observe(ms)
         for source, facts in decision.sources.items():
             self.sources.labels(source, facts["outcome"]).inc()
+        for floor, slots in decision.short.items():
+            self.short.labels(decision.surface, floor).inc(slots)
 
     def state(self, status: Mapping[str, Any]) -> None:
         """Every number in the service's status as a gauge `recsys_status_NAME`."""

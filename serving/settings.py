@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys.rerank.settings import RerankSettings
 from recsys.slate import Rules
 
 
@@ -18,6 +19,7 @@ class HomeSettings(BaseModel):
     ranked: Annotated[int, Field(ge=1)] = 200  # candidates that are fully ranked (docs/ranking.md)
     shelf_floor: Annotated[int, Field(ge=0)] = 12  # candidates that each shelf's own source keeps at least
     rules: Rules = Rules(artist_cap_shelf=2, artist_cap_slate=4)
+    rerank: RerankSettings = RerankSettings()
 
 
 class RadioSettings(BaseModel):

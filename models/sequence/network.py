@@ -206,7 +206,8 @@ class Network(nn.Module):
         x: Tensor = tracks * self.heard(tokens.outcome)  # a skipped track pulls another way
         x = x + self.outcome(tokens.outcome) + self.surface(tokens.surface)
         x = x + self.gap(tokens.gap) + self.hour(tokens.hour) + self.device(tokens.device)
-        return x + self.run(self._runs(tokens.track))
+        runs: Tensor = self.run(self._runs(tokens.track))
+        return x + runs
 
     def _runs(self, tracks: Tensor) -> Tensor:
         """(b, t, 2) whether each play has the artist, the album of the play before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.slate import ListEffect, Problem, Rules, Shelf, SlotPolicy, fill
+from recsys.slate import ListEffect, Problem, Quota, Rules, Shelf, Slot, SlotPolicy, fill
 from recsys.types import QueryBatch, RankedItem, Slate
 
 Bools = NDArray[np.bool_]
@@ -20,6 +20,8 @@ Reason = Callable[[int], str]
 Reasons = Callable[[QueryBatch, int, Candidates], Reason]
 Effect = Callable[[QueryBatch, int, Candidates], ListEffect]
 """Builds a list effect for request j over its candidates."""
+QuotaOf = Callable[[QueryBatch, int, Candidates], Quota]
+"""Builds a quota for request j over its candidates."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ShelfSelector:
     rules: Rules
     name: str
     effects: tuple[Effect, ...] = ()
+    quotas: tuple[QuotaOf, ...] = ()
 
     def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
         return [self._one(batch, j, candidates.of(j)) for j in range(len(batch))]
@@ -50,6 +53,7 @@ class ShelfSelector:
         problem = self.problem(batch, j, own)
         score = own.columns[self.column]
         why = {spec.name: spec.reasons(batch, j, own) for spec in self.shelves}
+        slots = fill(problem, self.policy, batch.queries[j].seed)
         placed = [
             RankedItem(
                 track=int(own.ids[slot.row]),
@@ -59,9 +63,9 @@ class ShelfSelector:
                 propensity=slot.propensity,
                 reason=why[slot.shelf](slot.row),
             )
-            for slot in fill(problem, self.policy, batch.queries[j].seed)
+            for slot in slots
         ]
-        return Slate(tuple(placed), self.name)
+        return Slate(tuple(placed), self.name, shortfalls(problem, slots))
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
@@ -75,7 +79,18 @@ class ShelfSelector:
             rules=self.rules,
             recent_artists=batch.queries[j].recent_artists,
             effects=tuple(effect(batch, j, own) for effect in self.effects),
+            quotas=tuple(quota(batch, j, own) for quota in self.quotas),
         )
+
+
+def shortfalls(problem: Problem, slots: Sequence[Slot]) -> dict[str, int]:
+    """ "shelf:floor" -> slots by which it fell short, over all quotas of a filled problem."""
+    return {
+        f"{shelf.name}:{name}": count
+        for quota in problem.quotas
+        for shelf in problem.shelves
+        for name, count in quota.short(shelf, slots).items()
+    }
 
 
 def always(code: str) -> Reasons:

@@ -24,6 +24,7 @@ from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
 from serving.loaded import LoadedRelease, Retrieval
 from serving.parts.filters import PolicyFilter, RightsFilter
+from serving.parts.rerank import Reranker
 from serving.parts.scorers import ModelScorer
 from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
 from serving.parts.sources import (
@@ -109,8 +110,8 @@ def popular(kit: Kit) -> Pipeline[QueryBatch]:
 
 
 def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
-    """All shelves, ordered by one score column."""
-    items = release.items
+    """All shelves, ordered by one score column and re-ranked as the settings say."""
+    items, rerank = release.items, Reranker(release, settings.rerank, column)
     shelves = (
         ShelfSpec("made_for_you", everything, partial(made_for_you, items)),
         ShelfSpec("because_you_finished", proposed_by("anchor"), partial(because, items)),
@@ -124,7 +125,9 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
         EpsilonGreedy(settings.epsilon),
         items,
         settings.rules,
-        f"{rung}-eps{settings.epsilon:g}",
+        "-".join(filter(None, (rung, f"eps{settings.epsilon:g}", settings.rerank.label))),
+        rerank.effects(),
+        rerank.quotas(),
     )
 
 
