@@ -35,6 +35,7 @@ from recsys.home import Home
 from recsys.ids import public_id, uuid7
 from recsys.lake import Lake
 from recsys.state_store import LocalStore
+from serving.access.keys import KeyFile
 
 RECOVERY_SECONDS = 30.0
 TIMEOUT_SECONDS = 15.0
@@ -62,6 +63,7 @@ class Traffic:
     acknowledged: set[str] = field(default_factory=set)
     refused: int = 0
     lost_posts: int = 0
+    key: str = ""  # the operator's, made by the server at its start
 
     async def run(self, stop: asyncio.Event) -> None:
         """Requests on schedule until `stop`, whether or not earlier ones have come back; latency counts from the
@@ -70,7 +72,9 @@ class Traffic:
 
         paths, begin, calls = cycle(self.paths), time.monotonic(), set[asyncio.Task[None]]()
         limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(timeout=limit, connector=aiohttp.TCPConnector(limit=0)) as session:
+        async with aiohttp.ClientSession(
+            timeout=limit, connector=aiohttp.TCPConnector(limit=0), headers=bearer(self.key)
+        ) as session:
             number = 0
             while not stop.is_set():
                 due = begin + number / self.rate
@@ -212,8 +216,9 @@ def measure(root: Path, engine: str, only: list[str], rate: float, seconds: floa
         redis_server(engine, folder, home) as redis,
         server(engine, root, Path(folder), redis.url) as (address, pid),
     ):
-        paths = [f"/v1/home?user_id={user}&limit=10" for user in _personal(address, users)]
-        traffic = Traffic(address, paths, rate)
+        key = KeyFile(home.root).operator_token.read_text().strip()
+        paths = [f"/v1/home?user_id={user}&limit=10" for user in _personal(address, users, key)]
+        traffic = Traffic(address, paths, rate, key=key)
         place = Place(home, Path(folder), pid, redis.pid, sound, damaged, address, paths[0])
         outcomes = asyncio.run(drill(traffic, place, faults, seconds))
     events = Lake(home.lake).scan("events").select("event_id").collect()["event_id"]
@@ -227,12 +232,17 @@ def measure(root: Path, engine: str, only: list[str], rate: float, seconds: floa
     }
 
 
-def _personal(address: str, users: list[str]) -> list[str]:
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _personal(address: str, users: list[str], key: str) -> list[str]:
     """Listeners who get the full rung while all is well; so any other rung is the fault's doing."""
     import httpx
 
     found = []
-    with httpx.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=30, headers=bearer(key)) as client:
         for user in users:
             if client.get("/v1/home", params={"user_id": user, "limit": 10}).json().get("rung") == "full":
                 found.append(user)

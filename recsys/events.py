@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import polars as pl
@@ -31,6 +31,9 @@ _NEEDS_TRACK = {
 }
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+FIRST_POSTED = datetime(2005, 1, 1, tzinfo=UTC)  # an earlier one comes from a clock that was never set
+MAX_AHEAD = timedelta(hours=48)  # of the server's clock: any time zone mistaken for UTC, and a day of drift
+_LONGEST_REASON = 300
 
 Short = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=256)]
@@ -121,7 +124,26 @@ def parse_batch(bodies: Sequence[Any]) -> tuple[list[tuple[int, Event]], list[tu
 
 def _reason(error: ValidationError) -> str:
     parts = [f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors()[:3]]
-    return "; ".join(parts)
+    return "; ".join(parts)[:_LONGEST_REASON]
+
+
+def split_by_clock(
+    good: Sequence[tuple[int, Event]], received: datetime
+) -> tuple[list[tuple[int, Event]], list[tuple[int, str]]]:
+    """Posted events whose `ts` can be true, and the places of others with reasons.
+
+    A lake partition is a day of `ts`, so a client with a wild clock must not be able to make any day it likes.
+    Late events are welcome, however late.
+    """
+    kept, refused = [], []
+    for place, event in good:
+        if event.ts > received + MAX_AHEAD:
+            refused.append((place, "ts: more than 48 hours ahead of the server's clock"))
+        elif event.ts < FIRST_POSTED:
+            refused.append((place, "ts: before 2005; the client's clock is not set"))
+        else:
+            kept.append((place, event))
+    return kept, refused
 
 
 def to_frame(events: Sequence[Event]) -> pl.DataFrame:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from serving.ray_app import open_home, replica
+from recsys.home import Home
+from serving.ray_app import guard, open_home, replica
 
 if TYPE_CHECKING:
     from ray.serve import Application
+
+CLUSTER_HOST = "0.0.0.0"
+"""Where the proxies listen: never loopback, so that keys are asked for."""
 
 
 class ClusterSettings(BaseModel):
@@ -26,4 +30,5 @@ class ClusterSettings(BaseModel):
 
 def build(args: ClusterSettings) -> "Application":  # Serve reads the argument's type: no string there
     """The one deployment, bound to a home; log and states are those that RECSYS_LOG and RECSYS_STATE name."""
-    return replica().bind(partial(open_home, args.home), None)
+    home = Home.of(args.home)
+    return replica().bind(partial(open_home, home.root), None, guard(home, CLUSTER_HOST))

@@ -69,9 +69,13 @@ class Metrics:
 
     def ingested(self, answer: Mapping[str, Any]) -> None:
         """Counts the events of one acknowledged batch."""
-        self.events.labels("accepted").inc(answer["accepted"])
-        self.events.labels("duplicate").inc(answer["duplicates"])
-        self.events.labels("refused").inc(len(answer["refused"]))
+        self.counted(answer["accepted"], answer["duplicates"], len(answer["refused"]))
+
+    def counted(self, accepted: int, duplicates: int, refused: int) -> None:
+        """Counts events by what became of them."""
+        self.events.labels("accepted").inc(accepted)
+        self.events.labels("duplicate").inc(duplicates)
+        self.events.labels("refused").inc(refused)
 
     def admitted(self, effort: str, seconds: float) -> None:
         """Counts one recommendation request by its effort (full, light, least, refused) and its wait."""

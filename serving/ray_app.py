@@ -27,6 +27,9 @@ from recsys.errors import BadInput, NotReady
 from recsys.home import Home
 from recsys.ingest import mover_process
 from recsys.turns import CREW
+from serving.access.gate import Access
+from serving.access.keys import KeyFile
+from serving.access.settings import from_environment
 from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
@@ -67,8 +70,9 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
     """
     if not Registry(home).stamp.exists():  # said at once, rather than by a replica half a minute later
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
+    access = guard(home, host)
     with mover_process(home, ServiceSettings().lake_seconds):
-        serve_ray(partial(open_home, home.root), host, port, replicas)
+        serve_ray(partial(open_home, home.root), host, port, replicas, access)
 
 
 def serve_uvicorn(
@@ -91,7 +95,7 @@ def serve_uvicorn(
     try:
         # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
         with _interrupts(), mover_process(home, ServiceSettings().lake_seconds):
-            app = create_app(service, allowed_hosts(host))
+            app = create_app(service, allowed_hosts(host), guard(home, host)())
             Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
     finally:
         service.close()
@@ -104,8 +108,20 @@ def open_home(root: Path) -> Service:
     return HomeService.open(Home.of(root))
 
 
-def serve_ray(open_service: Opener, host: str, port: int, replicas: Replicas) -> None:
-    """Serves what `open_service` returns in each replica, until interrupted."""
+def guard(home: Home, host: str) -> Callable[[], Access]:
+    """Makes the home's operator key where it has none, says on stderr where it is, and how to guard each replica."""
+    settings = from_environment()
+    token = KeyFile(home.root).prepare()
+    if token.exists():
+        print(f"the operator's key is in {token}", file=sys.stderr, flush=True)
+    return partial(Access.of_home, home.root, allowed_hosts(host) is not None, settings)
+
+
+def serve_ray(
+    open_service: Opener, host: str, port: int, replicas: Replicas, access: Callable[[], Access] = Access
+) -> None:
+    """Serves what `open_service` returns in each replica, guarded by what `access` returns (by default nobody
+    may write), until interrupted."""
     port, out = claim_port(host, port), sys.stdout
     with (
         redirect_stdout(sys.stderr),  # Ray writes errors of its own to standard output
@@ -113,7 +129,7 @@ def serve_ray(open_service: Opener, host: str, port: int, replicas: Replicas) ->
         tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder,
     ):
         try:
-            _start(open_service, host, port, replicas, Path(folder))
+            _start(open_service, host, port, replicas, Path(folder), access)
             announce(host, port, out)
             interrupted.wait()
         finally:
@@ -157,7 +173,9 @@ def announce(host: str, port: int, out: TextIO) -> None:
     print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", file=out, flush=True)
 
 
-def _start(open_service: Opener, host: str, port: int, replicas: Replicas, folder: Path) -> None:
+def _start(
+    open_service: Opener, host: str, port: int, replicas: Replicas, folder: Path, access: Callable[[], Access]
+) -> None:
     _prepare_environment(folder)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
     import ray
@@ -176,7 +194,8 @@ def _start(open_service: Opener, host: str, port: int, replicas: Replicas, folde
     local = {"ray_actor_options": {"num_cpus": 0}, "max_constructor_retry_count": 1, "logging_config": quiet}
     deployment = replica(**options(replicas), **local)
     try:
-        serve.run(deployment.bind(open_service, allowed_hosts(host)), name="recsys", route_prefix="/")
+        bound = deployment.bind(open_service, allowed_hosts(host), access)
+        serve.run(bound, name="recsys", route_prefix="/")
     except RuntimeError as error:
         raise NotReady(f"no replica could start: {_reason(error)}") from error
 
@@ -200,12 +219,14 @@ def _reason(error: RuntimeError) -> str:
 class _Replica:
     """One process with its own service; Serve asks it for the ASGI app after it is constructed."""
 
-    def __init__(self, open_service: Opener, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, open_service: Opener, hosts: frozenset[str] | None, access: Callable[[], Access]
+    ) -> None:
         self._service = open_service()
-        self._hosts = hosts
+        self._hosts, self._access = hosts, access
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service, self._hosts)
+        return create_app(self._service, self._hosts, self._access())
 
     def check_health(self) -> None:
         """Asked by Serve every few seconds; a replica that fails it is drained and replaced.

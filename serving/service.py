@@ -29,7 +29,7 @@ from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
-from recsys.events import parse_batch
+from recsys.events import parse_batch, split_by_clock
 from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
@@ -198,8 +198,9 @@ class Service:
         """
         good, refused = parse_batch(bodies)
         good, forbidden = _client_kinds(good)
-        refused += forbidden
         received = datetime.now(UTC)
+        good, untimely = split_by_clock(good, received)
+        refused += forbidden + untimely
         events = [event.model_copy(update={"received_at": received}) for _, event in good]
         results = self.log.append(events) if events else []
         for (place, _), result in zip(good, results, strict=True):

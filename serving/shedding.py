@@ -30,7 +30,7 @@ ADMITTED: ContextVar[Admitted | None] = ContextVar("admitted", default=None)
 """Of the running request; the server's thread pool hands it on to the handler's thread. None: it came another way."""
 
 
-class Gate:
+class Admission:
     """Who runs, who waits, and how much each may use. Lives on the event loop."""
 
     def __init__(self, settings: SheddingSettings, clock: Callable[[], float] = time.monotonic) -> None:

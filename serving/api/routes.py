@@ -10,12 +10,14 @@ from fastapi import APIRouter, Depends, Path, Response
 from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.api.contract import Service
+from serving.api.document import RETRY_SAFE
 from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
     PUBLIC_ID,
     Acknowledgement,
     Cursor,
+    DecisionRecord,
     EventBatch,
     HomeAnswer,
     Limit,
@@ -27,6 +29,7 @@ from serving.api.schemas import (
     User,
     context,
 )
+from serving.api.strict import StrictRoute
 from serving.metrics import Metrics
 
 Situation = Annotated[Context, Depends(context)]
@@ -48,7 +51,7 @@ def json(body: Any) -> Response:
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The recommendation endpoints over one service."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
     @routes.get("/home", tags=["recommendations"], responses=documented(HomeAnswer, 422, 503))
     def home(situation: Situation, user_id: User = None, limit: ShelfLimit = 10) -> Response:
@@ -73,7 +76,12 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Tracks that sound alike or are heard together."""
         return json(service.similar(track_id, limit))
 
-    @routes.post("/events", tags=["events"], responses=documented(Acknowledgement, 400, 413, 415, 422, 503))
+    @routes.post(
+        "/events",
+        tags=["events"],
+        responses=documented(Acknowledgement, 400, 413, 415, 422, 503),
+        openapi_extra=RETRY_SAFE,
+    )
     def events(batch: EventBatch) -> Response:
         """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
 
@@ -85,7 +93,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         metrics.ingested(answer)
         return json(answer)
 
-    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(dict[str, Any], 404, 422))
+    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(DecisionRecord, 404, 422))
     def decision(request_id: RequestPath) -> Response:
         """The whole record of one answer: sources, counts per stage, scores, propensities, versions."""
         return json(service.decision(request_id))

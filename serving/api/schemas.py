@@ -160,7 +160,14 @@ class EventBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"events": [_PLAY_END]}]})
 
-    events: list[Any] = Field(min_length=1, description=f"1 to {MAX_EVENTS} events")
+    events: list[Any] = Field(
+        min_length=1,
+        description=f"1 to {MAX_EVENTS} events; what is not one is refused by itself",
+        json_schema_extra={
+            "items": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {}]},
+            "maxItems": MAX_EVENTS,  # beyond it: 413
+        },
+    )
 
 
 class Refusal(BaseModel):
@@ -178,6 +185,51 @@ class Acknowledgement(BaseModel):
     accepted: int
     duplicates: int = Field(description="already logged with the same body; acknowledged again")
     refused: list[Refusal]
+
+
+class DecisionRecord(BaseModel):
+    """The whole record of one answer (recsys.types.Decision); later versions may say more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    request_id: str = Field(examples=[REQUEST])
+    user_id: str
+    surface: str
+    now: int = Field(description="UTC ms")
+    seed: int
+    limit: int
+    rung: str
+    policy: str
+    release: dict[str, str]
+    versions: dict[str, str]
+    arms: dict[str, str]
+    sources: dict[str, dict[str, Any]] = Field(description="name: outcome, count, ms")
+    counts: dict[str, int] = Field(description="candidates after each stage")
+    stages_ms: dict[str, float]
+    listener: dict[str, Any]
+    eligible: list[int] = Field(description="dense ids that reached the selector")
+    scores: dict[str, list[float | None]] = Field(description="columns beside `eligible`")
+    slots: list[dict[str, Any]]
+    logged: bool
+
+
+class LineRefusal(BaseModel):
+    """A line that was not taken, and why."""
+
+    line: int = Field(description="its number in the body, from 1")
+    reason: str = Field(examples=["play_end needs ms_played"])
+
+
+class BatchReceipt(BaseModel):
+    """What became of a batch; sent only after the accepted events are on disk."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: int = Field(description="lines that are done with, from the first on")
+    accepted: int
+    duplicates: int = Field(description="already logged with the same body; acknowledged again")
+    refused: int
+    reasons: list[LineRefusal] = Field(description="of the first 100 refused lines")
 
 
 class Problem(BaseModel):

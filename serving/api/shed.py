@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from serving.api.edge import App, Message, Receive, Send
 from serving.api.problems import OVERLOADED, problem
-from serving.shedding import ADMITTED, Gate
+from serving.shedding import ADMITTED, Admission
 
 TAG = "recommendations"
 """Endpoints of this tag are admitted one by one; all others pass."""
@@ -19,7 +19,7 @@ class Shed:
     """The ASGI layer that lets recommendations in through a gate."""
 
     def __init__(
-        self, app: App, paths: re.Pattern[str], gate: Gate, admitted: Callable[[str, float], None]
+        self, app: App, paths: re.Pattern[str], gate: Admission, admitted: Callable[[str, float], None]
     ) -> None:
         """`admitted` is told each request's effort (or "refused") and the seconds that it waited."""
         self.app, self.gate, self._paths, self._admitted = app, gate, paths, admitted

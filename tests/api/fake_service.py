@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
-from recsys.events import parse_batch
+from recsys.events import parse_batch, split_by_clock
 from recsys.ids import public_id, uuid7
 from recsys.schemas import Surface
 from recsys.types import Ask, Decision, ModelRef
@@ -131,6 +132,8 @@ class FakeService:
         if self.log_full:
             raise LogUnavailable("the event log's disk is full; free some space")
         good, refused = parse_batch(bodies)
+        good, untimely = split_by_clock(good, datetime.now(UTC))
+        refused = sorted(refused + untimely)
         new = [event for _, event in good if event.event_id not in self.log]
         self.log |= {event.event_id: event for event in new}
         return {

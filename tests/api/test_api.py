@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.ids import uuid7
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES, MAX_BODY
 from serving.api.schemas import MAX_EVENTS, Acknowledgement, HomeAnswer, RadioAnswer, SimilarAnswer
@@ -21,7 +22,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service: FakeService) -> TestClient:
-    return TestClient(create_app(service), raise_server_exceptions=False)
+    return TestClient(create_app(service, access=UNGUARDED), raise_server_exceptions=False)
 
 
 def save(**more: Any) -> dict[str, Any]:

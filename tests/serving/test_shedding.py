@@ -12,7 +12,7 @@ from recsys.types import Ask, Context
 from serving.api.app import create_app
 from serving.service import Service
 from serving.settings import SheddingSettings
-from serving.shedding import ADMITTED, Admitted, Gate
+from serving.shedding import ADMITTED, Admission, Admitted
 from tests.api.fake_service import FakeService
 
 
@@ -25,7 +25,7 @@ class Clock:
 
 def efforts(waits_ms: list[float], every_ms: float = 10.0) -> list[Effort]:
     clock = Clock()
-    gate = Gate(SheddingSettings(), clock)
+    gate = Admission(SheddingSettings(), clock)
     out = []
     for wait in waits_ms:
         clock.now += every_ms / 1000
@@ -50,7 +50,7 @@ def test_who_waited_too_long_gets_the_last_rung_at_once() -> None:
 
 def test_a_pause_forgets_the_queue_of_before() -> None:
     clock = Clock()
-    gate = Gate(SheddingSettings(), clock)
+    gate = Admission(SheddingSettings(), clock)
     for _ in range(40):
         clock.now += 0.01
         gate.admit(0.08)

@@ -51,6 +51,7 @@ async function post(events, attempts = 4) {
       });
       const answer = await response.json();
       if (response.ok) return answer;
+      if (response.status === 401) throw new Error("this page's permission has ended; reload it");
       if (response.status !== 503 || attempt === attempts) throw new Error(answer.detail);
     } catch (error) {
       if (attempt === attempts || !(error instanceof TypeError)) throw error;
