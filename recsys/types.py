@@ -221,6 +221,7 @@ class Slate:
     items: tuple[RankedItem, ...]
     policy: str
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
+    relaxed: tuple[str, ...] = ()  # list rules that had to be given up
 
     @property
     def propensity(self) -> float:
@@ -252,4 +253,5 @@ class Decision:
     logged: bool = True
     fallen: dict[str, str] = field(default_factory=dict)  # rung above this one -> why it did not answer
     degraded: list[str] = field(default_factory=list)  # as in Query
+    relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

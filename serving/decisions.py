@@ -55,6 +55,7 @@ def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: 
         slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
         fallen=result.fallen,
         degraded=list(query.degraded),
+        relaxed=list(slate.relaxed),
         short=slate.short,
     )
 

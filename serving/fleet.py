@@ -138,4 +138,5 @@ def warm(recommender: Recommender) -> None:
             recommender.answer(query, effort)
         recommender.answer(replace(query, user=replace(query.user, personalized=False)))
     recommender.guard = guard
+    recommender.words.warm()
     logger.info("warmed release in %.2f s", time.perf_counter() - begin)

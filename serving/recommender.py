@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.breaker import BreakerRule
-from recsys.errors import BadInput
 from recsys.ids import uuid7
 from recsys.pipeline import Effort, Pipeline, Result
 from recsys.plays import Plays
@@ -24,10 +23,12 @@ from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
+from serving.parts.words import WordIndex
 from serving.render import Renderer
 from serving.settings import LadderSettings, ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.home import popular
+from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 
 
@@ -56,6 +57,7 @@ class Recommender:
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
         self._impersonal = popular(kit)
         self.guard = None if budget_ms is None else _guard(settings.ladder)
+        self._words = WordIndex(release.items)
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -76,25 +78,25 @@ class Recommender:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
 
-    def seeds(self, seed: str) -> tuple[int, ...]:
-        """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
+    @property
+    def words(self) -> WordIndex:
+        """Full-text search over this release's tracks, as the catalog names them now."""
+        if self._words.items is not self.release.items:
+            self._words = self._words.over(self.release.items)
+        return self._words
+
+    def station(self, seed: str) -> Seeds:
+        """A station's seed in this release; see serving.surfaces.seeds.
 
         Raises:
-            BadInput: not of that form.
-            UnknownId: this release knows no such track or artist.
+            BadInput: not of a form that is known.
+            UnknownId: this release knows nothing of that name.
         """
-        kind, _, value = seed.partition(":")
-        items = self.release.items
-        if kind == "track" and value:
-            return (int(items.number(value)),)
-        if kind == "artist" and value:
-            artist = items.artist_number(value)
-            tracks = np.flatnonzero(items.artist == artist)
-            best = tracks[np.argsort(-self.release.popularity[-1][tracks], kind="stable")]
-            return tuple(int(t) for t in best[:10])
-        if kind == "playlist" and value:
-            return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
-        raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
+        return resolve(seed, self.release, self.words)
+
+    def seeds(self, seed: str) -> tuple[int, ...]:
+        """The dense tracks of a station's seed; raises like `station`."""
+        return self.station(seed).tracks
 
     def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
         """The tracks nearest to one, with their cosine, nearest first."""

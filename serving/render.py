@@ -53,7 +53,8 @@ class Renderer:
     def radio(self, decision: Decision, seed: str, cursor: str) -> dict[str, Any]:
         """The answer of the radio endpoint."""
         items = [self._item(slot) for slot in decision.slots]
-        return {**self._head(decision), "seed": seed, "cursor": cursor, "items": items}
+        station = {"seed": seed, "cursor": cursor, "dial": decision.listener["options"]["dial"]}
+        return {**self._head(decision), **station, "relaxed": decision.relaxed, "items": items}
 
     def track(self, track: int) -> dict[str, Any]:
         """What is shown of one track."""

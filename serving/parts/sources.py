@@ -43,16 +43,6 @@ def anchors(histories: Plays) -> NDArray[np.int64]:
     return out
 
 
-def station_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
-    """(b, d) unit mean of the item vectors of each station's seeds."""
-    if "station" not in batch.memo:
-        unit = model.unit_vectors
-        means = [unit[list(q.station)].mean(0) for q in batch.queries]
-        batch.memo["station"] = normalize(np.stack(means))
-    vectors: Floats = batch.memo["station"]
-    return vectors
-
-
 def normalize(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
 
@@ -281,20 +271,6 @@ class AnchorSource:
         found = top(np.where(allowed, likeness, -np.inf)[None], k)
         order = np.lexsort((found.ids, -found.score))
         return found.ids[order], found.score[order]
-
-
-@dataclass(frozen=True)
-class StationSource:
-    """Tracks most similar to a station's seeds."""
-
-    model: TwoTower
-    items: Items
-    k: int = 500
-    name: str = "station"
-
-    def propose(self, batch: QueryBatch) -> Proposal:
-        scores = station_vectors(self.model, batch) @ self.model.unit_vectors.T
-        return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
 
 
 @dataclass

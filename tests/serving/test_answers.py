@@ -119,7 +119,7 @@ def test_artist_and_playlist_seeds_start_stations(tiny_service: Service, now: in
         assert len(tiny_service.radio(seed, None, None, 10, Context(), now)["items"]) == 10
 
 
-@pytest.mark.parametrize("seed", ["", "track:", "genre:rock", "track", "playlist:"])
+@pytest.mark.parametrize("seed", ["", "track:", "mood:rock", "track", "playlist:"])
 def test_a_malformed_seed_is_refused_in_words(tiny_service: Service, now: int, seed: str) -> None:
     with pytest.raises(BadInput, match="seed must be"):
         tiny_service.radio(seed, None, None, 10, Context(), now)

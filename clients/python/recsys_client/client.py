@@ -52,6 +52,7 @@ class Client(Transport):
         cursor: str | None = None,
         user_id: str | None = None,
         limit: int | None = None,
+        dial: float | None = None,
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
@@ -59,10 +60,11 @@ class Client(Transport):
         """The next tracks of an endless station; call again with `cursor`.
 
         Args:
-            seed: `track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)
+            seed: `track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`
             cursor: `cursor` of the station's page before; absent: it starts
             user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
             limit: how many tracks
+            dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
         """
@@ -74,6 +76,7 @@ class Client(Transport):
                 "cursor": cursor,
                 "user_id": user_id,
                 "limit": limit,
+                "dial": dial,
                 "country": country,
                 "tz": tz,
                 "device": device,
@@ -230,6 +233,7 @@ class AsyncClient(AsyncTransport):
         cursor: str | None = None,
         user_id: str | None = None,
         limit: int | None = None,
+        dial: float | None = None,
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
@@ -237,10 +241,11 @@ class AsyncClient(AsyncTransport):
         """The next tracks of an endless station; call again with `cursor`.
 
         Args:
-            seed: `track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)
+            seed: `track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`
             cursor: `cursor` of the station's page before; absent: it starts
             user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
             limit: how many tracks
+            dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
         """
@@ -252,6 +257,7 @@ class AsyncClient(AsyncTransport):
                 "cursor": cursor,
                 "user_id": user_id,
                 "limit": limit,
+                "dial": dial,
                 "country": country,
                 "tz": tz,
                 "device": device,

@@ -274,6 +274,11 @@ class RadioAnswer(BaseModel):
         str,
         Field(description="pass it to get the next page; carries what was played already"),
     ]
+    dial: Annotated[float, Field(description="0 familiar, 1 discover", ge=0.0, le=1.0)]
+    relaxed: Annotated[
+        list[str],
+        Field(description="rules of the station that had to be given up; see docs/radio.md"),
+    ]
     items: list[Item]
 
 
