@@ -12,18 +12,27 @@ from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
+from serving.api.shed import Shed, limited
 from serving.metrics import Measure, Metrics
 from serving.page import list_pages, pages
+from serving.settings import SheddingSettings
+from serving.shedding import Admission
 
 DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
 
-def create_app(service: Service, hosts: frozenset[str] | None = None, access: Access = CLOSED) -> FastAPI:
+def create_app(
+    service: Service,
+    hosts: frozenset[str] | None = None,
+    access: Access = CLOSED,
+    settings: SheddingSettings | None = None,
+) -> FastAPI:
     """The whole HTTP surface over one service.
 
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
         access: whose keys open writes and records; by default nobody's.
+        settings: when recommendations wait, get less, or are refused.
     """
     metrics = Metrics()
     service.observers.append(metrics.decided)
@@ -48,6 +57,8 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
     app.mount("/static", pages.static_files())
+    settings = settings or SheddingSettings()
+    app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)
