@@ -226,8 +226,7 @@ class Service:
     def state(self, user_id: str) -> UserState:
         """What is known of a listener; an empty state for one never seen.
 
-        Where the store does not answer in time: the state that this process saw last, if that is recent; else one
-        that says nothing, not even a consent (offset UNKNOWN).
+        Where the store does not answer in time: what this process saw last, if recent; else offset UNKNOWN.
         """
         try:
             return read_state(self.quick, user_id)
