@@ -41,6 +41,7 @@ from recsys.state_store import StateUpdater
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.loaded import LoadedRelease
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -134,6 +135,10 @@ class Service:
             UnknownId: the release does not know the track.
         """
         return self.recommend(Ask(Surface.SIMILAR, None, limit, seed=f"track:{track_id}"))
+
+    def release(self) -> LoadedRelease:
+        """The parts that answer a listener who is in no experiment."""
+        return self._fleet.of(Assignment()).release
 
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now

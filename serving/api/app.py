@@ -8,6 +8,8 @@ from music.catalog.api import router as catalog_router
 from serving.api import lists, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.edge import Edge
+from serving.api.spotify import routes as spotify
+from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
 from serving.page import list_pages, pages
 
@@ -26,6 +28,7 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     problems.install(app)
     app.include_router(routes.router(service, metrics))
     app.include_router(lists.router(service))
+    app.include_router(spotify.router(service))
     app.include_router(catalog_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
@@ -33,5 +36,6 @@ def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI
     app.include_router(list_pages.router(service))
     app.mount("/static", pages.static_files())
     app.add_middleware(Edge, hosts=hosts)
+    app.add_middleware(SpotifyErrors)
     app.add_middleware(Measure, metrics=metrics)
     return app

@@ -1,0 +1,1 @@
+"""The Spotify drop-in: `/spotify/v1`, the recommendation endpoints that Spotify closed, in the same shapes."""
