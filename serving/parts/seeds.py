@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from models.two_tower.model import TwoTower
 from recsys.items import Items
@@ -59,9 +60,10 @@ def allowed(attributes: Attributes, query: Query, open_: Bools) -> Bools:
 class SeedSource:
     """The tracks most like any of the seeds, among those that may be shown and lie within the bounds.
 
-    Likeness to a seed is the cosine in the two-tower model, less its mean over the catalog, in standard deviations: so
-    that seeds with a dense neighbourhood and seeds with a thin one have an equal say. A track's score is its greatest
-    likeness. A genre is the middle of its tracks and leads to no others.
+    A track's score is its greatest likeness to a seed. Likeness is the normal score (van der Waerden 1952) of the
+    track's rank in the whole catalog by cosine in the two-tower model: in standard deviations, and the same for the
+    nearest track of every seed, so that each has an equal say, however dense its neighbourhood is. A genre is the
+    middle of its tracks and leads to no others.
     """
 
     model: TwoTower
@@ -73,20 +75,23 @@ class SeedSource:
         open_ = rights(self.attributes.items, batch)
         scores = np.full(open_.shape, -np.inf, np.float32)
         for j, query in enumerate(batch.queries):
+            usable = allowed(self.attributes, query, open_[j])
             for seed in query.options.get("seeds", ()):
-                np.maximum(scores[j], self._likeness(seed), out=scores[j])
-            scores[j][~allowed(self.attributes, query, open_[j])] = -np.inf
+                tracks, likeness = self._nearest(seed, usable)
+                scores[j, tracks] = np.maximum(scores[j, tracks], likeness)
         return top(scores, self.k)
 
-    def _likeness(self, seed: Seed) -> Floats:
-        """(n,) standard deviations above the catalog's mean; -inf for tracks that the seed does not lead to."""
+    def _nearest(self, seed: Seed, usable: Bools) -> tuple[NDArray[np.int64], Floats]:
+        """The k usable tracks most like a seed, in no order, and how like it they are."""
         unit, reach = self.model.unit_vectors, members(self.attributes.items, seed)
         if not reach.any():
-            return np.full(len(unit), -np.inf, np.float32)
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
         own = unit[reach] if seed["type"] == "genre" else unit[seed["tracks"]]
         cosine = unit @ normalize(own.mean(axis=0))
-        likeness = (cosine - cosine.mean()) / max(float(cosine.std()), 1e-6)
-        return np.where(reach, likeness, -np.inf).astype(np.float32)
+        near = top(np.where(reach & usable, cosine, -np.inf)[None], self.k)
+        others = np.sort(cosine[reach])
+        nearer = len(others) - np.searchsorted(others, near.score, side="right")  # of the whole catalog
+        return near.ids, ndtri(1 - (nearer + 0.5) / len(unit)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,11 @@ def recommendations(kit: Kit) -> Pipeline[QueryBatch]:
 def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     """Tracks, and for each seed how many there were to choose from.
 
-    Seed tracks do not come themselves. Where bounds and territory leave nothing there is nothing to decide: the list
-    is empty and `request_id` is None.
+    Seed tracks do not come themselves. Where the seeds are not known, or bounds and territory leave nothing, there is
+    nothing to decide: the list is empty and `request_id` is None.
 
     Raises:
         BadInput: no seed, more than five, or of an unknown kind.
-        UnknownId: nothing is known of any of them.
     """
     release = desk.recommender.release
     seeds = [_seed(desk, seed) for seed in _given(ask)]
@@ -71,8 +70,6 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     query = replace(query, options={**ask.options, "seeds": seeds}, exclude=exclude)
     attributes = Attributes(release.items, release.popularity[-1])
     pools = _pools(attributes, query, seeds)
-    if not any(pool["initial"] for pool in pools):
-        raise UnknownId("nothing here is known of any of these seeds")
     if not any(pool["available"] for pool in pools):
         return {"request_id": None, "surface": query.surface.value, "seeds": pools, "items": []}
     decision = desk.decide(query)

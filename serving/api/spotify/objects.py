@@ -196,12 +196,12 @@ class Objects:
         }
 
     def _album(self, album_id: str | None, tracks: Rows, known: Object | None) -> Object:
-        released = known and known["release_date"]
-        identity = self._identity("album", album_id, known and known["title"])
+        known = known or {"title": None, "release_date": None}
+        released = known["release_date"]
         own = self.items.frame[tracks.tolist()].to_dicts() if album_id else []
         artists = {artist["id"]: artist for row in own for artist in self._named(row)}
         return {
-            **identity,
+            **self._identity("album", album_id, known["title"]),
             "album_type": "single" if len(own) <= SINGLE else "album",
             "artists": list(artists.values()),
             **self._availability(tracks if album_id else tracks[:0]),
@@ -246,10 +246,14 @@ class Objects:
             return {}
         items = self.items
         open_ = (items.available_from[tracks] <= self.now) & (self.now < items.available_until[tracks])
-        somewhere = open_[items.released(self.now)[tracks]].any(axis=0)
-        listed = dict(zip(items.countries, somewhere.tolist(), strict=False))
-        markets = sorted({*COUNTRIES, *items.countries})
-        return {"available_markets": [code for code in markets if listed.get(code, bool(somewhere[-1]))]}
+        somewhere = [bool(o) for o in np.any(open_[items.released(self.now)[tracks]], axis=0)]
+        listed = dict(zip(items.countries, somewhere, strict=False))
+        elsewhere = COUNTRIES if somewhere[-1] else ()
+        return {
+            "available_markets": sorted(
+                {*(c for c in elsewhere if c not in listed), *(c for c, here in listed.items() if here)}
+            )
+        }
 
 
 def grouped(numbers: NDArray[np.integer], wanted: Sequence[int]) -> dict[int, Rows]:
