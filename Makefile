@@ -15,7 +15,7 @@ export OPENBLAS_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-all test-slow lint format bench docs lock clean
+.PHONY: help install demo test test-all test-slow lint format bench docs client lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -48,6 +48,9 @@ bench: install ## measure; writes JSON under benchmarks/results/
 
 docs: install ## write docs/cli.md anew from the commands' own help
 	$(BIN)/typer serving.cli.app utils docs --name recsys --title "Command line" --output docs/cli.md
+
+client: install ## write clients/python anew from the app's OpenAPI document
+	$(BIN)/python -m clients.python.generate
 
 lock: install ## write requirements.lock anew from .venv
 	{ sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+).*/\1/'; } \

@@ -25,7 +25,15 @@ class EventKind(StrEnum):
     UNSAVE = "unsave"
     ADD_TO_PLAYLIST = "add_to_playlist"
     FOLLOW = "follow"
+    UNFOLLOW = "unfollow"
     NOT_INTERESTED = "not_interested"
+    UNDO_NOT_INTERESTED = "undo_not_interested"
+    SNOOZE_ARTIST = "snooze_artist"
+    UNSNOOZE_ARTIST = "unsnooze_artist"
+    EXCLUDE_FROM_TASTE = "exclude_from_taste"
+    INCLUDE_IN_TASTE = "include_in_taste"
+    CONSENT = "consent"
+    """Says nothing but its own consent flags."""
     COMPLAINT = "complaint"
     SEARCH = "search"
     SHARE = "share"
@@ -59,6 +67,13 @@ class Device(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Tier(StrEnum):
+    """What a listener pays for; tracks may be for premium alone."""
+
+    FREE = "free"
+    PREMIUM = "premium"
+
+
 EVENTS: dict[str, pl.DataType] = {
     "event_id": pl.String(),
     "kind": pl.String(),
@@ -68,7 +83,7 @@ EVENTS: dict[str, pl.DataType] = {
     "ts": TIME,  # client clock; of a play_end: when the play ended
     "received_at": TIME,  # server clock
     "track_id": pl.String(),
-    "artist_id": pl.String(),  # of a follow
+    "artist_id": pl.String(),  # of a follow, a snooze, ...
     "surface": pl.String(),
     "shelf": pl.String(),
     "position": pl.Int32(),
@@ -90,6 +105,8 @@ EVENTS: dict[str, pl.DataType] = {
     "platform": pl.String(),
     "conn_country": pl.String(),
     "payload": pl.String(),  # JSON: the whole Decision of a decision, the query text of a search, ...
+    "playlist_id": pl.String(),  # from which a track was played; what an exclusion is about
+    "snooze_days": pl.Int32(),
     "day": pl.Date(),  # of ts in UTC; the partition column
 }
 
@@ -119,6 +136,7 @@ TRACKS: dict[str, pl.DataType] = {
     "key": pl.Int8(),
     "mode": pl.Int8(),
     **{name: pl.Float32() for name in AUDIO},
+    "premium": pl.Boolean(),  # for listeners of the premium tier alone; null: for all
 }
 ARTISTS: dict[str, pl.DataType] = {"artist_id": pl.String(), "name": pl.String(), "genre": pl.String()}
 ALBUMS: dict[str, pl.DataType] = {

@@ -44,6 +44,7 @@ class LoadedRelease(Retrieval):
     manifest: Manifest
     ranker: Ranker
     light: LightRanker
+    revision: int | None = None  # of the catalog that the parts follow; None: as the release was built
 
     @property
     def ref(self) -> ModelRef:

@@ -17,7 +17,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[..., Awaitable[None]]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-METHODS = frozenset({"GET", "HEAD", "POST"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 MILLISECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0)
 
 
@@ -50,6 +50,18 @@ class Metrics:
         self.sources = Counter(
             "recsys_source_outcomes", "Candidate sources", ["source", "outcome"], registry=self.registry
         )
+        self.admissions = Counter(
+            "recsys_admissions",
+            "Recommendation requests by what they might use",
+            ["effort"],
+            registry=self.registry,
+        )
+        self.waits = Histogram(
+            "recsys_wait_seconds", "Time in the queue before work", buckets=SECONDS, registry=self.registry
+        )
+        self.relaxed = Counter(
+            "recsys_relaxations", "List rules given up", ["surface", "rule"], registry=self.registry
+        )
         self.short = Counter(
             "recsys_floor_short_slots",
             "Slots by which floors of re-ranking fell short within their bound",
@@ -60,13 +72,25 @@ class Metrics:
 
     def ingested(self, answer: Mapping[str, Any]) -> None:
         """Counts the events of one acknowledged batch."""
-        self.events.labels("accepted").inc(answer["accepted"])
-        self.events.labels("duplicate").inc(answer["duplicates"])
-        self.events.labels("refused").inc(len(answer["refused"]))
+        self.counted(answer["accepted"], answer["duplicates"], len(answer["refused"]))
+
+    def counted(self, accepted: int, duplicates: int, refused: int) -> None:
+        """Counts events by what became of them."""
+        self.events.labels("accepted").inc(accepted)
+        self.events.labels("duplicate").inc(duplicates)
+        self.events.labels("refused").inc(refused)
+
+    def admitted(self, effort: str, seconds: float) -> None:
+        """Counts one recommendation request by its effort (full, light, least, refused) and its wait."""
+        self.admissions.labels(effort).inc()
+        if effort != "refused":
+            self.waits.observe(seconds)
 
     def decided(self, decision: Decision) -> None:
         """Counts one answer by its rung, with its stage times and the outcomes of its sources."""
         self.answers.labels(decision.surface, decision.rung, str(decision.logged).lower()).inc()
+        for rule in decision.relaxed:
+            self.relaxed.labels(decision.surface, rule).inc()
         for stage, ms in decision.stages_ms.items():
             self.stages.labels(decision.surface, stage).observe(ms)
         for source, facts in decision.sources.items():

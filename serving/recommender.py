@@ -6,24 +6,27 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from recsys.errors import BadInput
+from recsys.breaker import BreakerRule
 from recsys.ids import seed_of, uuid7
-from recsys.pipeline import Pipeline, Result
+from recsys.pipeline import Effort, Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
+from recsys.turns import Budgets, Guard
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
+from serving.live.late import without_withdrawn
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
+from serving.parts.words import WordIndex
 from serving.render import Renderer
-from serving.settings import ServiceSettings
+from serving.settings import LadderSettings, ServiceSettings
 from serving.surfaces import SURFACES
+from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 
 
@@ -33,7 +36,7 @@ class Recommender:
     Args:
         release: the parts in memory.
         settings: of the surfaces.
-        budget_ms: time that each source gets; None (offline) is without limit.
+        budget_ms: time that each source and stage gets; None (offline) is without any limit.
         clock: what stage times are measured with (seconds).
     """
 
@@ -48,9 +51,28 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        kit = Kit(release, settings, self.last_good, budget_ms, clock)
-        self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
+        self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
+        self.guard = None if budget_ms is None else _guard(settings.ladder)
+        self._words = WordIndex(release.items)
+        self._build()
+
+    def _build(self) -> None:
+        self._pipelines = {surface: spec.build(self._kit) for surface, spec in SURFACES.items()}
+        self._impersonal = {s: spec.impersonal(self._kit) for s, spec in SURFACES.items() if spec.impersonal}
+
+    def over(self, release: LoadedRelease, render: Renderer) -> Recommender:
+        """The same surfaces over the release as the catalog has changed it; dense numbers stay."""
+        live = copy.copy(self)
+        live.release, live.render = release, render
+        live._kit = replace(self._kit, release=release)
+        live._build()
+        return live
+
+    def relabelled(self, release: LoadedRelease) -> Recommender:
+        """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
+        live = copy.copy(self)
+        live.release = release
+        return live
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -59,36 +81,57 @@ class Recommender:
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
-        """Answers queries of one surface and one kind of listener as a batch."""
+        """Answers queries of one surface and one kind of listener as a batch, without time limits."""
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query) -> Decision:
-        """The answer to one query as its complete record."""
-        batch, result = self.run([query])
-        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
-            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
-        return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+    def answer(
+        self,
+        query: Query,
+        newest: Callable[[], Recommender] | None = None,
+        effort: Effort = Effort.FULL,
+        why: str = "shed",
+    ) -> Decision:
+        """The answer to one query as its complete record.
 
-    def seeds(self, seed: str) -> tuple[int, ...]:
-        """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
+        Args:
+            newest: gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
+                request began, the Selector runs again without it, whether or not it had been drawn (so that
+                propensities are exact).
+            effort: less starts lower on the ladder, for `why`.
+        """
+        batch = QueryBatch.of([query], self.release.items)
+        result = self.pipeline(query).run(batch, self.guard, effort, why)
+        if newest is not None and (now := newest()) is not self:
+            try:
+                result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
+            except PipelineFailed:
+                return now.answer(query, None, effort, why)
+        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
+        if query.surface == Surface.HOME and personal:
+            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
+        release = self.release
+        return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
+
+    @property
+    def words(self) -> WordIndex:
+        """Full-text search over this release's tracks, as the catalog names them now."""
+        if self._words.items is not self.release.items:
+            self._words = self._words.over(self.release.items)
+        return self._words
+
+    def station(self, seed: str) -> Seeds:
+        """A station's seed in this release; see serving.surfaces.seeds.
 
         Raises:
-            BadInput: not of that form.
-            UnknownId: this release knows no such track or artist.
+            BadInput: not of a form that is known.
+            UnknownId: this release knows nothing of that name.
         """
-        kind, _, value = seed.partition(":")
-        items = self.release.items
-        if kind == "track" and value:
-            return (int(items.number(value)),)
-        if kind == "artist" and value:
-            artist = items.artist_number(value)
-            tracks = np.flatnonzero(items.artist == artist)
-            best = tracks[np.argsort(-self.release.popularity[-1][tracks], kind="stable")]
-            return tuple(int(t) for t in best[:10])
-        if kind == "playlist" and value:
-            return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
-        raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
+        return resolve(seed, self.release, self.words)
+
+    def seeds(self, seed: str) -> tuple[int, ...]:
+        """The dense tracks of a station's seed; raises like `station`."""
+        return self.station(seed).tracks
 
     def replay(self, decision: Decision, window: Plays | None = None) -> Result:
         """Scorer -> Selector again, from the record; the same slate on the same release and versions.
@@ -100,6 +143,11 @@ class Recommender:
         if window is not None:
             batch = replace(batch, histories=window)
         return self.pipeline(query).replay(decision.rung, batch, decisions.candidates_of(decision))
+
+
+def _guard(settings: LadderSettings) -> Guard:
+    budgets = Budgets(settings.rung_ms, settings.ladder_ms, settings.last_ms)
+    return Guard(budgets, BreakerRule(trips=settings.trips, seconds=settings.retry_seconds))
 
 
 def request_seed(request_id: str) -> int:

@@ -28,8 +28,8 @@ from experiments.config import Config
 from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
-from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
-from recsys.events import parse_batch
+from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
+from recsys.events import parse_batch, split_by_clock
 from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
@@ -37,31 +37,45 @@ from recsys.ingest import Mover
 from recsys.lake import Lake
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
-from recsys.state_store import StateUpdater
+from recsys.state_store import StateStore, StateUpdater
+from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
-from serving.fleet import Fleet
+from serving.fleet import Fleet, Loader
+from serving.folding import Folder
+from serving.live.live import Live
 from serving.loaded import LoadedRelease
+from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
+from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
+STARTUP_SECONDS = 60.0
+"""How long a start waits for events that are not in the states yet."""
+UNKNOWN = -2
+"""Offset of a state that could not be looked up."""
 
 
 class Service:
     """Everything that answers requests, wired once."""
 
-    def __init__(self, home: Home, settings: ServiceSettings, experiments: Config, background: bool) -> None:
+    def __init__(
+        self, home: Home, settings: ServiceSettings, experiments: Config, background: bool, load: Loader
+    ) -> None:
         self.settings, self._home = settings, home
         self.catalog = Catalog.open(home.catalog_url)
         self.log = open_log(home)
-        self.store = open_store(home)
+        self.store = _patient_store(home)
+        self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake = Lake(home.lake)
         self._updater = StateUpdater(self.log, self.store)
-        self._fleet = Fleet(home, settings, long_lived=background)
+        self.live = Live(self.catalog, settings.live, background)
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()
@@ -69,9 +83,12 @@ class Service:
         self.unlogged = 0
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
-        self._updater.catch_up()
-        self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
+        self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
+        self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
+        self._threads = [self._loop(self._follow, settings.poll_seconds)] if background else []
+        self._fold(STARTUP_SECONDS)
         if background:
+            self._threads.append(self._explainer.start(self._stop))
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -83,10 +100,12 @@ class Service:
         settings: ServiceSettings | None = None,
         experiments: Config | None = None,
         background: bool = True,
+        load: Loader = LoadedRelease.load,
     ) -> Service:
         """Opens a home that holds a promoted release.
 
         Args:
+            load: how a release is read; drills of failure (benchmarks/faults.py) wrap its parts here.
             background: follow the log and the registry in threads; otherwise call `refresh()` by hand. Events
                 reach the lake when the service closes, or earlier by a `recsys.ingest.mover_process` beside it.
 
@@ -94,7 +113,7 @@ class Service:
             NotReady: no release has been promoted.
             ReleaseRefused: the champion is damaged.
         """
-        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background)
+        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background, load)
 
     # --- surfaces -----------------------------------------------------------------------------------------
 
@@ -106,8 +125,8 @@ class Service:
             UnknownId: a seed or station that is not known here.
         """
         query = self._query(ask)
-        recommender = self._fleet.of(query.assignment)
-        desk = Desk(recommender, self.store, partial(self._answer, recommender))
+        recommender = self.live.fresh(self._fleet.of(query.assignment))
+        desk = Desk(recommender, self.quick, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
     def home(
@@ -137,13 +156,16 @@ class Service:
         return self.recommend(Ask(Surface.SIMILAR, None, limit, seed=f"track:{track_id}"))
 
     def release(self) -> LoadedRelease:
-        """The parts that answer a listener who is in no experiment."""
-        return self._fleet.of(Assignment()).release
+        """The parts that answer a listener who is in no experiment, as the catalog is by now."""
+        return self.live.fresh(self._fleet.of(Assignment())).release
 
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
         request_id = new_request_id(now)
-        user = self.state(ask.user_id or public_id("anonymous", request_id))
+        anonymous = public_id("anonymous", request_id)
+        known = self.state(ask.user_id or anonymous)
+        looked_up = "state" if known.offset == UNKNOWN else "stale_state" if self.quick.stood_in else ""
+        user = allowed(known, anonymous if ask.context.incognito else None)
         return Query(
             request_id=request_id,
             surface=ask.surface,
@@ -153,10 +175,13 @@ class Service:
             user=user,
             context=ask.context,
             assignment=assign(self._experiments, user.user_id),
+            degraded=(looked_up,) if looked_up else (),
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
-        decision = recommender.answer(query)
+        admitted = ADMITTED.get() or Admitted()
+        now = partial(self.live.fresh, recommender)
+        decision = recommender.answer(query, now, admitted.effort, admitted.why)
         try:
             self.log.append([to_event(decision)])
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
@@ -167,6 +192,7 @@ class Service:
             self._recent[decision.request_id] = decision
             if len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
+        self._explainer.asked(query)
         for observe in self.observers:
             observe(decision)
         return decision
@@ -181,15 +207,20 @@ class Service:
         """
         good, refused = parse_batch(bodies)
         good, forbidden = _client_kinds(good)
-        refused += forbidden
         received = datetime.now(UTC)
+        good, untimely = split_by_clock(good, received)
+        refused += forbidden + untimely
         events = [event.model_copy(update={"received_at": received}) for _, event in good]
         results = self.log.append(events) if events else []
         for (place, _), result in zip(good, results, strict=True):
             if result == Appended.CONFLICT:
                 refused.append((place, "event_id was used before with another body"))
         if events:
-            self._updater.catch_up()
+            self.quick.forget([e.user_id for e in events if not e.consent_personalization])
+            self._fold(self.settings.ladder.state_ms / 1000)
+        for event in events:
+            if event.kind == EventKind.PLAY_END and not event.incognito_mode:
+                self._explainer.heard(event.user_id, int(event.ts.timestamp() * 1000))
         return {
             "accepted": results.count(Appended.ACCEPTED),
             "duplicates": results.count(Appended.DUPLICATE),
@@ -197,14 +228,30 @@ class Service:
         }
 
     def state(self, user_id: str) -> UserState:
-        """What is known of a listener; an empty state for one never seen."""
-        raw = self.store.get(user_id)
+        """What is known of a listener; an empty state for one never seen.
+
+        Where the store does not answer in time: the state that this process saw last, if that is recent; else one
+        that says nothing, not even a consent (offset UNKNOWN).
+        """
+        try:
+            raw = self.quick.get(user_id)
+        except StoreUnavailable:
+            return UserState(user_id, personalized=False, offset=UNKNOWN)
         return decode(raw) if raw is not None else UserState(user_id)
 
+    def _fold(self, seconds: float) -> None:
+        """Brings what is durable into the states: at once in the foreground, else waiting `seconds` at most."""
+        if self._folder is None:
+            self._updater.catch_up()
+        else:
+            self._folder.wait(seconds)
+
     def refresh(self) -> None:
-        """Brings listener states and releases up to date."""
+        """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
-        self._fleet.follow()
+        self._follow()
+        if not self._threads:
+            self._explainer.drain()
 
     # --- records and status -------------------------------------------------------------------------------
 
@@ -236,13 +283,21 @@ class Service:
     def status(self) -> dict[str, Any]:
         """Releases in memory, log end, how far lake and states are behind it."""
         end = self.log.end
+        try:
+            folded = self._updater.offset
+        except StoreUnavailable:
+            folded = 0
         return {
             "ready": self.ready(),
             "releases": self._fleet.describe(),
+            "catalog": self.live.status(),
             "log_end": end,
             "lake_lag": end - self.log.committed("lake"),
-            "state_lag": end - self._updater.offset,
+            "state_lag": end - folded,
+            "state_store": {"down": int(self.quick.down), "failures": self.quick.failures},
             "unlogged": self.unlogged,
+            "reasons_tested": self._explainer.tested,
+            "reasons_dropped": self._explainer.dropped,
         }
 
     def ready(self) -> bool:
@@ -259,9 +314,13 @@ class Service:
         self._stop.set()
         for thread in self._threads:
             thread.join(5)
+        if self._folder is not None:
+            self._folder.stop()
         Mover(self.log, self._lake).attempt()
         self.log.close()
         self.store.close()
+        self.live.close()
+        self.quick.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:
@@ -272,20 +331,33 @@ class Service:
     ) -> None:
         self.close()
 
-    def _refresh(self) -> None:
-        try:
-            self.refresh()
-        except Exception:  # a background pass may fail (disk, registry); the next one tries again
-            logger.exception("refresh failed")
+    def _follow(self) -> None:
+        """Releases as their aliases and the catalog have it."""
+        self._fleet.follow()
+        self.live.keep(self._fleet.loaded())
+        for recommender in self._fleet.loaded():
+            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
 
     def _loop(self, step: Any, seconds: float) -> threading.Thread:
         def run() -> None:
             while not self._stop.wait(seconds):
-                step()
+                try:
+                    step()
+                except Exception:  # a background pass may fail (disk, registry); the next one tries again
+                    logger.exception("following the releases failed")
 
         thread = threading.Thread(target=run, name="refresh", daemon=True)
         thread.start()
         return thread
+
+
+def _patient_store(home: Home) -> StateStore:
+    """The store for bulk work; one that is down at the start does not keep a replica from answering without it."""
+    try:
+        return open_store(home)
+    except StoreUnavailable as error:
+        logger.error("starting without the listener states: %s", error)
+        return open_store(home, patience=5.0)
 
 
 def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:

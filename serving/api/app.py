@@ -5,36 +5,64 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
-from serving.api import lists, operations, problems, reference, routes
+from music.catalog.edits import edit_router
+from music.catalog.service import Catalog
+from serving.access.gate import CLOSED, Access, Gate
+from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
+from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
+from serving.api.shed import Shed, limited
 from serving.api.spotify import routes as spotify
 from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
 from serving.page import list_pages, pages
+from serving.settings import SheddingSettings
+from serving.shedding import Admission
 
 DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
 
-def create_app(service: Service, hosts: frozenset[str] | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    hosts: frozenset[str] | None = None,
+    access: Access = CLOSED,
+    settings: SheddingSettings | None = None,
+) -> FastAPI:
     """The whole HTTP surface over one service.
 
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
+        access: whose keys open writes and records; by default nobody's.
+        settings: when recommendations wait, get less, or are refused.
     """
     metrics = Metrics()
     service.observers.append(metrics.decided)
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app = DocumentedApp(
+        title="recsys",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+    )
+    app.open_reads = access.settings.open_reads
     problems.install(app)
     app.include_router(routes.router(service, metrics))
     app.include_router(lists.router(service))
     app.include_router(spotify.router(service))
+    app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
+    if isinstance(service.catalog, Catalog):
+        app.include_router(edit_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
     app.mount("/static", pages.static_files())
+    settings = settings or SheddingSettings()
+    app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
+    app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(SpotifyErrors)
     app.add_middleware(Measure, metrics=metrics)

@@ -129,11 +129,11 @@ class _Situated(BaseModel):
     limit: int = Field(20, ge=1, le=50)
     country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
     tz: str = Field("UTC", max_length=64)
-    device: Device = Device.UNKNOWN
+    device: Device | None = None
 
     @property
     def situation(self) -> Context:
-        return Context(self.country, self.tz, self.device.value)
+        return Context(self.country, self.tz, (self.device or Device.UNKNOWN).value)
 
 
 class ContinuationRequest(_Situated):

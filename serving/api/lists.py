@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.api.contract import Service
+from serving.api.document import RETRY_SAFE
 from serving.api.list_schemas import (
     BecauseAnswer,
     ContinuationAnswer,
@@ -71,14 +72,14 @@ def router(service: Service) -> APIRouter:
         seed = f"artist:{artist_id}"
         return json(service.recommend(Ask(Surface.SIMILAR_ARTISTS, user_id, limit, situation, seed=seed)))
 
-    @routes.post("/continuation", responses=documented(ContinuationAnswer, *POSTED))
+    @routes.post("/continuation", responses=documented(ContinuationAnswer, *POSTED), openapi_extra=RETRY_SAFE)
     def continuation(body: ContinuationRequest) -> Response:
         """What goes on from a playlist of 1 to 200 tracks."""
         options = {"track_ids": body.track_ids}
         ask = Ask(Surface.CONTINUATION, body.user_id, body.limit, body.situation, options=options)
         return json(service.recommend(ask))
 
-    @routes.post("/next-up", responses=documented(NextUpAnswer, *POSTED))
+    @routes.post("/next-up", responses=documented(NextUpAnswer, *POSTED), openapi_extra=RETRY_SAFE)
     def next_up(body: NextUpRequest) -> Response:
         """The next tracks after the current one and the queue; skips of this session steer them."""
         ask = Ask(Surface.NEXT_UP, body.user_id, body.limit, body.situation, options=body.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 from serving.api.contract import Service
 from serving.api.problems import NOT_READY, problem
@@ -33,7 +34,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Release and aliases, ends and lags of the log, what the last reload did."""
         return json(service.status())
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get("/metrics", response_class=PlainTextResponse)
     def prometheus() -> Response:
         """Prometheus text format, of this process."""
         metrics.state(service.status())

@@ -42,22 +42,32 @@ class Kind:
 
 BAD_INPUT = Kind("bad-input", 400, "The request cannot be used as it is")
 WRONG_HOST = Kind("wrong-host", 400, "This host name is not served here")
+UNAUTHORIZED = Kind("unauthorized", 401, "This needs a valid key")
+FORBIDDEN = Kind("forbidden", 403, "This key may not do that")
 UNKNOWN_ID = Kind("unknown-id", 404, "Nothing here has that id")
 TOO_LARGE = Kind("too-large", 413, "The request body is too large")
-NOT_JSON = Kind("not-json", 415, "The request body must be application/json")
+NOT_JSON = Kind("not-json", 415, "The request body is not of the type that is taken here")
 INVALID = Kind("invalid", 422, "A field has a value that is not allowed")
+TOO_MANY = Kind("too-many-requests", 429, "More requests than this caller may make")
+HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "The request's headers are too large")
 FAILED = Kind("failed", 500, "The server failed; the fault is in its log")
 NOT_READY = Kind("not-ready", 503, "The server cannot answer yet", retry=True)
+OVERLOADED = Kind("overloaded", 503, "More requests are waiting than can be answered", retry=True)
 LOG_UNAVAILABLE = Kind("log-unavailable", 503, "Events cannot be made durable now", retry=True)
 KINDS = (
     BAD_INPUT,
     WRONG_HOST,
+    UNAUTHORIZED,
+    FORBIDDEN,
     UNKNOWN_ID,
     TOO_LARGE,
     NOT_JSON,
     INVALID,
+    TOO_MANY,
+    HEADERS_TOO_LARGE,
     FAILED,
     NOT_READY,
+    OVERLOADED,
     LOG_UNAVAILABLE,
 )
 
@@ -72,11 +82,11 @@ _OF_ERROR: dict[type[RecsysError], Kind] = {
 }
 
 
-def problem(kind: Kind, detail: str, **extra: Any) -> Response:
+def problem(kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **extra: Any) -> Response:
     """The answer for one problem; `extra` members stand beside the standard ones."""
     body = {"type": f"/docs#{kind.name}", "title": kind.title, "status": kind.status, "detail": detail}
-    headers = {"Retry-After": str(RETRY_SECONDS)} if kind.retry else {}
-    return _response(kind.status, body | extra, headers)
+    retry = {"Retry-After": str(RETRY_SECONDS)} if kind.retry else {}
+    return _response(kind.status, body | extra, {**retry, **(headers or {})})
 
 
 def install(app: FastAPI) -> None:
@@ -103,7 +113,8 @@ def _detail(error: RequestValidationError) -> str:
 
 
 def _where(error: Mapping[str, Any]) -> str:
-    return ".".join(str(part) for part in error["loc"])
+    """The field, in short: the name of one that is too many is the sender's own text."""
+    return ".".join(str(part) for part in error["loc"])[:200].encode("utf-8", "replace").decode()
 
 
 def _known(request: Request, error: Exception) -> Response:
@@ -125,6 +136,8 @@ def _invalid(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     """Errors that the framework raises itself: no such path, method not allowed, unreadable body."""
     assert isinstance(error, HTTPException)
+    if error.status_code == BAD_INPUT.status:
+        return problem(BAD_INPUT, str(error.detail), instance=request.url.path)
     if error.status_code == TOO_LARGE.status:
         return problem(TOO_LARGE, "send the events in smaller batches", instance=request.url.path)
     status = HTTPStatus(error.status_code)

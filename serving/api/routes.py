@@ -10,11 +10,14 @@ from fastapi import APIRouter, Depends, Path, Response
 from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.api.contract import Service
+from serving.api.document import RETRY_SAFE
 from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
     Acknowledgement,
     Cursor,
+    DecisionRecord,
+    Dial,
     EventBatch,
     HomeAnswer,
     Limit,
@@ -25,6 +28,7 @@ from serving.api.schemas import (
     User,
     context,
 )
+from serving.api.strict import StrictRoute
 from serving.metrics import Metrics
 
 Situation = Annotated[Context, Depends(context)]
@@ -45,7 +49,7 @@ def json(body: Any) -> Response:
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
     """The recommendation endpoints over one service."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", route_class=StrictRoute)
 
     @routes.get("/home", tags=["recommendations"], responses=documented(HomeAnswer, 422, 503))
     def home(situation: Situation, user_id: User = None, limit: ShelfLimit = 10) -> Response:
@@ -54,14 +58,24 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.get("/radio", tags=["recommendations"], responses=documented(RadioAnswer, 400, 404, 422, 503))
     def radio(
-        situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None, limit: Limit = 10
+        situation: Situation,
+        seed: Seed,
+        cursor: Cursor = None,
+        user_id: User = None,
+        limit: Limit = 10,
+        dial: Dial = None,
     ) -> Response:
         """The next tracks of an endless station; call again with `cursor`."""
-        return json(
-            service.recommend(Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor))
-        )
+        options = {} if dial is None else {"dial": dial}
+        ask = Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor, options=options)
+        return json(service.recommend(ask))
 
-    @routes.post("/events", tags=["events"], responses=documented(Acknowledgement, 400, 413, 415, 422, 503))
+    @routes.post(
+        "/events",
+        tags=["events"],
+        responses=documented(Acknowledgement, 400, 413, 415, 422, 503),
+        openapi_extra=RETRY_SAFE,
+    )
     def events(batch: EventBatch) -> Response:
         """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
 
@@ -73,7 +87,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         metrics.ingested(answer)
         return json(answer)
 
-    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(dict[str, Any], 404, 422))
+    @routes.get("/decisions/{request_id}", tags=["explain"], responses=documented(DecisionRecord, 404, 422))
     def decision(request_id: RequestPath) -> Response:
         """The whole record of one answer: sources, counts per stage, scores, propensities, versions."""
         return json(service.decision(request_id))

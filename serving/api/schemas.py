@@ -11,13 +11,16 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from recsys.schemas import Device
+from recsys.schemas import Device, Tier
 from recsys.types import Context
 
 MAX_LIMIT = 50
 MAX_EVENTS = 1000
 PUBLIC_ID = r"^[0-9A-Za-z]{22}$"
-SEED = r"^((track|artist):[0-9A-Za-z]{22}|playlist:[0-9A-Za-z]{22}(,[0-9A-Za-z]{22}){0,49})$"
+SEED = (
+    r"^((track|artist|album):[0-9A-Za-z]{22}|playlist:[0-9A-Za-z]{22}(,[0-9A-Za-z]{22}){0,49}"
+    r"|genre:[^\x00-\x1f]{1,64}|words:[^\x00-\x1f]{1,200})$"
+)
 
 TRACK = "5qYf3ZbKcTQw8LmVdN2xRe"
 ARTIST = "2bVnXs6HgJtLc9MwQzR4yK"
@@ -35,7 +38,7 @@ Seed = Annotated[
     str,
     Query(
         pattern=SEED,
-        description="`track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)",
+        description="`track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`",
         examples=[f"track:{TRACK}"],
     ),
 ]
@@ -43,15 +46,28 @@ Cursor = Annotated[
     str | None,
     Query(max_length=16_000, description="`cursor` of the station's page before; absent: it starts"),
 ]
+Dial = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=1,
+        description="0 familiar, 1 discover; absent: as on the station's page before, at first 0.5",
+    ),
+]
 
 
 def context(
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] = None,
     tz: Annotated[str, Query(max_length=64, description="IANA time zone")] = "UTC",
     device: Annotated[Device, Query()] = Device.UNKNOWN,
+    incognito: Annotated[
+        bool, Query(description="answer without the listener's history, train nothing")
+    ] = False,
+    explicit: Annotated[bool, Query(description="false: no explicit tracks")] = True,
+    tier: Annotated[Tier, Query(description="what the listener pays for")] = Tier.FREE,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value)
+    return Context(country, tz, device.value, explicit, incognito, tier.value)
 
 
 class Reason(BaseModel):
@@ -98,6 +114,9 @@ class Answer(BaseModel):
     policy: str = Field(examples=["full-eps0.05"])
     release: str = Field(examples=["3"])
     logged: bool = Field(description="false: the Decision could not be made durable (disk full)")
+    degraded: list[str] = Field(
+        [], description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"
+    )
 
 
 class Shelf(BaseModel):
@@ -121,6 +140,8 @@ class RadioAnswer(Answer):
 
     seed: str
     cursor: str = Field(description="pass it to get the next page; carries what was played already")
+    dial: float = Field(ge=0, le=1, description="0 familiar, 1 discover")
+    relaxed: list[str] = Field(description="rules of the station that had to be given up; see docs/radio.md")
     items: list[Item]
 
 
@@ -142,7 +163,14 @@ class EventBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"events": [_PLAY_END]}]})
 
-    events: list[Any] = Field(min_length=1, description=f"1 to {MAX_EVENTS} events")
+    events: list[Any] = Field(
+        min_length=1,
+        description=f"1 to {MAX_EVENTS} events; what is not one is refused by itself",
+        json_schema_extra={
+            "items": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {}]},
+            "maxItems": MAX_EVENTS,  # beyond it: 413
+        },
+    )
 
 
 class Refusal(BaseModel):
@@ -160,6 +188,51 @@ class Acknowledgement(BaseModel):
     accepted: int
     duplicates: int = Field(description="already logged with the same body; acknowledged again")
     refused: list[Refusal]
+
+
+class DecisionRecord(BaseModel):
+    """The whole record of one answer (recsys.types.Decision); later versions may say more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    request_id: str = Field(examples=[REQUEST])
+    user_id: str
+    surface: str
+    now: int = Field(description="UTC ms")
+    seed: int
+    limit: int
+    rung: str
+    policy: str
+    release: dict[str, str]
+    versions: dict[str, str]
+    arms: dict[str, str]
+    sources: dict[str, dict[str, Any]] = Field(description="name: outcome, count, ms")
+    counts: dict[str, int] = Field(description="candidates after each stage")
+    stages_ms: dict[str, float]
+    listener: dict[str, Any]
+    eligible: list[int] = Field(description="dense ids that reached the selector")
+    scores: dict[str, list[float | None]] = Field(description="columns beside `eligible`")
+    slots: list[dict[str, Any]]
+    logged: bool
+
+
+class LineRefusal(BaseModel):
+    """A line that was not taken, and why."""
+
+    line: int = Field(description="its number in the body, from 1")
+    reason: str = Field(examples=["play_end needs ms_played"])
+
+
+class BatchReceipt(BaseModel):
+    """What became of a batch; sent only after the accepted events are on disk."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: int = Field(description="lines that are done with, from the first on")
+    accepted: int
+    duplicates: int = Field(description="already logged with the same body; acknowledged again")
+    refused: int
+    reasons: list[LineRefusal] = Field(description="of the first 100 refused lines")
 
 
 class Problem(BaseModel):

@@ -1,7 +1,7 @@
 """Recommendations from seeds, part by part: like any of up to five seeds, within bounds, near to targets.
 
-`Ask.options`: {"seeds": [{"type": "artist"|"track"|"genre", "id": text}], "min", "max", "target": {name: value}}; see
-serving/parts/tunables.py. The same for everybody: nothing of the listener but rejections and territory is read.
+`Ask.options`: {"seeds": [{"type": "artist"|"track"|"genre", "id": text}], "min", "max", "target": {name: value}} (see
+serving/parts/tunables.py); a single seed may also stand in `Ask.seed`, as `genre:jazz`. The same for everybody: nothing of the listener but rejections and territory is read.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
 
 
 def _given(ask: Ask) -> list[Seed]:
-    given: list[Seed] = ask.options.get("seeds", [])
+    kind, _, name = (ask.seed or "").partition(":")
+    given: list[Seed] = ask.options.get("seeds") or ([{"type": kind, "id": name}] if name else [])
     if not 1 <= len(given) <= MAX_SEEDS or any(seed.get("type") not in KINDS for seed in given):
         raise BadInput(f"give 1 to {MAX_SEEDS} seeds of the kinds {', '.join(KINDS)}")
     return given
@@ -111,4 +112,9 @@ def _pools(attributes: Attributes, query: Query, seeds: list[Seed]) -> list[dict
     return sizes
 
 
-SPEC = SurfaceSpec(Surface.RECOMMENDATIONS, recommendations, respond)
+def _example(query: Query) -> Query:
+    seed = {"type": "track", "id": "", "tracks": [0]}
+    return replace(query, options={"seeds": [seed], "target": {"energy": 0.5}})
+
+
+SPEC = SurfaceSpec(Surface.RECOMMENDATIONS, recommendations, respond, example=_example)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from recsys.pipeline import Pipeline
-from recsys.ports import OnlineStore
 from recsys.schemas import Surface
+from recsys.state_store import StateStore
 from recsys.types import Ask, Decision, Query, QueryBatch
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
@@ -35,7 +35,7 @@ class Desk:
     """What a surface answers a request with."""
 
     recommender: Recommender
-    store: OnlineStore
+    store: StateStore
     decide: Callable[[Query], Decision]  # runs the surface's ladder and logs the decision
 
 
@@ -46,10 +46,18 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
-        impersonal: the ladder for listeners without the `personalization` consent; None: `build` is that too.
+        impersonal: the ladder for listeners without the `personalization` consent and for incognito requests; None:
+            `build` is that too (their queries carry no play, save or follow: serving/controls.py).
+        example: makes a bare query one that the ladder can answer; warms it before listeners come.
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
     impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None
+    example: Callable[[Query], Query] = lambda query: query
+
+
+def at_track(query: Query) -> Query:
+    """A bare query with a seed, as surfaces that start from one are warmed."""
+    return replace(query, station=(0,))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
-from recsys.events import parse_batch
+from recsys.events import parse_batch, split_by_clock
 from recsys.ids import public_id, uuid7
 from recsys.schemas import Surface
 from recsys.types import Ask, Decision, ModelRef
@@ -122,7 +123,8 @@ class FakeService:
         begin = int(cursor or 0)
         slots = self._slots(self._allowed(user_id)[begin : begin + limit], "radio")
         answer = self._answer("radio", user_id, slots)
-        return answer | {"seed": seed, "cursor": str(begin + limit), "items": slots}
+        station = {"seed": seed, "cursor": str(begin + limit), "dial": 0.5, "relaxed": []}
+        return answer | station | {"items": slots}
 
     def _list(self, ask: Ask) -> dict[str, Any]:
         """Any list surface, with the fields that its own answer adds."""
@@ -164,6 +166,8 @@ class FakeService:
         if self.log_full:
             raise LogUnavailable("the event log's disk is full; free some space")
         good, refused = parse_batch(bodies)
+        good, untimely = split_by_clock(good, datetime.now(UTC))
+        refused = sorted(refused + untimely)
         new = [event for _, event in good if event.event_id not in self.log]
         self.log |= {event.event_id: event for event in new}
         return {

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.ids import uuid7
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES, MAX_BODY
 from serving.api.list_schemas import SimilarAnswer
@@ -22,7 +23,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service: FakeService) -> TestClient:
-    return TestClient(create_app(service), raise_server_exceptions=False)
+    return TestClient(create_app(service, access=UNGUARDED), raise_server_exceptions=False)
 
 
 def save(**more: Any) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_malformed_parameters_are_problems_that_name_the_field(
 
 
 @pytest.mark.parametrize(
-    "seed", ["", "track:", "album:" + "a" * 22, "a" * 22, f"track:{'a' * 22},{'b' * 22}"]
+    "seed", ["", "track:", "mood:sad", "genre:", "a" * 22, f"track:{'a' * 22},{'b' * 22}"]
 )
 def test_a_malformed_radio_seed_is_a_problem(client: TestClient, seed: str) -> None:
     is_problem(client.get("/v1/radio", params={"seed": seed}), 422)

@@ -14,8 +14,11 @@ import uvicorn
 from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect, sync_playwright
 
+from serving.access.gate import UNGUARDED, Access
+from serving.access.keys import KeyFile
 from serving.api.app import create_app
-from tests.api.fake_service import LISTENERS, TRACK_IDS, FakeService
+from serving.api.edge import LOOPBACK_NAMES
+from tests.api.fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -36,7 +39,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service: FakeService) -> TestClient:
-    return TestClient(create_app(service))
+    return TestClient(create_app(service, access=UNGUARDED))
 
 
 @pytest.mark.parametrize("path", ["/", "/page/home", f"/radio?seed=track:{TRACK_IDS[0]}"])
@@ -79,13 +82,15 @@ def browser_service() -> FakeService:
 
 
 @pytest.fixture(scope="module")
-def address(browser_service: FakeService) -> Iterator[str]:
+def address(browser_service: FakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A guarded server, as `recsys serve` starts it: the browser posts by the page's own cookie."""
+    root = tmp_path_factory.mktemp("keys")
+    KeyFile(root).prepare()
+    app = create_app(browser_service, LOOPBACK_NAMES, Access.of_home(root, loopback=True))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(browser_service), host="127.0.0.1", port=port, log_level="error")
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -150,6 +155,16 @@ def test_what_is_not_wanted_is_gone_from_the_next_answer(
     assert "not_interested" in kinds(browser_service)
 
 
+def test_an_artist_can_be_snoozed_from_any_of_their_tracks(
+    page: Page, address: str, browser_service: FakeService
+) -> None:
+    page.goto(f"{address}/?user_id={LISTENERS[1]}")
+    page.get_by_role("button", name="Snooze Marrow for 30 days").first.click()
+    expect(page.locator("#status")).to_contain_text("You will not see Marrow for 30 days")
+    said = [e for e in browser_service.log.values() if e.kind == "snooze_artist"]
+    assert [(e.artist_id, e.track_id, e.incognito_mode) for e in said] == [(ARTIST_IDS[3], None, False)]
+
+
 def test_save_can_be_taken_back(page: Page, address: str, browser_service: FakeService) -> None:
     page.goto(f"{address}/?user_id={LISTENERS[2]}")
     button = page.get_by_role("button", name="Save Paper Lanterns by Marrow")
@@ -182,6 +197,19 @@ def test_a_station_plays_on_after_a_skip_with_a_fresh_page(page: Page, address: 
     page.get_by_role("button", name="Skip").click()
     expect(page.locator("#player-title")).to_have_text("Ночной поезд")
     expect(page.locator(".track.playing")).to_have_count(1)
+
+
+def test_a_page_whose_permission_has_ended_says_so(
+    page: Page, address: str, browser_service: FakeService
+) -> None:
+    assert page.context.browser is not None
+    with page.context.browser.new_context() as context:  # of its own: the refusal is an error of the console
+        other = context.new_page()
+        other.goto(f"{address}/?user_id={LISTENERS[0]}")
+        context.clear_cookies()
+        other.locator("[data-action=save]").first.click()
+        expect(other.locator("#status")).to_contain_text("permission has ended; reload it")
+    assert "save" not in {e.kind.value for e in browser_service.log.values() if e.user_id == LISTENERS[0]}
 
 
 def test_the_page_is_usable_by_keyboard_alone(page: Page, address: str) -> None:

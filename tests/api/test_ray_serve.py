@@ -24,10 +24,12 @@ from tests.api.fake_service import LISTENERS, TRACK_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
+from serving.access.gate import Access
 from serving.ray_app import serve_ray
 from tests.api.fake_service import FakeService, full_log_service
 import sys
-serve_ray({"full": full_log_service, "normal": FakeService}[sys.argv[2]], "127.0.0.1", int(sys.argv[1]), 1)
+serve_ray({"full": full_log_service, "normal": FakeService}[sys.argv[2]], "127.0.0.1", int(sys.argv[1]), 1,
+    lambda: Access(guarded=False))
 """
 
 
@@ -49,7 +51,7 @@ def descendants(pid: int) -> set[int]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
     port = claim_port("127.0.0.1", 0)
-    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"}
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}:{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(port), "full"],
         cwd=ROOT,
@@ -112,6 +114,7 @@ def test_a_real_home_is_served_by_the_command_until_it_is_interrupted(tiny_root:
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == f"recsys is ready at http://127.0.0.1:{port}\n"
+    token = (tiny_root / "operator.token").read_text().strip()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         answer = client.get("/v1/home").json()
         item = answer["shelves"][0]["items"][0]
@@ -122,6 +125,8 @@ def test_a_real_home_is_served_by_the_command_until_it_is_interrupted(tiny_root:
             "ts": "2026-03-01T10:00:00Z",
         }
         body = {"events": [save | {"track_id": item["track_id"], "request_id": answer["request_id"]}]}
+        assert client.post("/v1/events", json=body).status_code == 401
+        client.headers["Authorization"] = f"Bearer {token}"
         assert client.post("/v1/events", json=body).json()["accepted"] == 1
         assert client.post("/v1/events", json=body).json()["duplicates"] == 1
     process.send_signal(signal.SIGINT)

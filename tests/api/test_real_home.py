@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.ids import uuid7
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.api.list_schemas import SimilarAnswer
 from serving.api.schemas import Acknowledgement, HomeAnswer, RadioAnswer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def client(tiny_service: Service) -> Iterator[TestClient]:
-    yield TestClient(create_app(tiny_service))
+    yield TestClient(create_app(tiny_service, access=UNGUARDED))
     tiny_service.observers.clear()
 
 

@@ -23,6 +23,7 @@ import polars as pl
 from recsys.events import Event
 from recsys.home import Home
 from recsys.lake import Lake
+from serving.access.keys import KeyFile
 from tests.eventlog.crash import ROOT, Posted
 
 NOBODYS = "0194ce42-9a78-7fef-a3f3-000000000000"
@@ -39,18 +40,19 @@ class HttpService:
     refused: int = 0
 
     def start(self) -> None:
+        before = os.environ.get("PYTHONPATH", "")
         self.process = subprocess.Popen(
             [*COMMAND, "--port", "0", "--home", str(self.home.root)],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}", "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}:{before}", "OMP_NUM_THREADS": "1"},
         )
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line.startswith("recsys is ready at "), line
-        self.client = httpx.Client(base_url=line.split()[-1], timeout=60)
-        threading.Thread(target=_read, args=(line.split()[-1],), daemon=True).start()
+        self.client = client_of(self.home, line.split()[-1])
+        threading.Thread(target=_read, args=(self.home, line.split()[-1]), daemon=True).start()
 
     def post(self, events: list[Event]) -> list[str]:
         body = {"events": [event.model_dump(mode="json") for event in events]}
@@ -74,9 +76,15 @@ class HttpService:
         assert self.process.wait(timeout=120) == 0
 
 
-def _read(address: str) -> None:
+def client_of(home: Home, address: str) -> httpx.Client:
+    """A client of a server over this home, with the operator's key that the server made at its start."""
+    token = KeyFile(home.root).operator_token.read_text().strip()
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+
+def _read(home: Home, address: str) -> None:
     """Reads until the server is gone."""
-    with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=address, timeout=60) as client:
+    with contextlib.suppress(httpx.TransportError), client_of(home, address) as client:
         while True:
             assert client.get(f"/v1/decisions/{NOBODYS}").status_code == 404
             assert client.get("/v1/home?limit=1").status_code == 200

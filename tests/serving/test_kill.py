@@ -14,6 +14,7 @@ from recsys.eventlog import LocalEventLog
 from recsys.home import Home
 from recsys.ingest import move
 from recsys.lake import Lake
+from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.service import Service
 from tests.eventlog.crash import run
@@ -77,7 +78,7 @@ def test_malformed_events_are_refused_one_by_one_and_the_good_ones_are_kept(
     posted = [good[0], *bad.values(), "not an event", *good[1:]]
     with (
         Service.open(home, background=False) as service,
-        TestClient(create_app(service, None), base_url="http://127.0.0.1") as client,
+        TestClient(create_app(service, access=UNGUARDED), base_url="http://127.0.0.1") as client,
     ):
         answer = client.post("/v1/events", json={"events": posted}).json()
         again = client.post("/v1/events", json={"events": good}).json()

@@ -121,10 +121,13 @@ def test_a_target_does_not_drown_the_seed(tiny_service: Service, recommender: Re
 def test_each_of_several_seeds_has_its_say(tiny_service: Service, recommender: Recommender, now: int) -> None:
     items = recommender.release.items
     parents = ["jazz", "rock", "classical"]
-    shown = items.numbers(ids(ask(tiny_service, now, [("genre", name) for name in parents], limit=30)))
+    seeds = [("genre", name) for name in parents]
+    shown = items.numbers([track for _ in range(5) for track in ids(ask(tiny_service, now, seeds, limit=30))])
     counts = [int(in_genre(items, name)[shown].sum()) for name in parents]
-    assert sum(counts) == 30
-    assert min(counts) >= 7  # ten each, but for what is drawn at random
+    assert sum(counts) == 150
+    assert (
+        min(counts) >= 20
+    )  # a third each, but for artists that have come three times and what is drawn at random
 
 
 def test_an_artist_seed_leads_near_the_artist(
@@ -195,6 +198,12 @@ def test_nothing_left_is_an_empty_list_and_no_decision(tiny_service: Service, no
     for answer in (unknown, narrow):
         assert answer["items"] == []
         assert answer["request_id"] is None
+
+
+def test_one_seed_may_stand_by_itself(tiny_service: Service, recommender: Recommender, now: int) -> None:
+    answer = tiny_service.recommend(Ask(Surface.RECOMMENDATIONS, limit=5, now=now, seed="genre:jazz"))
+    assert in_genre(recommender.release.items, "jazz")[recommender.release.items.numbers(ids(answer))].all()
+    assert len(answer["items"]) == 5
 
 
 def test_a_seed_that_is_not_known_stands_beside_one_that_is(tiny_service: Service, now: int) -> None:

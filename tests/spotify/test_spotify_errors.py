@@ -76,7 +76,7 @@ def test_errors_have_spotifys_shape(client: TestClient, path: str, status: int, 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert int(answer.headers["content-length"]) == len(answer.content)
-    assert shapes.Error.model_validate(answer.json()).error.model_dump() == {
+    assert shapes.SpotifyError.model_validate(answer.json()).error.model_dump() == {
         "status": status,
         "message": message,
     }

@@ -89,7 +89,7 @@ def test_recommendations_from_each_kind_of_seed(sp: Any, items: Items) -> None:
         {"seed_tracks": [track], "seed_artists": [artist], "seed_genres": ["rock", "pop", "jazz"]},
     ):
         found = sp.recommendations(limit=15, **seeds)
-        fits(shapes.Recommendations, found)
+        fits(shapes.SpotifyRecommendations, found)
         assert len(found["tracks"]) == 15
         assert len(found["seeds"]) == sum(map(len, seeds.values()))
         assert all(seed["afterRelinkingSize"] > 0 for seed in found["seeds"])
@@ -131,7 +131,7 @@ def test_genre_seeds_are_those_of_the_catalog(sp: Any) -> None:
 def test_related_artists(sp: Any, items: Items) -> None:
     artist = items.artist_ids[7]
     found = sp.artist_related_artists(artist)
-    fits(shapes.Artists, found)
+    fits(shapes.SpotifyArtists, found)
     assert len(found["artists"]) == 20
     assert artist not in {a["id"] for a in found["artists"]}
     has(found["artists"][0], ARTIST)
@@ -142,7 +142,7 @@ def test_audio_features_of_one_and_of_several(sp: Any, items: Items) -> None:
     wanted = [items.track_ids[3], NOBODY, items.track_ids[1]]
     found = sp.audio_features(wanted)
     assert [f and f["id"] for f in found] == [wanted[0], None, wanted[2]]
-    fits(shapes.SeveralAudioFeatures, {"audio_features": found})
+    fits(shapes.SpotifySeveralAudioFeatures, {"audio_features": found})
     has(found[0], FEATURES)
     assert found[0]["tempo"] == pytest.approx(items.frame["tempo"][3], abs=1e-5)
     assert sp.audio_features(wanted[2]) == [found[2]]
@@ -152,7 +152,7 @@ def test_audio_features_of_one_and_of_several(sp: Any, items: Items) -> None:
 def test_tracks(sp: Any, items: Items) -> None:
     wanted = [items.track_ids[3], NOBODY, items.track_ids[1], items.track_ids[3]]
     found = sp.tracks(wanted)
-    fits(shapes.Tracks, found)
+    fits(shapes.SpotifyTracks, found)
     assert [t and t["id"] for t in found["tracks"]] == [wanted[0], None, wanted[2], wanted[0]]
     track = sp.track(f"spotify:track:{wanted[0]}")
     assert track == found["tracks"][0]
@@ -183,10 +183,10 @@ def test_markets_follow_the_windows(sp: Any, items: Items) -> None:
 def test_artists_and_their_top_tracks(sp: Any, items: Items) -> None:
     wanted = [items.artist_ids[5], NOBODY, items.artist_ids[6]]
     found = sp.artists(wanted)
-    fits(shapes.Artists, found)
+    fits(shapes.SpotifyArtists, found)
     assert [a and a["id"] for a in found["artists"]] == [wanted[0], None, wanted[2]]
     top = sp.artist_top_tracks(wanted[0], country="US")["tracks"]
-    fits(shapes.Tracks, {"tracks": top})
+    fits(shapes.SpotifyTracks, {"tracks": top})
     assert 1 <= len(top) <= 10
     assert all(t["artists"][0]["id"] == wanted[0] and t["is_playable"] for t in top)
 
@@ -194,13 +194,13 @@ def test_artists_and_their_top_tracks(sp: Any, items: Items) -> None:
 def test_an_album_and_its_pages(sp: Any, items: Items) -> None:
     largest = items.frame["album_id"].value_counts(sort=True)["album_id"][0]
     album = sp.album(largest)
-    fits(shapes.Album, album)
+    fits(shapes.SpotifyAlbum, album)
     has(album, ALBUM, "available_markets")
     has(album["tracks"], PAGE)
     has(album["tracks"]["items"][0], TRACK_REF, "available_markets")
     page, found = sp.album_tracks(largest, limit=2), []
     while page:
-        fits(shapes.AlbumTracks, page)
+        fits(shapes.SpotifyAlbumTracks, page)
         found += page["items"]
         page = sp.next(page)
     assert [t["id"] for t in found] == [t["id"] for t in album["tracks"]["items"]]

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
 from serving.api.edge import App, Message, Receive, Send
 from serving.api.problems import FAILED
-from serving.api.spotify.objects import PREFIX
+from serving.api.spotify import PREFIX
 
 logger = logging.getLogger(__name__)
 _REPLACED = {b"content-type", b"content-length"}
+
+
+def document(operation: dict[str, Any]) -> None:
+    """Says in an operation of the OpenAPI document what its errors look like; changed in place."""
+    responses = operation["responses"]
+    responses.pop("422", None)
+    reference = {"$ref": "#/components/schemas/SpotifyError"}
+    for status in [s for s in responses if s.isdigit() and int(s) >= HTTPStatus.BAD_REQUEST]:
+        content = {"application/json": {"schema": reference}}
+        responses[status] = {"description": HTTPStatus(int(status)).phrase, "content": content}
 
 
 class SpotifyErrors:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from recsys.errors import UnknownId
 from recsys.items import Items
 from recsys.schemas import AUDIO
+from serving.api.spotify import PREFIX
 from serving.api.spotify.countries import COUNTRIES
 from serving.loaded import LoadedRelease
 from serving.parts.seeds import genre_name
 from serving.parts.tunables import percent
 
-PREFIX = "/spotify/v1"
 SINGLE = 3
 """Tracks up to which an album counts as a single."""
 Object = dict[str, Any]
@@ -236,9 +236,10 @@ class Objects:
 
     @cached_property
     def _open(self) -> NDArray[np.bool_]:
-        """(n,) what may be shown in the market."""
+        """(n,) what anybody may be shown in the market: tracks of the premium tier are not."""
         country = self.items.country_number(self.market)
-        return self.items.available(country, self.now) & self.items.released(self.now)
+        open_ = self.items.available(country, self.now) & self.items.released(self.now)
+        return np.asarray(open_ & ~self.items.premium)
 
     def _availability(self, tracks: Rows) -> Object:
         """Where any of some tracks is available, unless one market was asked for."""

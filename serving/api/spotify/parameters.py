@@ -14,7 +14,8 @@ from serving.parts.tunables import TUNABLES
 from serving.recommendation_settings import MAX_SEEDS
 
 BOUNDS = ("min", "max", "target")
-Ids = Annotated[str, Query(max_length=10_000, description="ids of 22 characters, with commas")]
+Ids = Annotated[str, Query(max_length=3_000, description="ids of 22 characters, with commas")]
+_NUMBER = re.compile(r"[-+]?\d{1,20}(\.\d{0,30})?([eE][-+]?\d{1,3})?", re.ASCII)
 _MARKET = re.compile(r"[A-Z]{2}")
 _Place = Annotated[str | None, Query(max_length=16, description="ISO 3166-1 alpha-2")]
 Given = Annotated[str | None, Query(max_length=2_000)]
@@ -59,22 +60,21 @@ def seeds(artists: str | None, tracks: str | None, genres: str | None) -> list[d
 
 
 def tunables(request: Request) -> dict[str, dict[str, float]]:
-    """{"min": {name: value}, "max": ..., "target": ...}, those without a value left out; parameters that are none of
-    these are not looked at."""
+    """{"min": {name: value}, "max": ..., "target": ...}, those that were not given left out; parameters that are
+    none of these are not looked at."""
     found: dict[str, dict[str, float]] = {}
     for bound in BOUNDS:
         given = {name: request.query_params.get(f"{bound}_{name}") for name in TUNABLES}
-        values = {name: _number(f"{bound}_{name}", name, text) for name, text in given.items() if text}
+        values = {n: _number(f"{bound}_{n}", n, text) for n, text in given.items() if text is not None}
         if values:
             found[bound] = values
     return found
 
 
 def _number(parameter: str, name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise BadInput(f"{parameter} must be a number") from None
+    if not _NUMBER.fullmatch(text):
+        raise BadInput(f"{parameter} must be a number")
+    value = float(text)
     low, high = TUNABLES[name].low, TUNABLES[name].high
     if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
         raise BadInput(

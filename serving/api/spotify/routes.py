@@ -17,8 +17,9 @@ from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.api.contract import Service
 from serving.api.routes import json
-from serving.api.spotify import parameters, shapes
-from serving.api.spotify.objects import PREFIX, Objects
+from serving.api.shed import TAG
+from serving.api.spotify import PREFIX, parameters, shapes
+from serving.api.spotify.objects import Objects
 from serving.api.spotify.parameters import Given, Ids, id_list, public_id
 from serving.parts.seeds import genre_names
 
@@ -34,7 +35,7 @@ REQUEST_HEADER = "Recsys-Request-Id"
 def documented(model: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries: the model of a success, and Spotify's error for each status."""
     entries: dict[int | str, dict[str, Any]] = {200: {"model": model}}
-    return entries | {status: {"model": shapes.Error} for status in (*errors, 503)}
+    return entries | {status: {"model": shapes.SpotifyError} for status in (*errors, 503)}
 
 
 def router(service: Service) -> APIRouter:
@@ -66,7 +67,8 @@ def _objects(service: Service, request: Request, market: str | None = None) -> O
 def _recommendations(routes: APIRouter, service: Service) -> None:
     @routes.get(
         "/recommendations",
-        responses=documented(shapes.Recommendations, 400, 404),
+        tags=[TAG],
+        responses=documented(shapes.SpotifyRecommendations, 400, 404),
         openapi_extra=parameters.described(),
     )
     def spotify_recommendations(
@@ -94,7 +96,7 @@ def _recommendations(routes: APIRouter, service: Service) -> None:
             response.headers[REQUEST_HEADER] = answer["request_id"]
         return response
 
-    @routes.get("/recommendations/available-genre-seeds", responses=documented(shapes.Genres))
+    @routes.get("/recommendations/available-genre-seeds", responses=documented(shapes.SpotifyGenres))
     def spotify_genre_seeds() -> Response:
         """The genres of this catalog, as `seed_genres` takes them."""
         return json({"genres": genre_names(service.release().items)})
@@ -112,7 +114,7 @@ def _seed(objects: Objects, pool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _features(routes: APIRouter, service: Service) -> None:
-    @_several(routes, "/audio-features", shapes.SeveralAudioFeatures)
+    @_several(routes, "/audio-features", shapes.SpotifySeveralAudioFeatures)
     def spotify_several_audio_features(request: Request, ids: Ids) -> Response:
         """What up to 100 tracks sound like; null for one that is not known."""
         objects = _objects(service, request)
@@ -121,7 +123,7 @@ def _features(routes: APIRouter, service: Service) -> None:
         found = dict(zip(known, objects.audio_features(known), strict=True))
         return json({"audio_features": [found.get(t) for t in numbers]})
 
-    @routes.get("/audio-features/{track_id}", responses=documented(shapes.AudioFeatures, 400, 404))
+    @routes.get("/audio-features/{track_id}", responses=documented(shapes.SpotifyAudioFeatures, 400, 404))
     def spotify_audio_features(request: Request, track_id: str) -> Response:
         """What a track sounds like."""
         objects = _objects(service, request)
@@ -137,26 +139,30 @@ def _features(routes: APIRouter, service: Service) -> None:
 
 
 def _artists(routes: APIRouter, service: Service) -> None:
-    @_several(routes, "/artists", shapes.Artists)
+    @_several(routes, "/artists", shapes.SpotifyArtists)
     def spotify_artists(request: Request, ids: Ids) -> Response:
         """Up to 50 artists; null for one that is not known."""
         objects = _objects(service, request)
         wanted = id_list(ids, MOST_ARTISTS)
         return json({"artists": _known_artists(objects, wanted)})
 
-    @routes.get("/artists/{artist_id}", responses=documented(shapes.Artist, 400, 404))
+    @routes.get("/artists/{artist_id}", responses=documented(shapes.SpotifyArtist, 400, 404))
     def spotify_artist(request: Request, artist_id: str) -> Response:
         """One artist."""
         objects = _objects(service, request)
         return json(objects.artists([objects.items.artist_number(public_id(artist_id))])[0])
 
-    @routes.get("/artists/{artist_id}/top-tracks", responses=documented(shapes.Tracks, 400, 404))
+    @routes.get("/artists/{artist_id}/top-tracks", responses=documented(shapes.SpotifyTracks, 400, 404))
     def spotify_top_tracks(request: Request, market: Market, artist_id: str) -> Response:
         """The artist's ten most played tracks in the market."""
         objects = _objects(service, request, market)
         return json({"tracks": objects.top_tracks(objects.items.artist_number(public_id(artist_id)))})
 
-    @routes.get("/artists/{artist_id}/related-artists", responses=documented(shapes.Artists, 400, 404))
+    @routes.get(
+        "/artists/{artist_id}/related-artists",
+        tags=[TAG],
+        responses=documented(shapes.SpotifyArtists, 400, 404),
+    )
     def spotify_related_artists(request: Request, market: Market, artist_id: str) -> Response:
         """Up to 20 artists like one, nearest first."""
         seed = f"artist:{public_id(artist_id)}"
@@ -182,7 +188,7 @@ def _known_artists(objects: Objects, artist_ids: list[str]) -> list[dict[str, An
 
 
 def _tracks(routes: APIRouter, service: Service) -> None:
-    @_several(routes, "/tracks", shapes.Tracks)
+    @_several(routes, "/tracks", shapes.SpotifyTracks)
     def spotify_tracks(request: Request, market: Market, ids: Ids) -> Response:
         """Up to 50 tracks; null for one that is not known."""
         objects = _objects(service, request, market)
@@ -191,7 +197,7 @@ def _tracks(routes: APIRouter, service: Service) -> None:
         found = dict(zip(known, objects.tracks(known), strict=True))
         return json({"tracks": [found.get(t) for t in numbers]})
 
-    @routes.get("/tracks/{track_id}", responses=documented(shapes.Track, 400, 404))
+    @routes.get("/tracks/{track_id}", responses=documented(shapes.SpotifyTrack, 400, 404))
     def spotify_track(request: Request, market: Market, track_id: str) -> Response:
         """One track."""
         objects = _objects(service, request, market)
@@ -199,12 +205,12 @@ def _tracks(routes: APIRouter, service: Service) -> None:
 
 
 def _albums(routes: APIRouter, service: Service) -> None:
-    @routes.get("/albums/{album_id}", responses=documented(shapes.Album, 400, 404))
+    @routes.get("/albums/{album_id}", responses=documented(shapes.SpotifyAlbum, 400, 404))
     def spotify_album(request: Request, market: Market, album_id: str) -> Response:
         """One album with its first 50 tracks."""
         return json(_objects(service, request, market).album(public_id(album_id)))
 
-    @routes.get("/albums/{album_id}/tracks", responses=documented(shapes.AlbumTracks, 400, 404))
+    @routes.get("/albums/{album_id}/tracks", responses=documented(shapes.SpotifyAlbumTracks, 400, 404))
     def spotify_album_tracks(
         request: Request, market: Market, album_id: str, limit: PageLimit = 20, offset: Offset = 0
     ) -> Response:

@@ -21,19 +21,19 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Links(Shape):
+class SpotifyLinks(Shape):
     """`spotify` is the name that clients look for; the address is one of this server."""
 
     spotify: str
 
 
-class ExternalIds(Shape):
+class SpotifyExternalIds(Shape):
     """Names of a recording elsewhere."""
 
     isrc: str | None = Field(None, examples=["GBARL9300135"])
 
 
-class Image(Shape):
+class SpotifyImage(Shape):
     """A picture; none are known here."""
 
     url: str
@@ -41,10 +41,10 @@ class Image(Shape):
     width: int | None
 
 
-class SimplifiedArtist(Shape):
+class SpotifySimplifiedArtist(Shape):
     """An artist as tracks and albums name it."""
 
-    external_urls: Links
+    external_urls: SpotifyLinks
     href: str
     id: str
     name: str | None
@@ -52,32 +52,32 @@ class SimplifiedArtist(Shape):
     uri: str = Field(examples=["spotify:artist:2bVnXs6HgJtLc9MwQzR4yK"])
 
 
-class Followers(Shape):
+class SpotifyFollowers(Shape):
     """How many follow an artist: not counted here."""
 
     href: None
     total: int | None
 
 
-class Artist(SimplifiedArtist):
+class SpotifyArtist(SpotifySimplifiedArtist):
     """An artist."""
 
-    followers: Followers
+    followers: SpotifyFollowers
     genres: list[str]
-    images: list[Image]
+    images: list[SpotifyImage]
     popularity: Percent
 
 
-class SimplifiedAlbum(Shape):
+class SpotifySimplifiedAlbum(Shape):
     """An album as tracks name it; of a track that stands on none, `id` and what follows from it are null."""
 
     album_type: str = Field(description="`single` up to three tracks, else `album`")
-    artists: list[SimplifiedArtist]
+    artists: list[SpotifySimplifiedArtist]
     available_markets: Markets = None
-    external_urls: Links | None
+    external_urls: SpotifyLinks | None
     href: str | None
     id: str | None
-    images: list[Image]
+    images: list[SpotifyImage]
     name: str | None
     release_date: str | None = Field(examples=["2026-02-20"])
     release_date_precision: str | None
@@ -86,15 +86,15 @@ class SimplifiedAlbum(Shape):
     uri: str | None
 
 
-class SimplifiedTrack(Shape):
+class SpotifySimplifiedTrack(Shape):
     """A track as albums list it."""
 
-    artists: list[SimplifiedArtist]
+    artists: list[SpotifySimplifiedArtist]
     available_markets: Markets = None
     disc_number: None
     duration_ms: int | None
     explicit: bool
-    external_urls: Links
+    external_urls: SpotifyLinks
     href: str
     id: str
     is_local: Literal[False]
@@ -106,19 +106,19 @@ class SimplifiedTrack(Shape):
     uri: str
 
 
-class Track(SimplifiedTrack):
+class SpotifyTrack(SpotifySimplifiedTrack):
     """A track."""
 
-    album: SimplifiedAlbum
-    external_ids: ExternalIds
+    album: SpotifySimplifiedAlbum
+    external_ids: SpotifyExternalIds
     popularity: Percent
 
 
-class AlbumTracks(Shape):
+class SpotifyAlbumTracks(Shape):
     """One page of an album's tracks."""
 
     href: str
-    items: list[SimplifiedTrack]
+    items: list[SpotifySimplifiedTrack]
     limit: int
     next: str | None
     offset: int
@@ -126,37 +126,37 @@ class AlbumTracks(Shape):
     total: int
 
 
-class Copyright(Shape):
+class SpotifyCopyright(Shape):
     """Who holds the rights in an album: not known here."""
 
     text: str
     type: str
 
 
-class Album(SimplifiedAlbum):
+class SpotifyAlbum(SpotifySimplifiedAlbum):
     """An album."""
 
-    copyrights: list[Copyright]
-    external_ids: ExternalIds
+    copyrights: list[SpotifyCopyright]
+    external_ids: SpotifyExternalIds
     genres: list[str]
     label: None
     popularity: Percent
-    tracks: AlbumTracks
+    tracks: SpotifyAlbumTracks
 
 
-class Tracks(Shape):
+class SpotifyTracks(Shape):
     """Several tracks, in the order of the ids; null for one that is not known."""
 
-    tracks: list[Track | None]
+    tracks: list[SpotifyTrack | None]
 
 
-class Artists(Shape):
+class SpotifyArtists(Shape):
     """Several artists, in the order of the ids; null for one that is not known."""
 
-    artists: list[Artist | None]
+    artists: list[SpotifyArtist | None]
 
 
-class AudioFeatures(Shape):
+class SpotifyAudioFeatures(Shape):
     """What a track sounds like."""
 
     acousticness: float | None
@@ -179,13 +179,13 @@ class AudioFeatures(Shape):
     valence: float | None
 
 
-class SeveralAudioFeatures(Shape):
+class SpotifySeveralAudioFeatures(Shape):
     """Audio features in the order of the ids; null for a track that is not known, or not described."""
 
-    audio_features: list[AudioFeatures | None]
+    audio_features: list[SpotifyAudioFeatures | None]
 
 
-class Seed(Shape):
+class SpotifySeed(Shape):
     """How many tracks a seed had to offer."""
 
     afterFilteringSize: int = Field(description="of those, within every min_ and max_")
@@ -196,27 +196,27 @@ class Seed(Shape):
     type: Literal["ARTIST", "TRACK", "GENRE"]
 
 
-class Recommendations(Shape):
+class SpotifyRecommendations(Shape):
     """Tracks like the seeds."""
 
-    seeds: list[Seed]
-    tracks: list[Track]
+    seeds: list[SpotifySeed]
+    tracks: list[SpotifyTrack]
 
 
-class Genres(Shape):
+class SpotifyGenres(Shape):
     """Every name that `seed_genres` takes."""
 
     genres: list[str]
 
 
-class ErrorBody(Shape):
+class SpotifyErrorBody(Shape):
     """What went wrong."""
 
     status: int
     message: str
 
 
-class Error(Shape):
+class SpotifyError(Shape):
     """Every answer that is not a success."""
 
-    error: ErrorBody
+    error: SpotifyErrorBody
