@@ -1,7 +1,8 @@
 """Recommendations from seeds, part by part: like any of up to five seeds, within bounds, near to targets.
 
 `Ask.options`: {"seeds": [{"type": "artist"|"track"|"genre", "id": text}], "min", "max", "target": {name: value}} (see
-serving/parts/tunables.py); a single seed may also stand in `Ask.seed`, as `genre:jazz`. The same for everybody: nothing of the listener but rejections and territory is read.
+serving/parts/tunables.py); a single seed may also stand in `Ask.seed`, as `genre:jazz`. The same for everybody: nothing
+of the listener but rejections and territory is read.
 """
 
 from __future__ import annotations
