@@ -15,15 +15,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 from recsys.errors import StoreUnavailable
 from recsys.events import Event
-from recsys.features.state import apply, backfill, decode, encode, merge
+from recsys.features.state import backfill, merge
 from recsys.lake import Lake
 from recsys.ports import EventLog, OnlineStore
 from recsys.schemas import EventKind
-from recsys.types import UserState
+from recsys.state_tail import folded, read_states, whole
 
 logger = logging.getLogger(__name__)
 _BATCH = 5_000
@@ -33,8 +35,16 @@ PATIENCE = 30.0
 class StateStore(OnlineStore, Protocol):
     """An online store in which one process at a time may read, change and write states."""
 
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of several keys as of one moment, in the order of the keys."""
+        ...
+
     def keys(self, limit: int) -> list[str]:
         """Some listeners' keys, in order; keys of other kinds hold a colon."""
+        ...
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have no value."""
         ...
 
     def close(self) -> None:
@@ -66,6 +76,7 @@ class LocalStore:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=self._patience)
             found.execute("PRAGMA journal_mode=WAL")
             found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
+            found.execute("PRAGMA wal_autocheckpoint=4000")  # pages: tails are rewritten often
             self._mine.connection = found
         return found
 
@@ -73,6 +84,21 @@ class LocalStore:
         with _reported():
             row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See StateStore.get_many."""
+        found = dict(self._among("key, value", keys))
+        return [found.get(key) for key in keys]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """See StateStore.missing."""
+        return set(keys).difference(key for (key,) in self._among("key", keys))
+
+    def _among(self, columns: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The rows of these keys."""
+        query = f"SELECT {columns} FROM entries WHERE key IN (SELECT value FROM json_each(?))"
+        with _reported():
+            return self._connection.execute(query, (orjson.dumps(keys).decode(),)).fetchall()
 
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes all values in one transaction."""
@@ -133,12 +159,18 @@ class StateUpdater:
     """Folds new log records into the stored states.
 
     How far it has come is stored with the states, in the same transaction, so a restart, a kill or a second
-    process at the same work applies each record once (and applying one twice would change nothing).
+    process at the same work applies each record once (and applying one twice would change nothing). Threads that
+    want to catch up at the same time share one pass, as appends to the log share one fsync.
+
+    New events go into a listener's tail, a small state of its own beside the large one: an event then costs the
+    tail to read and write, not 512 plays (recsys.state_tail).
     """
 
-    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1) -> None:
-        self._log, self._store, self._interval = log, store, interval
+    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1, batch: int = _BATCH) -> None:
+        """`interval`: seconds between two passes of `start()`; `batch`: records in one transaction at most."""
+        self._log, self._store, self._interval, self._batch = log, store, interval, batch
         self._key = f"offset:{log.identity}"
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state-updater", daemon=True)
 
@@ -148,24 +180,25 @@ class StateUpdater:
         return int(self._store.get(self._key) or 0)
 
     def catch_up(self) -> int:
-        """Applies all records that are durable now; returns how many."""
-        total = 0
-        while self.offset < self._log.end:
-            with self._store.exclusive():
-                total += self._step()
+        """Applies all records that are durable now; returns how many it applied itself."""
+        total, end = 0, self._log.end
+        while self.offset < end:
+            with self._turn:
+                if self.offset < end:  # else another thread did it while this one waited
+                    with self._store.exclusive():
+                        total += self._step(end)
         return total
 
-    def _step(self) -> int:
+    def _step(self, end: int) -> int:
         offset = self.offset
-        stop = min(offset + _BATCH, self._log.end)
+        stop = max(offset, min(offset + self._batch, end))
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
         # Decisions say nothing about the listener, and are large.
         for record in self._log.read(offset, stop - offset, skip=(EventKind.DECISION,)):
             events[record.event.user_id].append(record.event)
             last[record.event.user_id] = record.offset
-        states = [apply(_stored(self._store, user), events[user], last[user]) for user in events]
-        values = [(state.user_id, encode(state)) for state in states]
+        values = folded(self._store, events, last)
         self._store.put([*values, (self._key, str(stop).encode())])
         return stop - offset
 
@@ -196,11 +229,7 @@ def refresh_states(lake: Lake, store: StateStore, users: Sequence[str] | None = 
     states = backfill(lake, users)
     while part := list(islice(states, 500)):
         with store.exclusive():
-            store.put([(s.user_id, encode(merge(_stored(store, s.user_id), s))) for s in part])
+            known = read_states(store, [s.user_id for s in part])
+            store.put([v for old, s in zip(known, part, strict=True) for v in whole(merge(old, s))])
         total += len(part)
     return total
-
-
-def _stored(store: OnlineStore, user_id: str) -> UserState:
-    data = store.get(user_id)
-    return decode(data) if data is not None else UserState(user_id)
