@@ -13,7 +13,7 @@ from recsys.ids import is_public_id
 from serving.parts.tunables import TUNABLES
 from serving.recommendation_settings import MAX_SEEDS
 
-BOUNDS = ("min", "max", "target")
+BOUNDS = {"min": "at least this", "max": "at most this", "target": "tracks nearest to this first"}
 Ids = Annotated[str, Query(max_length=3_000, description="ids of 22 characters, with commas")]
 _NUMBER = re.compile(r"[-+]?\d{1,20}(\.\d{0,30})?([eE][-+]?\d{1,3})?", re.ASCII)
 _MARKET = re.compile(r"[A-Z]{2}")
@@ -87,9 +87,10 @@ def described() -> dict[str, Any]:
     """The tunables as OpenAPI parameters."""
     return {
         "parameters": [
-            {"name": f"{bound}_{name}", "in": "query", "required": False, "schema": _schema(name)}
+            {"name": f"{bound}_{name}", "in": "query", "required": False, "description": text}
+            | {"schema": _schema(name)}
             for name in TUNABLES
-            for bound in BOUNDS
+            for bound, text in BOUNDS.items()
         ]
     }
 
