@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
 
 from recsys.errors import LogUnavailable, NotReady, UnknownId
+from serving.access.gate import Access
+from serving.access.keys import KeyFile, Scope
+from serving.access.settings import AccessSettings
 from serving.api import problems
+from serving.api.app import create_app
 from serving.api.problems import Kind, problem
+from serving.api.shed import limited
 from serving.api.spotify import shapes
 from serving.api.spotify.errors import SpotifyErrors
+
+if TYPE_CHECKING:
+    from serving.service import Service
 
 
 @pytest.fixture
@@ -96,3 +107,27 @@ def test_other_paths_keep_their_problems(client: TestClient, path: str) -> None:
     answer = client.get(f"/v1/{path}")
     assert answer.headers["content-type"] == problems.MEDIA_TYPE
     assert "error" not in answer.json()
+
+
+def test_where_reads_need_a_key_the_token_is_that_key(tiny_service: Service, tmp_path: Path) -> None:
+    token = KeyFile(tmp_path).create("player", [Scope.RECOMMENDATIONS])
+    access = Access(KeyFile(tmp_path).book, AccessSettings(open_reads=False))
+    closed = TestClient(create_app(tiny_service, access=access))
+    path = "/spotify/v1/recommendations?seed_genres=pop&limit=1"
+    for headers in ({}, {"Authorization": "Bearer any-token"}):
+        answer = closed.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert shapes.SpotifyError.model_validate(answer.json()).error.status == 401
+    answer = closed.get(path, headers={"Authorization": f"Bearer {token}"})
+    assert len(answer.json()["tracks"]) == 1
+    tiny_service.observers.clear()
+
+
+def test_recommendations_are_shed_under_load_and_look_ups_are_not(tiny_service: Service) -> None:
+    paths = limited(create_app(tiny_service))
+    tiny_service.observers.clear()
+    assert paths.fullmatch("/spotify/v1/recommendations")
+    assert paths.fullmatch(f"/spotify/v1/artists/{'A' * 22}/related-artists")
+    assert not paths.fullmatch(f"/spotify/v1/artists/{'A' * 22}")
+    assert not paths.fullmatch("/spotify/v1/tracks")
