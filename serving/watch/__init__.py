@@ -1,0 +1,1 @@
+"""How a running server is watched: drift, freshness, traces, logs, live figures (docs/operations.md)."""
