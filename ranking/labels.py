@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys.dataset import Dataset, trainable
+from recsys.features.registers import in_taste
 from recsys.lake import Lake
 from recsys.pipeline import Candidates
 from recsys.plays import I8, I64, Outcome
@@ -36,7 +37,7 @@ class Saves:
 def load_saves(lake: Lake, data: Dataset) -> Saves:
     """Saves that may train, of the listeners and tracks of `data`."""
     rows = (
-        trainable(lake.scan("events", data.versions.get("events")))
+        trainable(in_taste(lake.scan("events", data.versions.get("events"))))
         .filter(pl.col("kind") == EventKind.SAVE.value)
         .group_by("user_id", "track_id")
         .agg(pl.col("ts").min().dt.epoch("ms"))

@@ -14,6 +14,7 @@ import polars as pl
 from ranking.config import OUTCOMES
 from ranking.labels import dense_rows
 from recsys.dataset import Dataset, trainable
+from recsys.features.registers import in_taste
 from recsys.lake import Lake
 from recsys.plays import I8, I64
 from recsys.rewards import attribute
@@ -74,7 +75,7 @@ def load_shown(lake: Lake, data: Dataset, since: int, until: int) -> Shown:
     Reads the lake version that `data` was read from; unknown listeners and tracks are left out.
     """
     first, last = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (since, until))
-    events = trainable(lake.scan("events", data.versions.get("events"))).filter(
+    events = trainable(in_taste(lake.scan("events", data.versions.get("events")))).filter(
         pl.col("day").is_between(first.date(), last.date()), pl.col("ts") >= first, pl.col("ts") < last
     )
     return shown_of(dense_rows(attribute(events), data))

@@ -6,12 +6,14 @@ train = data.plays.before(split.valid) # only what was known then
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from recsys.errors import NotReady
+from recsys.features.registers import in_taste
 from recsys.items import Items
 from recsys.lake import Lake
 from recsys.plays import I16, Outcome, Plays
@@ -32,7 +34,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All plays that may train a model (consented, not incognito), with dense numbers."""
+    """All plays that may train a model (consented, not incognito, not excluded), with dense numbers."""
 
     items: Items
     plays: Plays
@@ -55,7 +57,7 @@ def load(
     """
     versions = lake.versions() if versions is None else versions
     items = load_items(lake, versions)
-    events = trainable(lake.scan("events", versions.get("events")))
+    events = trainable(in_taste(lake.scan("events", versions.get("events"))))
     frame = plays_frame(events)
     if frame.is_empty():
         raise NotReady("the lake holds no plays: run `recsys simulate` or `recsys import` first")
@@ -85,10 +87,11 @@ def trainable(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def plays_frame(events: pl.LazyFrame) -> pl.DataFrame:
+def plays_frame(events: pl.LazyFrame, also: Sequence[str] = ()) -> pl.DataFrame:
     """One row a play, sorted by (user_id, start, track_id): user_id, track_id, start (ms), outcome, ...
 
-    `ts` of a play_end is when the play ended. A local hour comes from the event's time zone.
+    `ts` of a play_end is when the play ended. A local hour comes from the event's time zone. `also` names text
+    columns of the events to keep beside, "" where they are null.
     """
     start = pl.col("ts").dt.epoch("ms") - pl.col("ms_played")
     skipped = (pl.col("ms_played") < STREAM_MS) & (pl.col("reason_end").fill_null("") != "trackdone")
@@ -111,6 +114,7 @@ def plays_frame(events: pl.LazyFrame) -> pl.DataFrame:
             _number("device", DEVICES),
             _number("surface", SURFACES),
             pl.col("conn_country"),
+            *(pl.col(name).fill_null("") for name in also),
         )
         .sort("user_id", "start", "track_id")
         .collect()

@@ -27,8 +27,15 @@ _NEEDS_TRACK = {
     EventKind.SAVE,
     EventKind.UNSAVE,
     EventKind.ADD_TO_PLAYLIST,
-    EventKind.NOT_INTERESTED,
 }
+_NEEDS_ARTIST = {
+    EventKind.FOLLOW,
+    EventKind.UNFOLLOW,
+    EventKind.SNOOZE_ARTIST,
+    EventKind.UNSNOOZE_ARTIST,
+}
+_NEEDS_EITHER = {EventKind.NOT_INTERESTED, EventKind.UNDO_NOT_INTERESTED}
+_NEEDS_ORIGIN = {EventKind.EXCLUDE_FROM_TASTE, EventKind.INCLUDE_IN_TASTE}
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 FIRST_POSTED = datetime(2005, 1, 1, tzinfo=UTC)  # an earlier one comes from a clock that was never set
@@ -54,6 +61,7 @@ class Event(BaseModel):
     received_at: AwareDatetime | None = None
     track_id: str | None = None
     artist_id: str | None = None
+    playlist_id: str | None = None
     surface: Surface | None = None
     shelf: Short | None = None
     position: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -73,6 +81,7 @@ class Event(BaseModel):
     offline: bool | None = None
     incognito_mode: bool = False
     platform: Text | None = None
+    snooze_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     conn_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     payload: Annotated[str, Field(max_length=8_000_000)] | None = None
 
@@ -83,7 +92,7 @@ class Event(BaseModel):
             raise ValueError("must be a lower-case hyphenated UUID")
         return value
 
-    @field_validator("user_id", "track_id", "artist_id")
+    @field_validator("user_id", "track_id", "artist_id", "playlist_id")
     @classmethod
     def _public(cls, value: str | None) -> str | None:
         if value is not None and not is_public_id(value):
@@ -105,8 +114,12 @@ class Event(BaseModel):
             raise ValueError(f"{self.kind.value} needs track_id")
         if self.kind == EventKind.PLAY_END and self.ms_played is None:
             raise ValueError("play_end needs ms_played")
-        if self.kind == EventKind.FOLLOW and self.artist_id is None:
-            raise ValueError("follow needs artist_id")
+        if self.kind in _NEEDS_ARTIST and self.artist_id is None:
+            raise ValueError(f"{self.kind.value} needs artist_id")
+        if self.kind in _NEEDS_EITHER and self.track_id is None and self.artist_id is None:
+            raise ValueError(f"{self.kind.value} needs track_id or artist_id")
+        if self.kind in _NEEDS_ORIGIN and self.session_id is None and self.playlist_id is None:
+            raise ValueError(f"{self.kind.value} needs session_id or playlist_id")
         return self
 
 

@@ -96,6 +96,7 @@ class Lake:
             cursor.seen if cursor else self.uri(table),
             rows.to_arrow(),
             mode=mode,
+            schema_mode="merge" if mode == "append" else None,  # a table from before a column gets it
             partition_by=_PARTITIONS.get(table),
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(cursor.writer, position)] if cursor else None
@@ -103,7 +104,7 @@ class Lake:
         )
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
-        """Rows of `table`, at `version` where given.
+        """Rows of `table`, at `version` where given; columns that it did not have yet are null.
 
         Raises:
             NotReady: the table does not exist yet.
@@ -112,7 +113,10 @@ class Lake:
             raise NotReady(
                 f"no table {table!r} under {self.root}: run `recsys simulate` or `recsys import` first"
             )
-        return pl.scan_delta(self.uri(table), version=version)
+        rows = pl.scan_delta(self.uri(table), version=version)
+        known = rows.collect_schema()
+        absent = [pl.lit(None, t).alias(c) for c, t in TABLES.get(table, {}).items() if c not in known]
+        return rows.with_columns(absent) if absent else rows
 
     def has(self, table: str) -> bool:
         return bool(DeltaTable.is_deltatable(self.uri(table)))

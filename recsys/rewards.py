@@ -27,6 +27,8 @@ _OF_PLAYS = {
     "offline",
     "payload",
     "artist_id",
+    "playlist_id",
+    "snooze_days",
 }
 IMPRESSION_COLUMNS = [name for name in EVENTS if name not in _OF_PLAYS]
 

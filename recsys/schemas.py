@@ -25,7 +25,15 @@ class EventKind(StrEnum):
     UNSAVE = "unsave"
     ADD_TO_PLAYLIST = "add_to_playlist"
     FOLLOW = "follow"
+    UNFOLLOW = "unfollow"
     NOT_INTERESTED = "not_interested"
+    UNDO_NOT_INTERESTED = "undo_not_interested"
+    SNOOZE_ARTIST = "snooze_artist"
+    UNSNOOZE_ARTIST = "unsnooze_artist"
+    EXCLUDE_FROM_TASTE = "exclude_from_taste"
+    INCLUDE_IN_TASTE = "include_in_taste"
+    CONSENT = "consent"
+    """Says nothing but its own consent flags."""
     COMPLAINT = "complaint"
     SEARCH = "search"
     SHARE = "share"
@@ -59,7 +67,7 @@ EVENTS: dict[str, pl.DataType] = {
     "ts": TIME,  # client clock; of a play_end: when the play ended
     "received_at": TIME,  # server clock
     "track_id": pl.String(),
-    "artist_id": pl.String(),  # of a follow
+    "artist_id": pl.String(),  # of a follow, a snooze, ...
     "surface": pl.String(),
     "shelf": pl.String(),
     "position": pl.Int32(),
@@ -81,6 +89,8 @@ EVENTS: dict[str, pl.DataType] = {
     "platform": pl.String(),
     "conn_country": pl.String(),
     "payload": pl.String(),  # JSON: the whole Decision of a decision, the query text of a search, ...
+    "playlist_id": pl.String(),  # from which a track was played; what an exclusion is about
+    "snooze_days": pl.Int32(),
     "day": pl.Date(),  # of ts in UTC; the partition column
 }
 

@@ -44,6 +44,7 @@ class Context:
     tz: str = "UTC"
     device: str = Device.UNKNOWN.value
     explicit: bool = True  # whether explicit tracks may come
+    incognito: bool = False  # the answer reads no history, and is kept out of training
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,15 @@ class UserState:
     hour: tuple[int, ...] = ()  # local hour at start
     device: tuple[int, ...] = ()
     surface: tuple[int, ...] = ()
+    origin: tuple[tuple[str, str], ...] = ()  # (session id, playlist id) of each play; "" where unknown
     saved: frozenset[str] = frozenset()
-    not_interested: frozenset[str] = frozenset()
+    not_interested: frozenset[str] = frozenset()  # track ids
+    not_interested_artists: frozenset[str] = frozenset()
+    snoozed: tuple[tuple[str, int], ...] = ()  # (artist id, UTC ms until which they shall not come)
     followed: frozenset[str] = frozenset()  # artist ids
+    excluded_sessions: frozenset[str] = frozenset()  # whose plays are kept, but are not taste
+    excluded_playlists: frozenset[str] = frozenset()
+    marks: tuple[tuple[str, str, int, int], ...] = ()  # features.registers: what the seven above follow from
     personalized: bool = True  # the consent flag `personalization` of the newest event
     consent_at: int = -1  # UTC ms of that event
     saves: tuple[tuple[str, int, bool], ...] = ()  # newest save or unsave by track: (track_id, UTC ms, saved)
@@ -87,6 +94,16 @@ class UserState:
     @property
     def is_new(self) -> bool:
         return not self.track_id
+
+    @property
+    def taste(self) -> slice | list[int]:
+        """Which plays may tell about the listener: none without the consent, none that they excluded."""
+        if not self.personalized:
+            return slice(0)
+        sessions, playlists = self.excluded_sessions, self.excluded_playlists
+        if not sessions and not playlists:
+            return slice(None)
+        return [i for i, (s, p) in enumerate(self.origin) if s not in sessions and p not in playlists]
 
 
 @dataclass(frozen=True)
@@ -154,19 +171,25 @@ class QueryBatch:
 
 
 def history(user: UserState, items: Items) -> Plays:
-    """A listener's window as dense columns (one listener); tracks that the release lacks are -1."""
-    start = np.array(user.start, np.int64)
-    ms_played = np.array(user.ms_played, np.int32)
+    """A listener's window as dense columns (one listener), as far as it is taste (`UserState.taste`).
+
+    Tracks that the release lacks are -1. Models, features and reasons read this; what has been heard at all is
+    `user.track_id`.
+    """
+    taste = user.taste
+    rows = taste if isinstance(taste, slice) else np.array(taste, np.int64)
+    start = np.array(user.start, np.int64)[rows]
+    ms_played = np.array(user.ms_played, np.int32)[rows]
     return Plays(
         offsets=np.array([0, len(start)], np.int64),
-        track=items.numbers(user.track_id),
+        track=items.numbers(user.track_id)[rows],
         start=start,
-        outcome=np.array(user.outcome, np.int8),
+        outcome=np.array(user.outcome, np.int8)[rows],
         ms_played=ms_played,
         session=session_numbers(start, ms_played, np.array([0, len(start)], np.int64)),
-        hour=np.array(user.hour, np.int8),
-        device=np.array(user.device, np.int8),
-        surface=np.array(user.surface, np.int8),
+        hour=np.array(user.hour, np.int8)[rows],
+        device=np.array(user.device, np.int8)[rows],
+        surface=np.array(user.surface, np.int8)[rows],
     )
 
 
@@ -218,6 +241,7 @@ class Slate:
     items: tuple[RankedItem, ...]
     policy: str
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which it fell short
+    relaxed: tuple[str, ...] = ()  # list rules that had to be given up
 
     @property
     def propensity(self) -> float:
@@ -247,4 +271,5 @@ class Decision:
     scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
+    relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

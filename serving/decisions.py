@@ -53,6 +53,7 @@ def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: 
         eligible=own.ids.tolist(),
         scores={n: column.astype(np.float32) for n, column in own.columns.items() if column.ndim == 1},
         slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
+        relaxed=list(slate.relaxed),
         short=slate.short,
     )
 
@@ -88,6 +89,7 @@ def pack_listener(batch: QueryBatch, j: int) -> dict[str, Any]:
         "skipped": list(query.skipped),
         "options": query.options,
         "personalized": query.user.personalized,
+        "incognito": query.context.incognito,
     }
 
 
@@ -133,6 +135,8 @@ def to_event(decision: Decision) -> Event:
         received_at=now,
         surface=Surface(decision.surface),
         consent_personalization=bool(decision.listener["personalized"]),
+        consent_analytics=not decision.listener.get("incognito", False),
+        incognito_mode=bool(decision.listener.get("incognito", False)),
         payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
     )
 

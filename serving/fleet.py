@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from recsys.errors import NotReady, RecsysError
@@ -116,4 +117,6 @@ def warm(recommender: Recommender) -> None:
     query = Query("00000000-0000-7000-8000-000000000000", Surface.HOME, now, 0, 10, UserState("0" * 22))
     for _ in range(3):
         recommender.answer(query)
+    recommender.answer(replace(query, surface=Surface.RADIO, station=(0,)))
+    recommender.words.warm()
     logger.info("warmed release in %.2f s", time.perf_counter() - begin)

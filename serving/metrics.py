@@ -50,6 +50,9 @@ class Metrics:
         self.sources = Counter(
             "recsys_source_outcomes", "Candidate sources", ["source", "outcome"], registry=self.registry
         )
+        self.relaxed = Counter(
+            "recsys_relaxations", "List rules given up", ["surface", "rule"], registry=self.registry
+        )
         self.short = Counter(
             "recsys_floor_short_slots",
             "Slots by which floors of re-ranking fell short within their bound",
@@ -71,6 +74,8 @@ class Metrics:
     def decided(self, decision: Decision) -> None:
         """Counts one answer by its rung, with its stage times and the outcomes of its sources."""
         self.answers.labels(decision.surface, decision.rung, str(decision.logged).lower()).inc()
+        for rule in decision.relaxed:
+            self.relaxed.labels(decision.surface, rule).inc()
         for stage, ms in decision.stages_ms.items():
             self.stages.labels(decision.surface, stage).observe(ms)
         for source, facts in decision.sources.items():

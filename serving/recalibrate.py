@@ -18,6 +18,7 @@ from ranking.recalibrate import Slots, recalibrated
 from ranking.shown import REWARD_COLUMN
 from recsys.dataset import trainable
 from recsys.errors import NotReady
+from recsys.features.registers import in_taste
 from recsys.home import Home
 from recsys.lake import Lake
 from recsys.release import MANIFEST, seal
@@ -86,7 +87,7 @@ def recalibrate(home: Home) -> tuple[str, list[dict[str, Any]]]:
 
 def served_slots(lake: Lake, digest: str) -> dict[str, Slots]:
     """By surface, the slots that a release (by digest) drew at random and that were played."""
-    events = trainable(lake.scan("events"))
+    events = trainable(in_taste(lake.scan("events")))
     said = pl.DataFrame(
         list(_explored(events, digest)), schema={**_SAID, **{f"p_{o}": pl.Float64() for o in OUTCOMES}}
     )

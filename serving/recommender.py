@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.errors import BadInput
 from recsys.ids import uuid7
 from recsys.pipeline import Pipeline, Result
 from recsys.plays import Plays
@@ -22,10 +21,11 @@ from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
+from serving.parts.words import WordIndex
 from serving.render import Renderer
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
-from serving.surfaces.home import popular
+from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 
 
@@ -52,12 +52,13 @@ class Recommender:
         self.render = Renderer(release.items)
         kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
-        self._impersonal = popular(kit)
+        self._words = WordIndex(release.items)
+        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
-        if query.surface == Surface.HOME and not query.user.personalized:
-            return self._impersonal
+        if not query.user.personalized and query.surface in self._impersonal:
+            return self._impersonal[query.surface]
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
@@ -68,29 +69,30 @@ class Recommender:
     def answer(self, query: Query) -> Decision:
         """The answer to one query as its complete record."""
         batch, result = self.run([query])
-        if query.surface == Surface.HOME and result.rung in ("full", "light", "retrieval"):
+        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
+        if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         return decisions.record(batch, 0, result, self.release.ref, self.release.items)
 
-    def seeds(self, seed: str) -> tuple[int, ...]:
-        """Dense tracks of a station seed: `track:ID`, `artist:ID` or `playlist:ID,ID,...` (track ids).
+    @property
+    def words(self) -> WordIndex:
+        """Full-text search over this release's tracks, as the catalog names them now."""
+        if self._words.items is not self.release.items:
+            self._words = self._words.over(self.release.items)
+        return self._words
+
+    def station(self, seed: str) -> Seeds:
+        """A station's seed in this release; see serving.surfaces.seeds.
 
         Raises:
-            BadInput: not of that form.
-            UnknownId: this release knows no such track or artist.
+            BadInput: not of a form that is known.
+            UnknownId: this release knows nothing of that name.
         """
-        kind, _, value = seed.partition(":")
-        items = self.release.items
-        if kind == "track" and value:
-            return (int(items.number(value)),)
-        if kind == "artist" and value:
-            artist = items.artist_number(value)
-            tracks = np.flatnonzero(items.artist == artist)
-            best = tracks[np.argsort(-self.release.popularity[-1][tracks], kind="stable")]
-            return tuple(int(t) for t in best[:10])
-        if kind == "playlist" and value:
-            return tuple(int(items.number(track_id)) for track_id in value.split(",")[:100])
-        raise BadInput("seed must be track:ID, artist:ID or playlist:ID,ID,...")
+        return resolve(seed, self.release, self.words)
+
+    def seeds(self, seed: str) -> tuple[int, ...]:
+        """The dense tracks of a station's seed; raises like `station`."""
+        return self.station(seed).tracks
 
     def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
         """The tracks nearest to one, with their cosine, nearest first."""

@@ -9,23 +9,28 @@ from recsys.types import Decision
 
 TITLES = {
     "made_for_you": "Made for you",
-    "because_you_finished": "Because you finished {title}",
+    "because_you_finished": "Because you finished a track",
+    "more_like": "More like your last track",
     "new_releases": "New releases for you",
     "jump_back_in": "Jump back in",
-    "popular": "Popular where you are",
+    "popular": "Popular",
     "radio": "Radio",
 }
+OF_FIRST_REASON = {
+    "because_you_finished": ("finished",),
+    "popular": ("popular_near_you", "popular_everywhere", "last_good_fallback"),
+}
+"""Shelves whose title is the sentence of their first reason, where it is one of these."""
 REASONS = {
     "played_before": "You have played this before",
     "popular_near_you": "Popular where you are",
-    "new_release": "New, and close to what you like",
+    "popular_everywhere": "Popular everywhere",
+    "new_release": "Released in the last 30 days",
     "taste": "Close to what you have been playing",
-    "explore": "Something to start with",
-    "similar": "Similar to your last track",
+    "explore": "Something to try",
     "station": "Fits this station",
-    "popular": "Popular where you are",
+    "popular": "Popular",
     "last_good_fallback": "From your last home feed",
-    "popular_fallback": "Popular where you are",
 }
 
 
@@ -53,21 +58,28 @@ class Renderer:
     def radio(self, decision: Decision, seed: str, cursor: str) -> dict[str, Any]:
         """The answer of the radio endpoint."""
         items = [self._item(slot) for slot in decision.slots]
-        return {**self._head(decision), "seed": seed, "cursor": cursor, "items": items}
+        station = {"seed": seed, "cursor": cursor, "dial": decision.listener["options"]["dial"]}
+        return {**self._head(decision), **station, "relaxed": decision.relaxed, "items": items}
 
     def track(self, track: int) -> dict[str, Any]:
         """What is shown of one track."""
         return {name: values[track] for name, values in self._columns.items()}
 
+    def title(self, track_id: str) -> str:
+        """Raises UnknownId."""
+        return str(self._columns["title"][self._items.number(track_id)] or "a track")
+
     def reason(self, code: str) -> str:
         """A reason code in words."""
         kind, _, value = code.partition(":")
         if kind == "finished":
-            return f"Because you finished {self._columns['title'][self._items.number(value)]}"
+            return f"Because you finished {self.title(value)}"
+        if kind == "similar":
+            return f"Similar to {self.title(value)}"
         if kind == "artist":
             name = self._items.artist_number(value)
             track = int((self._items.artist == name).argmax())
-            return f"You often play {self._columns['artist_name'][track] or 'this artist'}"
+            return f"You have played {self._columns['artist_name'][track] or 'this artist'}"
         return REASONS.get(kind, kind)
 
     def _head(self, decision: Decision) -> dict[str, Any]:
@@ -92,6 +104,9 @@ class Renderer:
 
     def _title(self, shelf: str, items: list[dict[str, Any]]) -> str:
         code = items[0]["reason"]["code"]
-        if shelf == "because_you_finished" and code.startswith("finished:"):
+        kind, _, value = code.partition(":")
+        if shelf == "more_like" and kind == "similar":
+            return f"More like {self.title(value)}"
+        if kind in OF_FIRST_REASON.get(shelf, ()):
             return self.reason(code)
-        return TITLES.get(shelf, shelf).format(title="a track")
+        return TITLES.get(shelf, shelf)

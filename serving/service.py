@@ -39,8 +39,10 @@ from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateUpdater
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
@@ -69,8 +71,10 @@ class Service:
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._updater.catch_up()
+        self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
         self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
         if background:
+            self._threads.append(self._explainer.start(self._stop))
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -143,7 +147,8 @@ class Service:
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
         request_id = new_request_id(now)
-        user = self.state(ask.user_id or public_id("anonymous", request_id))
+        anonymous = public_id("anonymous", request_id)
+        user = allowed(self.state(ask.user_id or anonymous), anonymous if ask.context.incognito else None)
         return Query(
             request_id=request_id,
             surface=ask.surface,
@@ -167,6 +172,7 @@ class Service:
             self._recent[decision.request_id] = decision
             if len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
+        self._explainer.asked(query)
         for observe in self.observers:
             observe(decision)
         return decision
@@ -191,6 +197,9 @@ class Service:
                 refused.append((place, "event_id was used before with another body"))
         if events:
             self._updater.catch_up()
+        for event in events:
+            if event.kind == EventKind.PLAY_END and not event.incognito_mode:
+                self._explainer.heard(event.user_id, int(event.ts.timestamp() * 1000))
         return {
             "accepted": results.count(Appended.ACCEPTED),
             "duplicates": results.count(Appended.DUPLICATE),
@@ -203,9 +212,11 @@ class Service:
         return decode(raw) if raw is not None else UserState(user_id)
 
     def refresh(self) -> None:
-        """Brings listener states and releases up to date."""
+        """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
         self._fleet.follow()
+        if not self._threads:
+            self._explainer.drain()
 
     # --- records and status -------------------------------------------------------------------------------
 
@@ -244,6 +255,8 @@ class Service:
             "lake_lag": end - self.log.committed("lake"),
             "state_lag": end - self._updater.offset,
             "unlogged": self.unlogged,
+            "reasons_tested": self._explainer.tested,
+            "reasons_dropped": self._explainer.dropped,
         }
 
     def ready(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.rerank.settings import RerankSettings
+from recsys.separation import Gaps
 from recsys.slate import Rules
 
 
@@ -23,17 +24,48 @@ class HomeSettings(BaseModel):
 
 
 class RadioSettings(BaseModel):
-    """Radio."""
+    """Radio: docs/radio.md says what each does to a station."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: Annotated[float, Field(ge=0, le=1)] = 0.05
-    ranked: Annotated[int, Field(ge=1)] = 240
+    ranked: Annotated[int, Field(ge=1)] = 160  # candidates that the full ranker scores
+    neighbourhood: Annotated[int, Field(ge=1)] = (
+        1000  # tracks nearest to the seeds that belong to a station ...
+    )
+    neighbourhood_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # ... and the most of a catalog that may
     seed_weight: float = 1.0  # likeness to the station's seeds
     taste_weight: float = 0.5  # the ranker's utility for this listener
-    skip_weight: float = 1.0  # likeness to what the listener skipped in this station
-    rules: Rules = Rules(artist_cap_shelf=0, artist_cap_slate=0, artist_gap=3)
+    skip_weight: float = 0.5  # closeness to what the listener skipped in this station
+    artist_weight: float = 0.6  # skips and likes of its artist in this station
+    genre_kept: Annotated[float, Field(gt=0, le=1)] = 0.75  # of a genre's share that each skip of it leaves
+    skips_felt: Annotated[int, Field(ge=0)] = 8  # skips of one genre that count
+    like_pull: float = 0.3  # how far what is liked moves the station from its seeds
+    skips_kept: Annotated[int, Field(ge=1)] = 15  # newest skips whose neighbours are avoided
+    dial_weight: float = 1.0  # what knowing a track is worth at the ends of the dial
+    smooth_weight: Annotated[float, Field(ge=0)] = (
+        0.3  # what the greatest jump in tempo, key and energy costs
+    )
+    gaps: Gaps = Gaps()
     page: Annotated[int, Field(ge=1, le=50)] = 10
+
+
+class ReasonSettings(BaseModel):
+    """When "because you finished X" is claimed, and what testing it may cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least_drop: Annotated[int, Field(ge=1)] = 3  # places that a track must lose without X
+    least_share: Annotated[float, Field(ge=0)] = 0.1  # and as a share of its rank with X
+    later_hours: tuple[float, ...] = (0.0, 1.0, 24.0)  # it must lose them so long after X as well
+    least_tracks: Annotated[int, Field(ge=1)] = 3  # fewer make no shelf
+    most_tracks: Annotated[int, Field(ge=1)] = 60
+    active_minutes: float = 30.0  # only listeners who asked for a home feed so recently are worth the work
+    waiting: Annotated[int, Field(ge=1)] = 64  # listeners; beyond, the oldest is dropped
+    busy_share: Annotated[float, Field(gt=0)] = (
+        0.5  # CPUs in use by the process from which on nothing is tested
+    )
+    work_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # of one CPU that testing may take
 
 
 class ServiceSettings(BaseModel):
@@ -43,6 +75,7 @@ class ServiceSettings(BaseModel):
 
     home: HomeSettings = HomeSettings()
     radio: RadioSettings = RadioSettings()
+    reasons: ReasonSettings = ReasonSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

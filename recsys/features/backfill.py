@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 
 from recsys.dataset import plays_frame, trainable
+from recsys.features.registers import Mark, newest, standing
 from recsys.lake import Lake
 from recsys.plays import WINDOW
 from recsys.schemas import EventKind
 from recsys.types import UserState
 
 _ROWS_AT_ONCE = 5_000_000
+_ORIGIN = ("session_id", "playlist_id")
 _COLUMNS = ("track_id", "start", "ms_played", "outcome", "hour", "device", "surface")
 
 
@@ -44,18 +46,15 @@ def states_of(events: pl.LazyFrame) -> Iterator[UserState]:
     consent = _consent(events)
     kept = trainable(events)
     plays = _windows(kept)
-    saves = _saves(kept)
-    not_interested = dict(_ids(kept, EventKind.NOT_INTERESTED, "track_id").iter_rows())
-    followed = dict(_ids(kept, EventKind.FOLLOW, "artist_id").iter_rows())
+    saves, marks = _saves(kept), _marks(events)
     for user_id, consent_at, personalized in consent.iter_rows():
-        marks = tuple(saves.get(user_id, ()))
+        mine = tuple(saves.get(user_id, ()))
         yield UserState(
             user_id,
             **plays.get(user_id, {}),
-            saved=frozenset(track for track, _, saved in marks if saved),
-            saves=marks,
-            not_interested=frozenset(not_interested.get(user_id, ())),
-            followed=frozenset(followed.get(user_id, ())),
+            saved=frozenset(track for track, _, saved in mine if saved),
+            saves=mine,
+            **standing(tuple(marks.get(user_id, ()))),
             personalized=personalized,
             consent_at=consent_at,
         )
@@ -79,12 +78,13 @@ def _consent(events: pl.LazyFrame) -> pl.DataFrame:
 def _windows(events: pl.LazyFrame) -> dict[str, dict[str, Any]]:
     """user_id -> play columns of UserState: the last WINDOW, one row for each (start, track_id)."""
     plays = (
-        plays_frame(events)
-        .sort("user_id", "start", "track_id", "ms_played", "outcome", "hour", "device", "surface")
+        plays_frame(events, also=_ORIGIN)
+        .sort("user_id", "start", "track_id", "ms_played", "outcome", "hour", "device", "surface", *_ORIGIN)
         .unique(["user_id", "start", "track_id"], keep="last", maintain_order=True)
     )
     users = plays["user_id"].rle().struct.unnest()
-    columns = {name: plays[name].to_list() for name in _COLUMNS}
+    columns: dict[str, list[Any]] = {name: plays[name].to_list() for name in _COLUMNS}
+    columns["origin"] = list(plays.select(_ORIGIN).iter_rows())
     windows: dict[str, dict[str, Any]] = {}
     stop = 0
     for length, user_id in users.select("len", "value").iter_rows():
@@ -114,11 +114,9 @@ def _saves(events: pl.LazyFrame) -> dict[str, list[tuple[str, int, bool]]]:
     return saves
 
 
-def _ids(events: pl.LazyFrame, kind: EventKind, column: str) -> pl.DataFrame:
-    """user_id, list of distinct ids in `column` of that listener's events of one kind."""
-    return (
-        events.filter(pl.col("kind") == kind.value)
-        .group_by("user_id")
-        .agg(pl.col(column).drop_nulls().unique())
-        .collect()
-    )
+def _marks(events: pl.LazyFrame) -> dict[str, list[Mark]]:
+    """user_id -> what the listener has said, in order of (register, id)."""
+    marks: dict[str, list[Mark]] = defaultdict(list)
+    for user_id, *said in newest(events).iter_rows():
+        marks[user_id].append((said[0], said[1], said[2], said[3]))
+    return marks

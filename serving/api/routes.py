@@ -18,6 +18,7 @@ from serving.api.schemas import (
     Acknowledgement,
     Cursor,
     DecisionRecord,
+    Dial,
     EventBatch,
     HomeAnswer,
     Limit,
@@ -60,12 +61,17 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.get("/radio", tags=["recommendations"], responses=documented(RadioAnswer, 400, 404, 422, 503))
     def radio(
-        situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None, limit: Limit = 10
+        situation: Situation,
+        seed: Seed,
+        cursor: Cursor = None,
+        user_id: User = None,
+        limit: Limit = 10,
+        dial: Dial = None,
     ) -> Response:
         """The next tracks of an endless station; call again with `cursor`."""
-        return json(
-            service.recommend(Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor))
-        )
+        options = {} if dial is None else {"dial": dial}
+        ask = Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor, options=options)
+        return json(service.recommend(ask))
 
     @routes.get(
         "/tracks/{track_id}/similar",

@@ -17,7 +17,10 @@ from recsys.types import Context
 MAX_LIMIT = 50
 MAX_EVENTS = 1000
 PUBLIC_ID = r"^[0-9A-Za-z]{22}$"
-SEED = r"^((track|artist):[0-9A-Za-z]{22}|playlist:[0-9A-Za-z]{22}(,[0-9A-Za-z]{22}){0,49})$"
+SEED = (
+    r"^((track|artist|album):[0-9A-Za-z]{22}|playlist:[0-9A-Za-z]{22}(,[0-9A-Za-z]{22}){0,49}"
+    r"|genre:[^\x00-\x1f]{1,64}|words:[^\x00-\x1f]{1,200})$"
+)
 
 TRACK = "5qYf3ZbKcTQw8LmVdN2xRe"
 ARTIST = "2bVnXs6HgJtLc9MwQzR4yK"
@@ -35,7 +38,7 @@ Seed = Annotated[
     str,
     Query(
         pattern=SEED,
-        description="`track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)",
+        description="`track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`",
         examples=[f"track:{TRACK}"],
     ),
 ]
@@ -43,15 +46,26 @@ Cursor = Annotated[
     str | None,
     Query(max_length=16_000, description="`cursor` of the station's page before; absent: it starts"),
 ]
+Dial = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=1,
+        description="0 familiar, 1 discover; absent: as on the station's page before, at first 0.5",
+    ),
+]
 
 
 def context(
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] = None,
     tz: Annotated[str, Query(max_length=64, description="IANA time zone")] = "UTC",
     device: Annotated[Device, Query()] = Device.UNKNOWN,
+    incognito: Annotated[
+        bool, Query(description="answer without the listener's history, train nothing")
+    ] = False,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value)
+    return Context(country, tz, device.value, incognito=incognito)
 
 
 class Reason(BaseModel):
@@ -121,6 +135,8 @@ class RadioAnswer(Answer):
 
     seed: str
     cursor: str = Field(description="pass it to get the next page; carries what was played already")
+    dial: float = Field(ge=0, le=1, description="0 familiar, 1 discover")
+    relaxed: list[str] = Field(description="rules of the station that had to be given up; see docs/radio.md")
     items: list[Item]
 
 

@@ -20,7 +20,7 @@ from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.api.contract import Service
 from serving.api.problems import status_of
-from serving.api.schemas import Cursor, Seed, User, context
+from serving.api.schemas import Cursor, Dial, Seed, User, context
 from serving.page.render import render
 
 HOME_LIMIT = 10
@@ -60,10 +60,16 @@ def router(service: Service) -> APIRouter:
         return HTMLResponse(render(template, **facts, **values))
 
     def station(
-        template: str, seed: str, cursor: str | None, user_id: str | None, situation: Context
+        template: str,
+        seed: str,
+        cursor: str | None,
+        user_id: str | None,
+        situation: Context,
+        dial: float | None = None,
     ) -> HTMLResponse:
+        options = {} if dial is None else {"dial": dial}
         answer = service.recommend(
-            Ask(Surface.RADIO, user_id, RADIO_LIMIT, situation, seed=seed, cursor=cursor)
+            Ask(Surface.RADIO, user_id, RADIO_LIMIT, situation, seed=seed, cursor=cursor, options=options)
         )
         facts = {"answer": answer, "user_id": answer["user_id"], "label": seed_label(service, seed)}
         return HTMLResponse(render(template, **facts))
@@ -77,8 +83,10 @@ def router(service: Service) -> APIRouter:
         return home_page("_home.html", user_id, situation)
 
     @routes.get("/radio")
-    def radio(situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None) -> HTMLResponse:
-        return station("radio.html", seed, cursor, user_id, situation)
+    def radio(
+        situation: Situation, seed: Seed, cursor: Cursor = None, user_id: User = None, dial: Dial = None
+    ) -> HTMLResponse:
+        return station("radio.html", seed, cursor, user_id, situation, dial)
 
     @routes.get("/page/radio")
     def radio_part(
@@ -97,8 +105,12 @@ def router(service: Service) -> APIRouter:
 
 
 def seed_label(service: Service, seed: str) -> str:
-    """What a station is called: by its track or artist, or by the number of tracks it starts from."""
+    """What a station is called: by its track, artist, genre or words, or by the tracks that it starts from."""
     kind, _, ids = seed.partition(":")
+    if kind in ("genre", "words"):
+        return ids.strip()
+    if kind == "album":
+        return "Album"
     if kind == "artist":
         return str(service.catalog.artist(ids)["name"] or "An artist")
     if kind == "track":

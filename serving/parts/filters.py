@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.errors import UnknownId
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.types import QueryBatch
+from recsys.types import Query, QueryBatch
 from serving.parts.sources import rights
 
 Bools = NDArray[np.bool_]
@@ -28,7 +30,7 @@ class RightsFilter:
 
 @dataclass(frozen=True)
 class PolicyFilter:
-    """Nothing that the listener said no to, and nothing that the request itself excludes."""
+    """Nothing that the listener said no to, by track or artist, nothing snoozed, nothing that the request excludes."""
 
     items: Items
     name: str = "policy"
@@ -36,8 +38,21 @@ class PolicyFilter:
     def keep(self, batch: QueryBatch, candidates: Candidates) -> Bools:
         keep = np.ones(len(candidates), bool)
         for j, query in enumerate(batch.queries):
-            banned = [*self.items.numbers(query.user.not_interested).tolist(), *query.exclude]
-            if banned:
-                rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
-                keep[rows] = ~np.isin(candidates.ids[rows], banned)
+            rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
+            tracks = [*self.items.numbers(query.user.not_interested).tolist(), *query.exclude]
+            if tracks:
+                keep[rows] &= ~np.isin(candidates.ids[rows], tracks)
+            artists = unwanted_artists(self.items, query)
+            if artists:
+                keep[rows] &= ~np.isin(self.items.artist[candidates.ids[rows]], artists)
         return keep
+
+
+def unwanted_artists(items: Items, query: Query) -> list[int]:
+    """Dense artists that may not come at `query.now`; those that the release lacks are left out."""
+    snoozed = [artist for artist, until in query.user.snoozed if query.now < until]
+    found = []
+    for artist_id in (*query.user.not_interested_artists, *snoozed):
+        with suppress(UnknownId):
+            found.append(items.artist_number(artist_id))
+    return found

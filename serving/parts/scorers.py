@@ -11,8 +11,6 @@ from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from recsys.pipeline import Candidates
 from recsys.types import QueryBatch
-from serving.parts.sources import station_vectors
-from serving.settings import RadioSettings
 
 Floats = NDArray[np.float32]
 
@@ -32,17 +30,6 @@ class ModelScorer:
 
 
 @dataclass(frozen=True)
-class StationScorer:
-    """Cosine between a candidate and its station's seeds."""
-
-    model: TwoTower
-    name: str = "station"
-
-    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
-        return dots(station_vectors(self.model, batch), self.model.unit_vectors, candidates)
-
-
-@dataclass(frozen=True)
 class SkipScorer:
     """Greatest cosine between a candidate and a track that the listener skipped in this station; 0 without."""
 
@@ -59,22 +46,6 @@ class SkipScorer:
                 likeness = np.stack([rowwise(own, unit[track]) for track in query.skipped])
                 out[rows] = np.maximum(likeness.max(axis=0), 0)
         return out
-
-
-@dataclass(frozen=True)
-class RadioScorer:
-    """The station's declared blend of likeness to the seeds, the listener's taste, and distance from skips."""
-
-    settings: RadioSettings
-    taste: str | None  # column of the listener's taste; None below the full rung
-    name: str = "radio"
-
-    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:  # noqa: ARG002
-        columns, weights = candidates.columns, self.settings
-        blend = weights.seed_weight * columns["station"] - weights.skip_weight * columns["skipped"]
-        if self.taste is not None:
-            blend = blend + weights.taste_weight * columns[self.taste]
-        return np.asarray(blend, np.float32)
 
 
 def dots(users: Floats, items: Floats, candidates: Candidates) -> Floats:

@@ -43,16 +43,6 @@ def anchors(histories: Plays) -> NDArray[np.int64]:
     return out
 
 
-def station_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
-    """(b, d) unit mean of the item vectors of each station's seeds."""
-    if "station" not in batch.memo:
-        unit = model.unit_vectors
-        means = [unit[list(q.station)].mean(0) for q in batch.queries]
-        batch.memo["station"] = normalize(np.stack(means))
-    vectors: Floats = batch.memo["station"]
-    return vectors
-
-
 def normalize(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
 
@@ -283,20 +273,6 @@ class AnchorSource:
         return found.ids[order], found.score[order]
 
 
-@dataclass(frozen=True)
-class StationSource:
-    """Tracks most similar to a station's seeds."""
-
-    model: TwoTower
-    items: Items
-    k: int = 500
-    name: str = "station"
-
-    def propose(self, batch: QueryBatch) -> Proposal:
-        scores = station_vectors(self.model, batch) @ self.model.unit_vectors.T
-        return top(np.where(rights(self.items, batch), scores, -np.inf), self.k)
-
-
 @dataclass
 class LastGoodSource:
     """The listener's last full answer, kept in memory by this replica (bounded)."""
@@ -315,5 +291,7 @@ class LastGoodSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         empty = np.zeros(0, np.int64)
-        found = [self._slates.get(q.user.user_id, empty) for q in batch.queries]
+        found = [
+            self._slates.get(q.user.user_id, empty) if q.user.personalized else empty for q in batch.queries
+        ]
         return _stack([(ids, -np.arange(len(ids), dtype=np.float32)) for ids in found])

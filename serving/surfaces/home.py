@@ -1,13 +1,12 @@
 """The home feed, part by part in execution order.
 
-Shelves, top to bottom: made for you, because you finished X, new releases for you, jump back in, popular
-where you are. `home` is the whole ladder; `sources` and `eligible` also feed the ranker's training.
+Shelves, top to bottom: made for you, because you finished X (or, where that has not been tested, more like X), new
+releases for you, jump back in, popular where you are. `home` is the whole ladder; `sources` and `eligible` also feed
+the ranker's training.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,7 @@ from numpy.typing import NDArray
 from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.light import LightRanker
 from ranking.scorer import LightScorer, PairHydrator, RankScorer
-from recsys.items import Items
 from recsys.pipeline import Candidates, Pipeline, Rung, Source, Stage, Truncate
-from recsys.plays import Outcome
 from recsys.schemas import Surface
 from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
@@ -26,7 +23,7 @@ from serving.loaded import LoadedRelease, Retrieval
 from serving.parts.filters import PolicyFilter, RightsFilter
 from serving.parts.rerank import Reranker
 from serving.parts.scorers import ModelScorer
-from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
+from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything, proposed_by
 from serving.parts.sources import (
     AnchorSource,
     ArtistSource,
@@ -35,8 +32,8 @@ from serving.parts.sources import (
     PopularSource,
     SequenceSource,
     TwoTowerSource,
-    anchors,
 )
+from serving.reasons import claims, plain
 from serving.settings import HomeSettings
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec
 
@@ -113,11 +110,12 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
     """All shelves, ordered by one score column and re-ranked as the settings say."""
     items, rerank = release.items, Reranker(release, settings.rerank, column)
     shelves = (
-        ShelfSpec("made_for_you", everything, partial(made_for_you, items)),
-        ShelfSpec("because_you_finished", proposed_by("anchor"), partial(because, items)),
+        ShelfSpec("made_for_you", everything, plain.made_for_you(items)),
+        ShelfSpec("because_you_finished", claims.supported, claims.finished(items)),
+        ShelfSpec("more_like", claims.alike, claims.similar(items)),
         ShelfSpec("new_releases", new_to_listener, always("new_release")),
         ShelfSpec("jump_back_in", not_just_now, always("played_before")),
-        ShelfSpec("popular", proposed_by("popular"), always("popular_near_you")),
+        ShelfSpec("popular", plain.played_a_lot, plain.popular(items)),
     )
     return ShelfSelector(
         shelves,
@@ -133,7 +131,8 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
 
 def flat(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
     """One shelf, for the rungs that have no more to say."""
-    shelf = ShelfSpec("popular", everything, always(f"{rung}_fallback"))
+    why = plain.popular(release.items) if rung == "popular" else always(f"{rung}_fallback")
+    shelf = ShelfSpec("popular", everything, why)
     return ShelfSelector((shelf,), column, EpsilonGreedy(settings.epsilon), release.items, Rules(), rung)
 
 
@@ -155,38 +154,11 @@ def heard(batch: QueryBatch, j: int) -> NDArray[np.int32]:
     return batch.histories.track[rows]
 
 
-def because(items: Items, batch: QueryBatch, j: int, _own: Candidates) -> Reason:
-    """The track that the shelf's candidates are similar to."""
-    anchor = int(anchors(batch.histories.take(np.array([j])))[0])
-    code = f"finished:{items.track_id(anchor)}" if anchor >= 0 else "similar"
-    return lambda _row: code
-
-
-def made_for_you(items: Items, batch: QueryBatch, j: int, own: Candidates) -> Reason:
-    """The plainest true statement about why each track is near this listener."""
-    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-    past = batch.histories.track[rows][batch.histories.outcome[rows] != Outcome.SKIP]
-    past = past[past >= 0]
-    played, artists = set(past.tolist()), Counter(items.artist[past].tolist())
-    popular = proposed_by("popular")(batch, j, own)
-
-    def reason(row: int) -> str:
-        track = int(own.ids[row])
-        artist = int(items.artist[track])
-        if track in played:
-            return "played_before"
-        if artists[artist] >= 2:
-            return f"artist:{items.artist_ids[artist]}"
-        if not played:
-            return "popular_near_you" if popular[row] else "explore"
-        return "taste"
-
-    return reason
-
-
 def respond(desk: Desk, _ask: Ask, query: Query) -> dict[str, Any]:
     """Shelves of `query.limit` tracks."""
+    release, settings = desk.recommender.release, desk.recommender.settings.reasons
+    query = claims.claimed(query, desk.store, release.manifest.version, release.items, settings.least_tracks)
     return desk.recommender.render.home(desk.decide(query))
 
 
-SPEC = SurfaceSpec(Surface.HOME, home, respond)
+SPEC = SurfaceSpec(Surface.HOME, home, respond, popular)

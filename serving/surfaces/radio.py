@@ -1,4 +1,7 @@
-"""Radio, part by part in execution order: tracks like the seeds, for this listener, away from what was skipped."""
+"""Radio, part by part in execution order: tracks like the seeds, for this listener, away from what was skipped.
+
+docs/radio.md states the rules that every page keeps, and the order in which they are given up.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,53 @@ from typing import TYPE_CHECKING, Any
 
 from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.scorer import PairHydrator, RankScorer
-from recsys.pipeline import Pipeline, Rung, Truncate
+from recsys.errors import BadInput
+from recsys.pipeline import Pipeline, Rung
 from recsys.plays import Outcome
 from recsys.schemas import Surface
-from recsys.types import Ask, Query, QueryBatch
-from serving.loaded import LoadedRelease
+from recsys.types import Ask, Query, QueryBatch, UserState
 from serving.parts.filters import PolicyFilter, RightsFilter
-from serving.parts.scorers import ModelScorer, RadioScorer, SkipScorer, StationScorer
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
-from serving.settings import RadioSettings
+from serving.parts.scorers import ModelScorer
+from serving.parts.station_pool import TIER_SOURCES, CleanFilter, PopularStationSource, TierSource
+from serving.parts.station_selector import StationSelector
+from serving.parts.stations import HintScorer, RadioScorer, StationParts
 from serving.surfaces import stations
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec
 
 if TYPE_CHECKING:
     from serving.recommender import Recommender
-from serving.parts.sources import PopularSource, SequenceSource, StationSource, TwoTowerSource
+
+CLOCK_SKEW_MS = 5 * 60_000
+"""How far a client's clock may be behind the server's for its skips to count in a station just begun."""
 
 
 def radio(kit: Kit) -> Pipeline[QueryBatch]:
     """The ladder of radio: full -> without the heavy scorers -> popular where the listener is."""
     release, settings = kit.release, kit.settings.radio
-    items, station = release.items, StationSource(release.two_tower, release.items)
-    rules = (RightsFilter(items), PolicyFilter(items))
-    found = (
-        station,
-        TwoTowerSource(release.two_tower, release.index, items, k=100),
-        SequenceSource(release.sequence, items, k=100),
-    )
-    near = (StationScorer(release.two_tower), SkipScorer(release.two_tower))
-    narrow = (RadioScorer(settings, None, "near"), Truncate("near", settings.ranked))
+    items = release.items
+    parts = StationParts(items, release.two_tower, release.popularity, settings)
+    found = tuple(TierSource(parts, name) for name in TIER_SOURCES)
+    rules = (RightsFilter(items), PolicyFilter(items), CleanFilter(parts))
+    near = (HintScorer(parts, "likeness"), HintScorer(parts, "familiar"), HintScorer(parts, "near"))
     taste = (
         ModelScorer(release.two_tower),
         ModelScorer(release.sequence),
         PairHydrator(items, release.stats),
         RankScorer(release.ranker),
-        RadioScorer(settings, "utility"),
+        RadioScorer(settings),
     )
+    policy, name = EpsilonGreedy(settings.epsilon), f"eps{settings.epsilon:g}"
     return Pipeline(
         [
-            Rung("full", found, rules + near + narrow + taste, selector(release, settings, "radio", "full")),
-            Rung("light", (station,), rules + near + narrow, selector(release, settings, "near", "light")),
+            Rung(
+                "full", found, rules + near + taste, StationSelector(parts, "radio", policy, f"full-{name}")
+            ),
+            Rung("light", found, rules + near, StationSelector(parts, "near", policy, f"light-{name}")),
             Rung(
                 "popular",
-                (PopularSource(items, release.popularity, k=1000),),
+                (PopularStationSource(parts),),
                 rules,
-                selector(release, settings, "source:popular", "popular"),
+                StationSelector(parts, "source:popular", policy, "popular", "popular"),
             ),
         ],
         kit.budget_ms,
@@ -59,52 +64,72 @@ def radio(kit: Kit) -> Pipeline[QueryBatch]:
     )
 
 
-def selector(release: LoadedRelease, settings: RadioSettings, column: str, rung: str) -> ShelfSelector:
-    """One endless list with artist separation."""
-    shelf = ShelfSpec("radio", everything, always("station" if rung != "popular" else "popular"))
-    name = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else "popular"
-    return ShelfSelector(
-        (shelf,), column, EpsilonGreedy(settings.epsilon), release.items, settings.rules, name
-    )
-
-
 def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
-    """The next page of a station; without a cursor a new one starts.
+    """The next page of a station; without a cursor a new one starts. A `dial` holds until another one is given.
 
     Raises:
-        BadInput: a seed or cursor of the wrong form.
+        BadInput: a seed, cursor or dial of the wrong form.
         UnknownId: a seed or station that is not known here.
     """
     if ask.cursor is None:
         station = stations.Station(query.request_id, ask.seed or "", query.user.user_id, query.now)
     else:
-        station = stations.load(desk.store, ask.cursor)
+        station = stations.resume(desk.store, ask.cursor, ask.seed or "", query)
+    station = replace(station, dial=_dial(ask.options.get("dial", station.dial)))
     decision = desk.decide(tuned(query, station, desk.recommender))
-    played = (*station.tracks, *(slot["track_id"] for slot in decision.slots))
-    station = replace(station, tracks=played)
-    stations.save(desk.store, station)
+    page = tuple(slot["track_id"] for slot in decision.slots)
+    station = stations.extend(desk.store, station, page, query.request_id)
     return desk.recommender.render.radio(decision, station.seed, station.cursor)
 
 
+def _dial(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BadInput("dial must be a number from 0 (familiar) to 1 (discover)")
+    return float(value)
+
+
 def tuned(query: Query, station: stations.Station, recommender: Recommender) -> Query:
-    """The query with its station: seeds, what must not repeat, and what was skipped since the station began."""
-    items = recommender.release.items
-    user, mine = query.user, set(station.tracks)
-    played = items.numbers(station.tracks)
-    skipped = [
-        track
-        for track, start, outcome in zip(user.track_id, user.start, user.outcome, strict=True)
-        if outcome == Outcome.SKIP and start >= station.started and track in mine
-    ]
-    known = [int(t) for t in played if t >= 0]
-    seeds = recommender.seeds(station.seed)
+    """The query with its station: its seeds, what it played, and what the listener did with that.
+
+    `exclude` is the newer half of what was played, which never comes again; the older half is `options["again"]`,
+    the last resort.
+    """
+    items, settings = recommender.release.items, recommender.settings.radio
+    seeds = recommender.station(station.seed)
+    heard = [int(t) for t in items.numbers(station.tracks) if t >= 0]
+    if seeds.kind == "track":
+        heard = [*seeds.tracks, *heard]  # the station follows the track it is named after
+    played = list(dict.fromkeys(reversed(heard)))[::-1]  # each at its last place
+    skipped, liked = outcomes(query.user, station)
+    options: dict[str, Any] = {
+        "dial": station.dial,
+        "recent": heard[-max(settings.gaps.longest, 1) :],
+        "again": played[: len(played) - len(played) // 2],
+        "liked": [int(t) for t in items.numbers(liked) if t >= 0],
+        "genres": list(seeds.genres),
+    }
     return replace(
         query,
-        station=seeds,
-        exclude=(*seeds, *known) if station.seed.startswith("track:") else tuple(known),
-        recent_artists=tuple(int(items.artist[t]) for t in known[-8:]),
+        station=seeds.tracks,
+        exclude=tuple(played[len(played) - len(played) // 2 :]),
         skipped=tuple(int(t) for t in items.numbers(skipped) if t >= 0),
+        options=query.options | options,
     )
+
+
+def outcomes(user: UserState, station: stations.Station) -> tuple[list[str], list[str]]:
+    """Tracks of the station that the listener skipped or rejected, and those finished or saved (saved ones twice)."""
+    mine, since = set(station.tracks), station.started - CLOCK_SKEW_MS
+    skipped, liked = list[str](), list[str]()
+    for track, start, outcome in zip(user.track_id, user.start, user.outcome, strict=True):
+        if track in mine and start >= since:
+            if outcome == Outcome.SKIP:
+                skipped.append(track)
+            elif outcome == Outcome.FINISH:
+                liked.append(track)
+    skipped += sorted((mine & user.not_interested) - set(skipped))
+    saved = [track for track, at, kept in user.saves if kept and at >= since and track in mine]
+    return skipped, liked + saved + saved
 
 
 SPEC = SurfaceSpec(Surface.RADIO, radio, respond)

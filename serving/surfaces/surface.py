@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsys.pipeline import Pipeline
-from recsys.ports import OnlineStore
 from recsys.schemas import Surface
+from recsys.state_store import StateStore
 from recsys.types import Ask, Decision, Query, QueryBatch
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
@@ -35,7 +35,7 @@ class Desk:
     """What a surface answers a request with."""
 
     recommender: Recommender
-    store: OnlineStore
+    store: StateStore
     decide: Callable[[Query], Decision]  # runs the surface's ladder and logs the decision
 
 
@@ -46,8 +46,11 @@ class SurfaceSpec:
     Attributes:
         build: its ladder over one release.
         respond: its JSON-able answer: completes the query, decides, renders.
+        impersonal: the ladder for listeners without the `personalization` consent and for incognito requests; None:
+            `build` is that too (their queries carry no play, save or follow: serving/controls.py).
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
+    impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None

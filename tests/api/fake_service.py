@@ -121,7 +121,8 @@ class FakeService:
         begin = int(cursor or 0)
         slots = self._slots(self._allowed(user_id)[begin : begin + limit], "radio")
         answer = self._answer("radio", user_id, slots)
-        return answer | {"seed": seed, "cursor": str(begin + limit), "items": slots}
+        station = {"seed": seed, "cursor": str(begin + limit), "dial": 0.5, "relaxed": []}
+        return answer | station | {"items": slots}
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:
         self.catalog.track(track_id)

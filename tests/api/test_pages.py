@@ -18,7 +18,7 @@ from serving.access.gate import UNGUARDED, Access
 from serving.access.keys import KeyFile
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES
-from tests.api.fake_service import LISTENERS, TRACK_IDS, FakeService
+from tests.api.fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -153,6 +153,16 @@ def test_what_is_not_wanted_is_gone_from_the_next_answer(
     expect(page.locator(".track.is-new")).to_have_count(1)
     expect(page.locator("#status")).to_have_text("The answer changed: 1 of 50 tracks are new.")
     assert "not_interested" in kinds(browser_service)
+
+
+def test_an_artist_can_be_snoozed_from_any_of_their_tracks(
+    page: Page, address: str, browser_service: FakeService
+) -> None:
+    page.goto(f"{address}/?user_id={LISTENERS[1]}")
+    page.get_by_role("button", name="Snooze Marrow for 30 days").first.click()
+    expect(page.locator("#status")).to_contain_text("You will not see Marrow for 30 days")
+    said = [e for e in browser_service.log.values() if e.kind == "snooze_artist"]
+    assert [(e.artist_id, e.track_id, e.incognito_mode) for e in said] == [(ARTIST_IDS[3], None, False)]
 
 
 def test_save_can_be_taken_back(page: Page, address: str, browser_service: FakeService) -> None:

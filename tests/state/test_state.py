@@ -21,7 +21,15 @@ from recsys.types import UserState
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)
 USERS = [public_id("test", f"user {i}") for i in range(3)]
 TRACKS = [public_id("test", f"track {i}") for i in range(4)]
-KINDS = ["play_end", "play_end", "play_end", "save", "unsave", "not_interested", "follow", "impression"]
+ARTISTS = [public_id("test", f"artist {i}") for i in range(2)]
+PLAYLIST = public_id("test", "playlist")
+SESSIONS = ["morning", "night"]
+KINDS = [
+    *["play_end"] * 6,
+    *["save", "unsave", "impression"],
+    *["follow", "unfollow", "not_interested", "undo_not_interested", "snooze_artist", "unsnooze_artist"],
+    *["exclude_from_taste", "include_in_taste"],
+]
 
 
 @st.composite
@@ -33,8 +41,7 @@ def events(draw: st.DrawFn) -> Event:
             "kind": kind,
             "user_id": draw(st.sampled_from(USERS)),
             "ts": START + timedelta(milliseconds=250, minutes=draw(st.integers(0, 300))),
-            "track_id": None if kind == "follow" else draw(st.sampled_from(TRACKS)),
-            "artist_id": public_id("test", "artist") if kind == "follow" else None,
+            **_subject(draw, kind),
             "ms_played": draw(st.sampled_from([0, 29_999, 30_000, 60_000])) if kind == "play_end" else None,
             "reason_end": draw(st.sampled_from([None, "trackdone", "fwdbtn"])),
             "tz": draw(st.sampled_from([None, "Europe/Paris", "America/New_York", "Not/AZone"])),
@@ -44,6 +51,23 @@ def events(draw: st.DrawFn) -> Event:
             "consent_personalization": draw(st.sampled_from([True, True, True, False])),
         }
     )
+
+
+def _subject(draw: st.DrawFn, kind: str) -> dict[str, object]:
+    """What the event is about, with the ids that a client may send along."""
+    artist, session = draw(st.sampled_from(ARTISTS)), draw(st.sampled_from(SESSIONS))
+    if kind in ("follow", "unfollow", "snooze_artist", "unsnooze_artist"):
+        return {"artist_id": artist, "snooze_days": draw(st.sampled_from([None, 1, 400]))}
+    if kind.endswith("_taste"):
+        return {"session_id": session, "playlist_id": draw(st.sampled_from([None, PLAYLIST]))}
+    if kind.endswith("not_interested") and draw(st.booleans()):
+        return {"artist_id": artist}
+    known = draw(st.booleans())
+    return {
+        "track_id": draw(st.sampled_from(TRACKS)),
+        "session_id": session if known else None,
+        "playlist_id": draw(st.sampled_from([None, PLAYLIST])) if known else None,
+    }
 
 
 batches = st.lists(events(), max_size=30)

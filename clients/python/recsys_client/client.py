@@ -29,6 +29,7 @@ class Client(Transport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -37,11 +38,19 @@ class Client(Transport):
             limit: how many tracks a shelf, at most
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
             "/v1/home",
-            params={"user_id": user_id, "limit": limit, "country": country, "tz": tz, "device": device},
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
         )
         return self._send(call, models.HomeAnswer)
 
@@ -52,19 +61,23 @@ class Client(Transport):
         cursor: str | None = None,
         user_id: str | None = None,
         limit: int | None = None,
+        dial: float | None = None,
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
         Args:
-            seed: `track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)
+            seed: `track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`
             cursor: `cursor` of the station's page before; absent: it starts
             user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
             limit: how many tracks
+            dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
@@ -74,9 +87,11 @@ class Client(Transport):
                 "cursor": cursor,
                 "user_id": user_id,
                 "limit": limit,
+                "dial": dial,
                 "country": country,
                 "tz": tz,
                 "device": device,
+                "incognito": incognito,
             },
         )
         return self._send(call, models.RadioAnswer)
@@ -207,6 +222,7 @@ class AsyncClient(AsyncTransport):
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -215,11 +231,19 @@ class AsyncClient(AsyncTransport):
             limit: how many tracks a shelf, at most
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
             "/v1/home",
-            params={"user_id": user_id, "limit": limit, "country": country, "tz": tz, "device": device},
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
         )
         return await self._send(call, models.HomeAnswer)
 
@@ -230,19 +254,23 @@ class AsyncClient(AsyncTransport):
         cursor: str | None = None,
         user_id: str | None = None,
         limit: int | None = None,
+        dial: float | None = None,
         country: str | None = None,
         tz: str | None = None,
         device: models.Device | None = None,
+        incognito: bool | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
         Args:
-            seed: `track:ID`, `artist:ID`, or `playlist:ID,ID,...` (1 to 50 tracks)
+            seed: `track:ID`, `artist:ID`, `album:ID`, `playlist:ID,ID,...` (1 to 50), `genre:NAME`, `words:TEXT`
             cursor: `cursor` of the station's page before; absent: it starts
             user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
             limit: how many tracks
+            dial: 0 familiar, 1 discover; absent: as on the station's page before, at first 0.5
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
         """
         call = Call(
             "GET",
@@ -252,9 +280,11 @@ class AsyncClient(AsyncTransport):
                 "cursor": cursor,
                 "user_id": user_id,
                 "limit": limit,
+                "dial": dial,
                 "country": country,
                 "tz": tz,
                 "device": device,
+                "incognito": incognito,
             },
         )
         return await self._send(call, models.RadioAnswer)

@@ -135,7 +135,14 @@ class EventKind(StrEnum):
     UNSAVE = "unsave"
     ADD_TO_PLAYLIST = "add_to_playlist"
     FOLLOW = "follow"
+    UNFOLLOW = "unfollow"
     NOT_INTERESTED = "not_interested"
+    UNDO_NOT_INTERESTED = "undo_not_interested"
+    SNOOZE_ARTIST = "snooze_artist"
+    UNSNOOZE_ARTIST = "unsnooze_artist"
+    EXCLUDE_FROM_TASTE = "exclude_from_taste"
+    INCLUDE_IN_TASTE = "include_in_taste"
+    CONSENT = "consent"
     COMPLAINT = "complaint"
     SEARCH = "search"
     SHARE = "share"
@@ -166,6 +173,7 @@ class Event(BaseModel):
     received_at: AwareDatetime | None = None
     track_id: str | None = None
     artist_id: str | None = None
+    playlist_id: str | None = None
     surface: Surface | None = None
     shelf: Annotated[str | None, Field(max_length=64)] = None
     position: Annotated[int | None, Field(ge=0, le=10000)] = None
@@ -185,6 +193,7 @@ class Event(BaseModel):
     offline: bool | None = None
     incognito_mode: bool = False
     platform: Annotated[str | None, Field(max_length=256)] = None
+    snooze_days: Annotated[int | None, Field(ge=1, le=3650)] = None
     conn_country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
     payload: Annotated[str | None, Field(max_length=8000000)] = None
 
@@ -273,6 +282,11 @@ class RadioAnswer(BaseModel):
     cursor: Annotated[
         str,
         Field(description="pass it to get the next page; carries what was played already"),
+    ]
+    dial: Annotated[float, Field(description="0 familiar, 1 discover", ge=0.0, le=1.0)]
+    relaxed: Annotated[
+        list[str],
+        Field(description="rules of the station that had to be given up; see docs/radio.md"),
     ]
     items: list[Item]
 

@@ -38,7 +38,8 @@ function event(kind, track, more = {}) {
   return {
     event_id: uuid7(), kind, user_id: body.dataset.user, session_id: session(), ts: new Date().toISOString(),
     tz: Intl.DateTimeFormat().resolvedOptions().timeZone, platform: "recsys page",
-    request_id: track.request, track_id: track.track, surface: track.surface, ...more,
+    request_id: track.request, track_id: track.track, surface: track.surface,
+    incognito_mode: new URLSearchParams(location.search).get("incognito") === "true", ...more,
   };
 }
 
@@ -218,7 +219,13 @@ function reject(node) {
   return log([event("not_interested", node.dataset)], `You will not see ${node.dataset.title} again`);
 }
 
-const ACTIONS = { play: (node) => play(node, "clickrow"), save: toggleSaved, not_interested: reject };
+function snooze(node) {
+  for (const other of tracksShown()) other.classList.toggle("gone", other.dataset.artistId === node.dataset.artistId || other.classList.contains("gone"));
+  const wish = { track_id: null, artist_id: node.dataset.artistId };
+  return log([event("snooze_artist", node.dataset, wish)], `You will not see ${node.dataset.artist} for 30 days`);
+}
+
+const ACTIONS = { play: (node) => play(node, "clickrow"), save: toggleSaved, not_interested: reject, snooze };
 
 document.addEventListener("click", (click) => {
   const button = click.target.closest("[data-action]");
