@@ -11,8 +11,9 @@ import logging
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -114,8 +115,15 @@ class StateUpdater:
     process at the same work applies each record once (and applying one twice would change nothing).
     """
 
-    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1) -> None:
-        self._log, self._store, self._interval = log, store, interval
+    def __init__(
+        self,
+        log: EventLog,
+        store: StateStore,
+        interval: float = 0.1,
+        folded: Callable[[Sequence[datetime]], None] | None = None,
+    ) -> None:
+        """`folded` is told when each event was received that is in the stored states from now on."""
+        self._log, self._store, self._interval, self._folded = log, store, interval, folded
         self._key = f"offset:{log.identity}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state-updater", daemon=True)
@@ -130,22 +138,28 @@ class StateUpdater:
         total = 0
         while self.offset < self._log.end:
             with self._store.exclusive():
-                total += self._step()
+                count, received = self._step()
+            total += count
+            if self._folded is not None and received:
+                self._folded(received)
         return total
 
-    def _step(self) -> int:
+    def _step(self) -> tuple[int, list[datetime]]:
         offset = self.offset
         stop = min(offset + _BATCH, self._log.end)
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
+        received: list[datetime] = []
         # Decisions say nothing about the listener, and are large.
         for record in self._log.read(offset, stop - offset, skip=(EventKind.DECISION,)):
             events[record.event.user_id].append(record.event)
             last[record.event.user_id] = record.offset
+            if record.event.received_at is not None:
+                received.append(record.event.received_at)
         states = [apply(_stored(self._store, user), events[user], last[user]) for user in events]
         values = [(state.user_id, encode(state)) for state in states]
         self._store.put([*values, (self._key, str(stop).encode())])
-        return stop - offset
+        return stop - offset, received
 
     def start(self) -> StateUpdater:
         """Catches up every `interval` seconds in a thread of its own."""

@@ -19,6 +19,7 @@ from recsys.index import Index
 from recsys.items import Items
 from recsys.release import Manifest, verify
 from recsys.types import ModelRef
+from serving.watch.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class LoadedRelease(Retrieval):
     manifest: Manifest
     ranker: Ranker
     light: LightRanker
+    reference: Reference | None = None  # what drift is measured against; older releases have none
 
     @property
     def ref(self) -> ModelRef:
@@ -74,4 +76,5 @@ class LoadedRelease(Retrieval):
             sequence=SequenceModel.load(folder / "sequence", items),
             ranker=Ranker.load(folder / "ranking"),
             light=LightRanker.load(folder / "light"),
+            reference=Reference.read(folder),
         )
