@@ -60,7 +60,8 @@ class Ranker:
                 f"the ranker was trained on {len(self.names)} features, not {x.shape[1]}: retrain it"
             )
         x = x.copy()
-        x[:, -1] = SURFACES.index(surface) if surface in SURFACES else np.nan
+        seen = surface in self.calibrators[OUTCOMES[0]]  # a surface from after the training is left open
+        x[:, -1] = SURFACES.index(surface) if seen else np.nan
         out = {o: self._probability(o, x, surface) for o in OUTCOMES}
         x[:, -1] = np.nan
         return out | {PLAY: self._probability(PLAY, x, ANY)}

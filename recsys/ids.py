@@ -52,3 +52,8 @@ def uuid7(ms: int | None = None, entropy: int | None = None) -> str:
     rand_a, rand_b = (bits >> 62) & 0xFFF, bits & ((1 << 62) - 1)
     value = (stamp & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
     return str(uuid.UUID(int=value))
+
+
+def seed_of(text: str) -> int:
+    """The seed of the draws that belong to a name: 63 bits of its hash, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

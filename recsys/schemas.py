@@ -48,6 +48,14 @@ class Surface(StrEnum):
     LIBRARY = "library"
     """The listener's own choice: library, queue, album page."""
     SIMILAR = "similar"
+    # Numbered by position in logs and states (types.SURFACES): new ones go to the end.
+    DAILY_MIX = "daily_mix"
+    DISCOVERY = "discovery"
+    RELEASE_RADAR = "release_radar"
+    BECAUSE = "because"
+    SIMILAR_ARTISTS = "similar_artists"
+    CONTINUATION = "continuation"
+    NEXT_UP = "next_up"
 
 
 class Device(StrEnum):

@@ -211,7 +211,12 @@ def session_numbers(start: I64, ms_played: I32, offsets: I64) -> I32:
 
 def local_hour(now_ms: int, tz: str) -> int:
     """Hour of day, 0..23, at a UTC time in an IANA zone; UTC where the zone is unknown."""
-    return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(_zone(tz)).hour
+    return local_time(now_ms, tz).hour
+
+
+def local_time(now_ms: int, tz: str) -> datetime:
+    """A UTC time in an IANA zone; UTC where the zone is unknown."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(_zone(tz))
 
 
 @lru_cache(maxsize=1024)

@@ -6,14 +6,11 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from recsys.ids import uuid7
+from recsys.ids import seed_of, uuid7
 from recsys.pipeline import Pipeline, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
@@ -94,15 +91,6 @@ class Recommender:
         """The dense tracks of a station's seed; raises like `station`."""
         return self.station(seed).tracks
 
-    def similar(self, track_id: str, limit: int) -> list[tuple[int, float]]:
-        """The tracks nearest to one, with their cosine, nearest first."""
-        track = int(self.release.items.number(track_id))
-        unit = self.release.two_tower.unit_vectors
-        likeness = unit @ unit[track]
-        likeness[track] = -np.inf
-        best = np.argsort(-likeness, kind="stable")[:limit]
-        return [(int(t), float(likeness[t])) for t in best]
-
     def replay(self, decision: Decision, window: Plays | None = None) -> Result:
         """Scorer -> Selector again, from the record; the same slate on the same release and versions.
 
@@ -117,7 +105,7 @@ class Recommender:
 
 def request_seed(request_id: str) -> int:
     """The seed of a request's draws: 63 bits of a hash of its id."""
-    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "big") >> 1
+    return seed_of(request_id)
 
 
 def new_request_id(now: int) -> str:

@@ -69,6 +69,20 @@ class Renderer:
         """Raises UnknownId."""
         return str(self._columns["title"][self._items.number(track_id)] or "a track")
 
+    def name(self, seed: str) -> str:
+        """What `track:ID` or `artist:ID` is called.
+
+        Raises:
+            UnknownId: this release has no such track or artist.
+        """
+        kind, _, value = seed.partition(":")
+        if kind == "track":
+            return self.title(value)
+        artist = self._items.artist_number(value)
+        return str(
+            self._columns["artist_name"][int((self._items.artist == artist).argmax())] or "this artist"
+        )
+
     def reason(self, code: str) -> str:
         """A reason code in words."""
         kind, _, value = code.partition(":")

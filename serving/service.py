@@ -137,12 +137,7 @@ class Service:
         Raises:
             UnknownId: the release does not know the track.
         """
-        recommender = self._fleet.of(Assignment())
-        items = [
-            {**recommender.render.track(track), "score": score}
-            for track, score in recommender.similar(track_id, limit)
-        ]
-        return {"track_id": track_id, "items": items}
+        return self.recommend(Ask(Surface.SIMILAR, None, limit, seed=f"track:{track_id}"))
 
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now

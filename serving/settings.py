@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from recsys.rerank.settings import RerankSettings
 from recsys.separation import Gaps
 from recsys.slate import Rules
+from serving.list_settings import ListSettings
 
 
 class HomeSettings(BaseModel):
@@ -76,6 +77,7 @@ class ServiceSettings(BaseModel):
     home: HomeSettings = HomeSettings()
     radio: RadioSettings = RadioSettings()
     reasons: ReasonSettings = ReasonSettings()
+    lists: ListSettings = ListSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from models.sequence.config import SequenceConfig
 from models.sequence.evidence import FEATURES
-from models.sequence.tokens import GAPS, HOURS, NO_OUTCOME, Tokens
+from models.sequence.tokens import GAPS, HOURS, KNOWN_SURFACES, NO_OUTCOME, Tokens
 from recsys.items import Items
-from recsys.types import DEVICES, SURFACES
+from recsys.types import DEVICES
 
 RULE_START = {"near": 0.2, "near_heard": 0.2, "next": 0.7}
 """Evidence weights before training: sequential rules with a preference for the very next play."""
@@ -168,7 +168,7 @@ class Network(nn.Module):
         self.items = ItemEncoder(items, log_popularity, config)
         self.outcome = nn.Embedding(NO_OUTCOME + 1, d)
         self.heard = nn.Embedding(NO_OUTCOME + 1, d)
-        self.surface = nn.Embedding(len(SURFACES) + 1, d)
+        self.surface = nn.Embedding(KNOWN_SURFACES + 1, d)
         self.gap = nn.Embedding(GAPS, d)
         self.hour = nn.Embedding(HOURS, d)
         self.device = nn.Embedding(len(DEVICES) + 1, d)

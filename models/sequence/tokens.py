@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.plays import I64, SESSION_GAP_MS, Plays
-from recsys.types import DEVICES, SURFACES, QueryBatch
+from recsys.types import DEVICES, QueryBatch
 
 GAPS = 26
 """Pause buckets: 0 = first play of the listener or unknown, 1 = no pause, then powers of two of a second."""
 HOURS = 24
 NO_OUTCOME = 3
+KNOWN_SURFACES = 5
+"""Surfaces that the network tells apart, the first of types.SURFACES. Later ones read as unknown, so that a release
+trained before they existed still loads."""
 Ints: TypeAlias = NDArray[np.int64]
 
 
@@ -29,7 +32,7 @@ class Tokens:
 
     track: Ints  # dense number; n_tracks: unknown; n_tracks + 1: no play (slot 0, padding)
     outcome: Ints  # plays.Outcome; NO_OUTCOME without a play
-    surface: Ints  # len(SURFACES) where unknown
+    surface: Ints  # KNOWN_SURFACES where unknown
     gap: Ints  # of the following play, 0..GAPS - 1
     hour: Ints  # of the following play
     device: Ints  # of the following play; len(DEVICES) where unknown
@@ -87,7 +90,7 @@ def window_tokens(
     return Tokens(
         track=own(plays.track, tracks, tracks + 1),
         outcome=own(plays.outcome, NO_OUTCOME, NO_OUTCOME),
-        surface=own(plays.surface, len(SURFACES), len(SURFACES)),
+        surface=np.minimum(own(plays.surface, KNOWN_SURFACES, KNOWN_SURFACES), KNOWN_SURFACES),
         gap=gap,
         hour=next_(plays.hour, ahead.hour, 0),
         device=next_(plays.device, ahead.device, len(DEVICES)),

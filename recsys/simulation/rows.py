@@ -223,6 +223,8 @@ def arrow_table(
         "platform": chosen(platform, PLATFORMS),
         "conn_country": chosen(country, CODES),
         "payload": pa.nulls(len(kind), pa.string()),
+        "playlist_id": pa.nulls(len(kind), pa.string()),
+        "snooze_days": pa.nulls(len(kind), pa.int32()),
     }
     assert [*columns, "day"] == list(EVENTS)
     return pa.table(columns)

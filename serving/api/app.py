@@ -6,14 +6,14 @@ from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
 from serving.access.gate import CLOSED, Access, Gate
-from serving.api import offline, operations, problems, reference, routes
+from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
 from serving.metrics import Measure, Metrics
-from serving.page import pages
+from serving.page import list_pages, pages
 
-DESCRIPTION = "Home feed, radio and similar tracks for listeners; and the events they answer with."
+DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
 
 def create_app(service: Service, hosts: frozenset[str] | None = None, access: Access = CLOSED) -> FastAPI:
@@ -36,11 +36,13 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     app.open_reads = access.settings.open_reads
     problems.install(app)
     app.include_router(routes.router(service, metrics))
+    app.include_router(lists.router(service))
     app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
     app.include_router(operations.router(service, metrics))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
+    app.include_router(list_pages.router(service))
     app.mount("/static", pages.static_files())
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)

@@ -1,4 +1,4 @@
-"""`/v1`: home, radio, similar, events, decisions. Handlers are plain `def`: they run in the thread pool."""
+"""`/v1`: home, radio, events, decisions. Handlers are plain `def`: they run in the thread pool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from serving.api.document import RETRY_SAFE
 from serving.api.problems import MEDIA_TYPE, TOO_LARGE, problem
 from serving.api.schemas import (
     MAX_EVENTS,
-    PUBLIC_ID,
     Acknowledgement,
     Cursor,
     DecisionRecord,
@@ -26,7 +25,6 @@ from serving.api.schemas import (
     RadioAnswer,
     Seed,
     ShelfLimit,
-    SimilarAnswer,
     User,
     context,
 )
@@ -34,7 +32,6 @@ from serving.api.strict import StrictRoute
 from serving.metrics import Metrics
 
 Situation = Annotated[Context, Depends(context)]
-TrackPath = Annotated[str, Path(pattern=PUBLIC_ID)]
 RequestPath = Annotated[str, Path(max_length=64)]
 
 
@@ -72,15 +69,6 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         options = {} if dial is None else {"dial": dial}
         ask = Ask(Surface.RADIO, user_id, limit, situation, seed=seed, cursor=cursor, options=options)
         return json(service.recommend(ask))
-
-    @routes.get(
-        "/tracks/{track_id}/similar",
-        tags=["recommendations"],
-        responses=documented(SimilarAnswer, 404, 422, 503),
-    )
-    def similar(track_id: TrackPath, limit: Limit = 20) -> Response:
-        """Tracks that sound alike or are heard together."""
-        return json(service.similar(track_id, limit))
 
     @routes.post(
         "/events",

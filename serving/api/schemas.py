@@ -140,21 +140,6 @@ class RadioAnswer(Answer):
     items: list[Item]
 
 
-class SimilarItem(Shown):
-    """A neighbour of a track."""
-
-    score: float = Field(description="likeness, at most 1")
-
-
-class SimilarAnswer(BaseModel):
-    """The nearest tracks, best first."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    track_id: str
-    items: list[SimilarItem]
-
-
 _PLAY_END: dict[str, JsonValue] = {
     "event_id": "0199b3c5-8f00-7b12-8a6c-3f5e9d1c7a01",
     "kind": "play_end",

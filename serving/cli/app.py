@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from serving.cli import data, keys, releases, serve, train
+from serving.cli import data, keys, releases, serve, surfaces, train
 
 app = typer.Typer(
     name="recsys",
@@ -19,4 +19,5 @@ app.add_typer(data.app)
 app.add_typer(train.app)
 app.add_typer(releases.release, name="release")
 app.add_typer(serve.app)
+app.add_typer(surfaces.app)
 app.add_typer(keys.key, name="key")

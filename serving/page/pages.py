@@ -34,7 +34,7 @@ def static_files() -> StaticFiles:
     return StaticFiles(directory=FilePath(__file__).parent / "static")
 
 
-class _PageRoute(APIRoute):
+class PageRoute(APIRoute):
     """A route whose errors are pages too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -52,7 +52,7 @@ class _PageRoute(APIRoute):
 
 def router(service: Service) -> APIRouter:
     """The pages over one service."""
-    routes = APIRouter(include_in_schema=False, route_class=_PageRoute, default_response_class=HTMLResponse)
+    routes = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=HTMLResponse)
 
     def home_page(template: str, user_id: str | None, situation: Context, **values: Any) -> HTMLResponse:
         answer = service.recommend(Ask(Surface.HOME, user_id, HOME_LIMIT, situation))

@@ -97,6 +97,8 @@ class FakeService:
     def recommend(self, ask: Ask) -> dict[str, Any]:
         if ask.surface == Surface.HOME:
             return self._home(ask.user_id, ask.limit)
+        if ask.surface != Surface.RADIO:
+            return self._list(ask)
         return self._radio(ask.seed or "", ask.cursor, ask.user_id, ask.limit)
 
     def _home(self, user_id: str | None, limit: int) -> dict[str, Any]:
@@ -123,6 +125,37 @@ class FakeService:
         answer = self._answer("radio", user_id, slots)
         station = {"seed": seed, "cursor": str(begin + limit), "dial": 0.5, "relaxed": []}
         return answer | station | {"items": slots}
+
+    def _list(self, ask: Ask) -> dict[str, Any]:
+        """Any list surface, with the fields that its own answer adds."""
+        kind, _, seed = (ask.seed or "").partition(":")
+        if seed and seed not in (ARTIST_IDS if kind == "artist" else TRACK_IDS):
+            raise UnknownId(f"nothing is known of {seed}")
+        given = ask.options.get("track_ids") or [ask.options.get("current", TRACK_IDS[0])]
+        if not set(given) & set(TRACK_IDS):
+            raise UnknownId("none of these tracks is known")
+        slots = self._slots(self._allowed(ask.user_id)[: ask.limit], ask.surface.value)
+        answer = self._answer(ask.surface.value, ask.user_id, slots)
+        kept = {"period": "2026-03-01", "stored": False, "dropped": 0}
+        artists = [
+            {"artist_id": s["artist_id"], "name": s["artist_name"]}
+            | {"top_track": item(TRACK_IDS.index(s["track_id"]))}
+            | {k: s[k] for k in ("position", "score", "propensity", "reason")}
+            for s in slots
+        ]
+        unknown = {"unknown": len(set(given) - set(TRACK_IDS))}
+        more: dict[Surface, dict[str, Any]] = {
+            Surface.DAILY_MIX: kept | {"mixes": [{"id": "mix_1", "title": "A mix", "items": slots}]},
+            Surface.DISCOVERY: kept | {"items": slots},
+            Surface.RELEASE_RADAR: kept
+            | {"days": 28, "items": [s | {"release_date": "2026-02-20"} for s in slots]},
+            Surface.BECAUSE: {"seed": ask.seed, "title": "More like it", "items": slots},
+            Surface.SIMILAR: {"track_id": seed, "items": slots},
+            Surface.SIMILAR_ARTISTS: {"artist_id": seed, "items": artists},
+            Surface.CONTINUATION: unknown | {"items": slots},
+            Surface.NEXT_UP: unknown | {"skips": 0, "items": slots},
+        }
+        return answer | more[ask.surface]
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:
         self.catalog.track(track_id)

@@ -11,7 +11,8 @@ from recsys.ids import uuid7
 from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.api.edge import LOOPBACK_NAMES, MAX_BODY
-from serving.api.schemas import MAX_EVENTS, Acknowledgement, HomeAnswer, RadioAnswer, SimilarAnswer
+from serving.api.list_schemas import SimilarAnswer
+from serving.api.schemas import MAX_EVENTS, Acknowledgement, HomeAnswer, RadioAnswer
 from tests.api.fake_service import ARTIST_IDS, LISTENERS, TRACK_IDS, FakeService
 
 

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from recsys.ids import uuid7
 from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
-from serving.api.schemas import Acknowledgement, HomeAnswer, RadioAnswer, SimilarAnswer
+from serving.api.list_schemas import SimilarAnswer
+from serving.api.schemas import Acknowledgement, HomeAnswer, RadioAnswer
 
 if TYPE_CHECKING:
     from serving.service import Service

@@ -96,19 +96,6 @@ class Client(Transport):
         )
         return self._send(call, models.RadioAnswer)
 
-    def similar(self, track_id: str, *, limit: int | None = None) -> models.SimilarAnswer:
-        """Tracks that sound alike or are heard together.
-
-        Args:
-            limit: how many tracks
-        """
-        call = Call(
-            "GET",
-            path_of("/v1/tracks/{track_id}/similar", track_id=track_id),
-            params={"limit": limit},
-        )
-        return self._send(call, models.SimilarAnswer)
-
     def events(self, body: models.EventBatch | Body) -> models.Acknowledgement:
         """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
 
@@ -135,6 +122,231 @@ class Client(Transport):
             path_of("/v1/decisions/{request_id}", request_id=request_id),
         )
         return self._send(call, models.DecisionRecord)
+
+    def mixes(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.MixesAnswer:
+        """Up to six mixes, one for each of the listener's tastes; the same all local day.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks a mix, at most
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/mixes",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.MixesAnswer)
+
+    def discovery(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.DiscoveryAnswer:
+        """Tracks that the listener has not heard, mostly by new artists; the same all local week.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/discovery",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.DiscoveryAnswer)
+
+    def release_radar(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.RadarAnswer:
+        """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/release-radar",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.RadarAnswer)
+
+    def because(
+        self,
+        *,
+        seed: str | None = None,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.BecauseAnswer:
+        """Because you listened to X: tracks near a track or artist, for this listener.
+
+        Args:
+            seed: `track:ID` or `artist:ID`; absent: the track that the listener finished last
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/because",
+            params={
+                "seed": seed,
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.BecauseAnswer)
+
+    def similar(
+        self,
+        track_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.SimilarAnswer:
+        """Tracks that sound alike or are heard together, nearest first.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/tracks/{track_id}/similar", track_id=track_id),
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.SimilarAnswer)
+
+    def similar_artists(
+        self,
+        artist_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.SimilarArtistsAnswer:
+        """Artists near to one, nearest first, each with its most popular track.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/artists/{artist_id}/similar", artist_id=artist_id),
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return self._send(call, models.SimilarArtistsAnswer)
+
+    def continuation(self, body: models.ContinuationRequest | Body) -> models.ContinuationAnswer:
+        """What goes on from a playlist of 1 to 200 tracks."""
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/continuation",
+            content=content,
+            headers=headers,
+        )
+        return self._send(call, models.ContinuationAnswer)
+
+    def next_up(self, body: models.NextUpRequest | Body) -> models.NextUpAnswer:
+        """The next tracks after the current one and the queue; skips of this session steer them."""
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/next-up",
+            content=content,
+            headers=headers,
+        )
+        return self._send(call, models.NextUpAnswer)
 
     def event_batch(self, body: Iterable[Body]) -> models.BatchReceipt:
         """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.
@@ -289,19 +501,6 @@ class AsyncClient(AsyncTransport):
         )
         return await self._send(call, models.RadioAnswer)
 
-    async def similar(self, track_id: str, *, limit: int | None = None) -> models.SimilarAnswer:
-        """Tracks that sound alike or are heard together.
-
-        Args:
-            limit: how many tracks
-        """
-        call = Call(
-            "GET",
-            path_of("/v1/tracks/{track_id}/similar", track_id=track_id),
-            params={"limit": limit},
-        )
-        return await self._send(call, models.SimilarAnswer)
-
     async def events(self, body: models.EventBatch | Body) -> models.Acknowledgement:
         """Logs a batch; answers once it is on disk. Bad events are refused one by one, good ones kept.
 
@@ -328,6 +527,231 @@ class AsyncClient(AsyncTransport):
             path_of("/v1/decisions/{request_id}", request_id=request_id),
         )
         return await self._send(call, models.DecisionRecord)
+
+    async def mixes(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.MixesAnswer:
+        """Up to six mixes, one for each of the listener's tastes; the same all local day.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks a mix, at most
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/mixes",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.MixesAnswer)
+
+    async def discovery(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.DiscoveryAnswer:
+        """Tracks that the listener has not heard, mostly by new artists; the same all local week.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/discovery",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.DiscoveryAnswer)
+
+    async def release_radar(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.RadarAnswer:
+        """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/release-radar",
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.RadarAnswer)
+
+    async def because(
+        self,
+        *,
+        seed: str | None = None,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.BecauseAnswer:
+        """Because you listened to X: tracks near a track or artist, for this listener.
+
+        Args:
+            seed: `track:ID` or `artist:ID`; absent: the track that the listener finished last
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            "/v1/because",
+            params={
+                "seed": seed,
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.BecauseAnswer)
+
+    async def similar(
+        self,
+        track_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.SimilarAnswer:
+        """Tracks that sound alike or are heard together, nearest first.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/tracks/{track_id}/similar", track_id=track_id),
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.SimilarAnswer)
+
+    async def similar_artists(
+        self,
+        artist_id: str,
+        *,
+        user_id: str | None = None,
+        limit: int | None = None,
+        country: str | None = None,
+        tz: str | None = None,
+        device: models.Device | None = None,
+        incognito: bool | None = None,
+    ) -> models.SimilarArtistsAnswer:
+        """Artists near to one, nearest first, each with its most popular track.
+
+        Args:
+            user_id: 22 characters of 0-9A-Za-z; unknown or absent: a new listener
+            limit: how many tracks
+            country: ISO 3166-1 alpha-2
+            tz: IANA time zone
+            incognito: answer without the listener's history, train nothing
+        """
+        call = Call(
+            "GET",
+            path_of("/v1/artists/{artist_id}/similar", artist_id=artist_id),
+            params={
+                "user_id": user_id,
+                "limit": limit,
+                "country": country,
+                "tz": tz,
+                "device": device,
+                "incognito": incognito,
+            },
+        )
+        return await self._send(call, models.SimilarArtistsAnswer)
+
+    async def continuation(self, body: models.ContinuationRequest | Body) -> models.ContinuationAnswer:
+        """What goes on from a playlist of 1 to 200 tracks."""
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/continuation",
+            content=content,
+            headers=headers,
+        )
+        return await self._send(call, models.ContinuationAnswer)
+
+    async def next_up(self, body: models.NextUpRequest | Body) -> models.NextUpAnswer:
+        """The next tracks after the current one and the queue; skips of this session steer them."""
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/next-up",
+            content=content,
+            headers=headers,
+        )
+        return await self._send(call, models.NextUpAnswer)
 
     async def event_batch(self, body: Iterable[Body]) -> models.BatchReceipt:
         """Logs what an offline player kept: one event a line, `Content-Encoding: gzip` if you like.

@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 
 class AlbumRef(BaseModel):
@@ -29,6 +29,10 @@ class ArtistRef(BaseModel):
 
     artist_id: str
     name: str | None
+
+
+class TrackId(RootModel[str]):
+    root: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
 
 
 class DecisionRecord(BaseModel):
@@ -70,6 +74,28 @@ class LineRefusal(BaseModel):
     reason: str
 
 
+class QueueItem(RootModel[str]):
+    root: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+
+
+class NextUpRequest(BaseModel):
+    """What plays now, and what is queued behind it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_id: Annotated[
+        str | None,
+        Field(description="unknown or absent: a new listener", pattern="^[0-9A-Za-z]{22}$"),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+    country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
+    tz: Annotated[str, Field(max_length=64)] = "UTC"
+    device: Device | None = None
+    current: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+    queue: Annotated[list[QueueItem] | None, Field(description="in order", max_length=100)] = None
+
+
 class Reason(BaseModel):
     """Why a track is shown: a stable code, and a sentence for people."""
 
@@ -84,8 +110,8 @@ class Refusal(BaseModel):
     reason: str
 
 
-class SimilarItem(BaseModel):
-    """A neighbour of a track."""
+class Release(BaseModel):
+    """A new release."""
 
     track_id: str
     title: str | None
@@ -94,7 +120,62 @@ class SimilarItem(BaseModel):
     album_id: str | None
     genre: str | None
     explicit: bool | None
+    position: Annotated[int, Field(description="slot within its shelf or page, from 0", ge=0)]
+    score: Annotated[float, Field(description="utility that the selector ordered by")]
+    propensity: Annotated[
+        float,
+        Field(
+            description="P(this track at this slot, given the slots before it, context, eligible set)",
+            gt=0.0,
+            le=1.0,
+        ),
+    ]
+    reason: Reason
+    release_date: str | None
+
+
+class Shown(BaseModel):
+    """A track as answers show it."""
+
+    track_id: str
+    title: str | None
+    artist_id: str | None
+    artist_name: str | None
+    album_id: str | None
+    genre: str | None
+    explicit: bool | None
+
+
+class SimilarArtist(BaseModel):
+    """A neighbour of an artist."""
+
+    artist_id: str
+    name: str | None
+    top_track: Annotated[
+        Shown,
+        Field(description="the artist's most popular track that may be shown here"),
+    ]
+    position: Annotated[int, Field(ge=0)]
     score: Annotated[float, Field(description="likeness, at most 1")]
+    propensity: Annotated[float, Field(gt=0.0, le=1.0)]
+    reason: dict[str, str]
+
+
+class SimilarArtistsAnswer(BaseModel):
+    """The nearest artists, best first."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    artist_id: str
+    items: list[SimilarArtist]
 
 
 class TrackRef(BaseModel):
@@ -156,6 +237,13 @@ class Surface(StrEnum):
     SEARCH = "search"
     LIBRARY = "library"
     SIMILAR = "similar"
+    DAILY_MIX = "daily_mix"
+    DISCOVERY = "discovery"
+    RELEASE_RADAR = "release_radar"
+    BECAUSE = "because"
+    SIMILAR_ARTISTS = "similar_artists"
+    CONTINUATION = "continuation"
+    NEXT_UP = "next_up"
 
 
 class Event(BaseModel):
@@ -226,6 +314,23 @@ class BatchReceipt(BaseModel):
     reasons: Annotated[list[LineRefusal], Field(description="of the first 100 refused lines")]
 
 
+class ContinuationRequest(BaseModel):
+    """A list to go on from."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_id: Annotated[
+        str | None,
+        Field(description="unknown or absent: a new listener", pattern="^[0-9A-Za-z]{22}$"),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+    country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
+    tz: Annotated[str, Field(max_length=64)] = "UTC"
+    device: Device | None = None
+    track_ids: Annotated[list[TrackId], Field(description="in order", max_length=200, min_length=1)]
+
+
 class EventBatch(BaseModel):
     """Events to log; each is checked on its own, against the columns in docs/api.md."""
 
@@ -265,6 +370,108 @@ class Item(BaseModel):
     reason: Reason
 
 
+class Mix(BaseModel):
+    """One mix."""
+
+    id: str
+    title: str
+    items: list[Item]
+
+
+class MixesAnswer(BaseModel):
+    """Today's mixes, the listener's largest taste first; no track is in two of them."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    period: Annotated[str, Field(description="the local day or ISO week it is for")]
+    stored: Annotated[
+        bool,
+        Field(
+            description="served again: request id, release, positions and propensities are those of the first answer"
+        ),
+    ]
+    dropped: Annotated[
+        int,
+        Field(
+            description="tracks of the first answer that are withdrawn, closed or rejected by now",
+            ge=0,
+        ),
+    ]
+    mixes: list[Mix]
+
+
+class NextUpAnswer(BaseModel):
+    """What goes on from the current track and the queue."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    unknown: Annotated[
+        int,
+        Field(
+            description="given tracks that are not known here, and were passed over",
+            ge=0,
+        ),
+    ]
+    items: list[Item]
+    skips: Annotated[
+        int,
+        Field(
+            description="tracks skipped in this session that were steered away from",
+            ge=0,
+        ),
+    ]
+
+
+class RadarAnswer(BaseModel):
+    """Today's release radar."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    period: Annotated[str, Field(description="the local day or ISO week it is for")]
+    stored: Annotated[
+        bool,
+        Field(
+            description="served again: request id, release, positions and propensities are those of the first answer"
+        ),
+    ]
+    dropped: Annotated[
+        int,
+        Field(
+            description="tracks of the first answer that are withdrawn, closed or rejected by now",
+            ge=0,
+        ),
+    ]
+    days: Annotated[
+        int,
+        Field(description="how old a release may be; older ones come only under the rung `newest`"),
+    ]
+    items: list[Release]
+
+
 class RadioAnswer(BaseModel):
     """One page of a station."""
 
@@ -302,8 +509,18 @@ class Shelf(BaseModel):
 class SimilarAnswer(BaseModel):
     """The nearest tracks, best first."""
 
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
     track_id: str
-    items: list[SimilarItem]
+    items: list[Item]
 
 
 class TrackOut(BaseModel):
@@ -322,6 +539,77 @@ class TrackOut(BaseModel):
     availability: list[WindowOut]
     aliases: list[AliasOut]
     withdrawn_at: Annotated[AwareDatetime | None, Field(description="from this time on it may not be shown")]
+
+
+class BecauseAnswer(BaseModel):
+    """Because you listened to X."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    seed: Annotated[str | None, Field(description="X; null where there is none")]
+    title: str
+    items: list[Item]
+
+
+class ContinuationAnswer(BaseModel):
+    """What goes on from a list."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    unknown: Annotated[
+        int,
+        Field(
+            description="given tracks that are not known here, and were passed over",
+            ge=0,
+        ),
+    ]
+    items: list[Item]
+
+
+class DiscoveryAnswer(BaseModel):
+    """This week's discovery list."""
+
+    request_id: Annotated[str, Field(description="send it back with events; key of the Decision")]
+    user_id: Annotated[str, Field(description="of a new listener: made up for this answer")]
+    surface: str
+    rung: Annotated[str, Field(description="how much of the pipeline answered")]
+    policy: str
+    release: str
+    logged: Annotated[
+        bool,
+        Field(description="false: the Decision could not be made durable (disk full)"),
+    ]
+    period: Annotated[str, Field(description="the local day or ISO week it is for")]
+    stored: Annotated[
+        bool,
+        Field(
+            description="served again: request id, release, positions and propensities are those of the first answer"
+        ),
+    ]
+    dropped: Annotated[
+        int,
+        Field(
+            description="tracks of the first answer that are withdrawn, closed or rejected by now",
+            ge=0,
+        ),
+    ]
+    items: list[Item]
 
 
 class HomeAnswer(BaseModel):

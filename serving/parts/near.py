@@ -1,0 +1,109 @@
+"""What lies near given tracks or artists: sources and scorers over `Query.station` (dense seed tracks)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.two_tower.model import TwoTower
+from recsys.items import Items
+from recsys.pipeline import Candidates, Proposal
+from recsys.types import QueryBatch
+from serving.parts.scorers import dots
+from serving.parts.sources import normalize, rights, top
+
+Floats = NDArray[np.float32]
+
+
+def seed_vectors(model: TwoTower, batch: QueryBatch) -> Floats:
+    """(b, d) unit mean of the vectors of each request's seed tracks; zeros where it has none."""
+    key = f"near/{id(model)}"
+    if key not in batch.memo:
+        unit = model.unit_vectors
+        sums = [unit[list(q.station)].sum(0) if q.station else np.zeros(unit.shape[1]) for q in batch.queries]
+        batch.memo[key] = normalize(np.stack(sums).astype(np.float32))
+    vectors: Floats = batch.memo[key]
+    return vectors
+
+
+@dataclass(frozen=True)
+class NearSource:
+    """The tracks nearest to the seeds, without the seeds; none where there are no seeds."""
+
+    model: TwoTower
+    items: Items
+    k: int = 300
+    name: str = "near"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        cosine = seed_vectors(self.model, batch) @ self.model.unit_vectors.T
+        for j, query in enumerate(batch.queries):
+            cosine[j, list(query.station)] = -np.inf
+            if not query.station:
+                cosine[j] = -np.inf
+        return top(np.where(rights(self.items, batch), cosine, -np.inf), self.k)
+
+
+@dataclass(frozen=True)
+class NearScorer:
+    """Cosine between a candidate and the middle of the seeds; 0 without seeds."""
+
+    model: TwoTower
+    name: str = "near"
+
+    def score(self, batch: QueryBatch, candidates: Candidates) -> Floats:
+        return dots(seed_vectors(self.model, batch), self.model.unit_vectors, candidates)
+
+
+@dataclass(frozen=True)
+class NearArtistSource:
+    """The artists nearest to one artist, each by the most popular of its tracks that may be shown.
+
+    An artist's vector is the mean of its tracks' unit vectors, weighted by 1 + log(1 + plays). The artist is given
+    by its tracks in `Query.station`; artists without a track that may be shown are left out.
+    """
+
+    model: TwoTower
+    items: Items
+    popularity: Floats  # (countries+1, n); the last row is worldwide
+    k: int = 200
+    name: str = "near_artist"
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """(artists, d) unit."""
+        weight = 1 + np.log1p(np.maximum(self.popularity[-1], 0))
+        sums = np.zeros((len(self.items.artist_ids), self.model.unit_vectors.shape[1]))
+        np.add.at(sums, self.items.artist, weight[:, None] * self.model.unit_vectors)
+        return normalize(sums.astype(np.float32))
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        allowed, ids, scores = rights(self.items, batch), list[NDArray[np.int64]](), list[Floats]()
+        for j, query in enumerate(batch.queries):
+            faces = self._faces(allowed[j] & self._liked(query.user.not_interested), int(batch.country[j]))
+            own = int(self.items.artist[query.station[0]]) if query.station else -1
+            faces = faces[self.items.artist[faces] != own] if own >= 0 else faces[:0]
+            cosine = (self.vectors[self.items.artist[faces]] * self.vectors[own]).sum(axis=1)
+            best = np.argsort(-cosine, kind="stable")[: self.k]
+            ids.append(faces[best])
+            scores.append(cosine[best])
+        offsets = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
+        return Proposal(np.concatenate(ids), offsets, np.concatenate(scores).astype(np.float32))
+
+    def _faces(self, usable: NDArray[np.bool_], country: int) -> NDArray[np.int64]:
+        """Each artist's most popular usable track."""
+        tracks = np.flatnonzero(usable)
+        order = tracks[np.lexsort((tracks, -self.popularity[country][tracks], self.items.artist[tracks]))]
+        first = np.unique(self.items.artist[order], return_index=True)[1]
+        faces: NDArray[np.int64] = order[first]
+        return faces
+
+    def _liked(self, unwanted: frozenset[str]) -> NDArray[np.bool_]:
+        """All tracks but those that the listener said no to: another one may stand for the artist."""
+        mask = np.ones(len(self.items), bool)
+        numbers = self.items.numbers(unwanted)
+        mask[numbers[numbers >= 0]] = False
+        return mask
