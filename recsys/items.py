@@ -6,7 +6,7 @@ Dense numbers are mapped once, at the edge: `items.number(track_id)` in, `items.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys.errors import UnknownId
 from recsys.ids import TrackId, TrackIndex
 from recsys.plays import I16, I32, I64
-from recsys.schemas import AUDIO
+from recsys.schemas import AUDIO, AVAILABILITY
 
 _EVER = np.iinfo(np.int64).max
 MS_PER_DAY = 86_400_000
@@ -64,6 +64,29 @@ class Items:
     def _artists(self) -> dict[str, int]:
         return {artist_id: i for i, artist_id in enumerate(self.artist_ids)}
 
+    @cached_property
+    def _albums(self) -> dict[str, int]:
+        return dict(zip(self.frame["album_id"].fill_null("").to_list(), self.album.tolist(), strict=True))
+
+    @cached_property
+    def premium(self) -> NDArray[np.bool_]:
+        """(n,) tracks for listeners of the premium tier alone; none in a release from before there were tiers."""
+        if "premium" not in self.frame.columns:
+            return np.zeros(len(self), bool)
+        return self.frame["premium"].fill_null(False).to_numpy().astype(bool)
+
+    @cached_property
+    def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Centers and scales that the audio features were standardised with."""
+        audio = self.frame.select(AUDIO).to_numpy().astype(np.float32)
+        return _moments(audio[np.isfinite(audio).all(axis=1)])
+
+    def take(self, rows: NDArray[np.integer]) -> Items:
+        """Some tracks as items of their own; artists, albums and genres keep their numbers."""
+        arrays = ("artist", "album", "genre", "parent", "release_day", "duration_ms", "explicit")
+        more = ("audio", "audio_known", "available_from", "available_until")
+        return replace(self, frame=self.frame[rows], **{n: getattr(self, n)[rows] for n in (*arrays, *more)})
+
     def number(self, track_id: str) -> TrackIndex:
         """Raises UnknownId where this release has no such track."""
         try:
@@ -92,6 +115,11 @@ class Items:
     def available(self, country: int, now_ms: int) -> NDArray[np.bool_]:
         """(n,) mask of tracks that may be shown in a country (number) at a time."""
         return (self.available_from[:, country] <= now_ms) & (now_ms < self.available_until[:, country])
+
+    def somewhere(self, now_ms: int) -> NDArray[np.bool_]:
+        """(n,) mask of tracks that are released and may be shown in some territory at a time."""
+        open_ = (self.available_from <= now_ms) & (now_ms < self.available_until)
+        return open_.any(axis=1) & self.released(now_ms)
 
     def released(self, now_ms: int) -> NDArray[np.bool_]:
         """(n,) mask of tracks whose release day has come (an unknown release day counts as come)."""
@@ -177,11 +205,17 @@ def _moments(audio: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def _rights(track_ids: pl.Series, availability: pl.DataFrame | None) -> tuple[list[str], I64, I64]:
-    """Rights matrices; several windows of a track in one country are taken as one (min from, max until)."""
-    n = len(track_ids)
-    if availability is None or availability.is_empty():
-        return [], np.full((n, 1), -_EVER), np.full((n, 1), _EVER)
+    """Countries named by the windows, and the rights matrices."""
+    if availability is None:
+        availability = pl.DataFrame(schema=AVAILABILITY)
     countries = availability["country"].drop_nulls().unique().sort().to_list()
+    return countries, *rights(track_ids, availability, countries)
+
+
+def rights(track_ids: pl.Series, availability: pl.DataFrame, countries: list[str]) -> tuple[I64, I64]:
+    """Rights matrices (n, countries+1); several windows of a track in one country are taken as one (min from, max
+    until), and a window in a country that is not listed opens nothing."""
+    n = len(track_ids)
     since = np.full((n, len(countries) + 1), -_EVER)
     until = np.full((n, len(countries) + 1), _EVER)
     rows = (
@@ -198,14 +232,14 @@ def _rights(track_ids: pl.Series, availability: pl.DataFrame | None) -> tuple[li
     everywhere = rows.filter(pl.col("country").is_null())
     since[everywhere["row"].to_numpy()] = everywhere["available_from"].to_numpy()[:, None]
     until[everywhere["row"].to_numpy()] = everywhere["available_until"].to_numpy()[:, None]
-    named = rows.filter(pl.col("country").is_not_null())
+    named = rows.filter(pl.col("country").is_in(countries))
     row = named["row"].to_numpy()
     column = np.searchsorted(countries, named["country"].to_list())
     since[row, column] = np.minimum(since[row, column], named["available_from"].to_numpy())
     until[row, column] = np.maximum(until[row, column], named["available_until"].to_numpy())
     closed = since > until
     since[closed], until[closed] = 0, 0
-    return countries, since, until
+    return since, until
 
 
-__all__ = ["MS_PER_DAY", "UNKNOWN_DAY", "Items"]
+__all__ = ["MS_PER_DAY", "UNKNOWN_DAY", "Items", "rights"]

@@ -96,7 +96,7 @@ class Lake:
             cursor.seen if cursor else self.uri(table),
             rows.to_arrow(),
             mode=mode,
-            schema_mode="merge" if mode == "append" else None,  # a table from before a column gets it
+            schema_mode="overwrite" if mode == "overwrite" else "merge" if mode == "append" else None,
             partition_by=_PARTITIONS.get(table),
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(cursor.writer, position)] if cursor else None

@@ -246,6 +246,9 @@ class Pipeline(Generic[Q]):
         ms |= {f"source:{name}": o.ms for name, o in outcomes.items()}
         return Result(slates, rung.name, candidates, outcomes, counts, ms, {})
 
+    def adopt(self, other: Pipeline[Q]) -> None:
+        self._pool = other._pool  # threads of the pipeline that this one replaces
+
     def replay(self, rung: str, batch: Q, candidates: Candidates) -> Result:
         """Scorer -> Selector again from a record: `candidates` are the eligible ones with their source columns.
 

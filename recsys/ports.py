@@ -107,8 +107,11 @@ class CatalogReader(Protocol):
 class CatalogWriter(Protocol):
     """How simulation and importers fill the catalog."""
 
-    def write(self, tables: dict[str, pl.DataFrame]) -> None:
-        """Inserts or updates rows of `tracks, artists, albums, availability, aliases`, in one transaction."""
+    def write(self, tables: dict[str, pl.DataFrame]) -> int | None:
+        """Inserts or updates rows of `tracks, artists, albums, availability, aliases`, in one transaction.
+
+        Returns the new revision where revisions are counted.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ verify(folder)     # raises ReleaseRefused
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
 import orjson
@@ -31,7 +32,7 @@ class Manifest(BaseModel):
     config: dict[str, object]  # settings of every component
     metrics: dict[str, float]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """One hash for the whole release."""
         lines = "".join(f"{path} {digest}\n" for path, digest in sorted(self.files.items()))

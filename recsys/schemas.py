@@ -66,6 +66,13 @@ class Device(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Tier(StrEnum):
+    """What a listener pays for; tracks may be for premium alone."""
+
+    FREE = "free"
+    PREMIUM = "premium"
+
+
 EVENTS: dict[str, pl.DataType] = {
     "event_id": pl.String(),
     "kind": pl.String(),
@@ -128,6 +135,7 @@ TRACKS: dict[str, pl.DataType] = {
     "key": pl.Int8(),
     "mode": pl.Int8(),
     **{name: pl.Float32() for name in AUDIO},
+    "premium": pl.Boolean(),  # for listeners of the premium tier alone; null: for all
 }
 ARTISTS: dict[str, pl.DataType] = {"artist_id": pl.String(), "name": pl.String(), "genre": pl.String()}
 ALBUMS: dict[str, pl.DataType] = {

@@ -45,6 +45,7 @@ class Context:
     device: str = Device.UNKNOWN.value
     explicit: bool = True  # whether explicit tracks may come
     incognito: bool = False  # the answer reads no history, and is kept out of training
+    tier: str = "free"  # what the listener pays for: "free", or "premium", to whom every track is open
 
 
 @dataclass(frozen=True)
@@ -277,4 +278,5 @@ class Decision:
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
     relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
+    retrieval: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> how its index was searched
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

@@ -31,8 +31,10 @@ _WINDOW = {
 }
 
 
-def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: Items) -> Decision:
-    """The Decision of request j of a batch."""
+def record(
+    batch: QueryBatch, j: int, result: Result, release: ModelRef, items: Items, revision: int | None = None
+) -> Decision:
+    """The Decision of request j of a batch; `revision` of the catalog that it was taken under."""
     query, own, slate = batch.queries[j], result.candidates.of(j), result.slates[j]
     return Decision(
         request_id=query.request_id,
@@ -44,7 +46,7 @@ def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: 
         rung=result.rung,
         policy=slate.policy,
         release=release,
-        versions={"state": str(query.user.offset)},
+        versions={"state": str(query.user.offset)} | ({} if revision is None else {"catalog": str(revision)}),
         arms=query.assignment.arms,
         sources={name: vars(outcome) for name, outcome in result.sources.items()},
         counts=result.counts,
@@ -54,8 +56,20 @@ def record(batch: QueryBatch, j: int, result: Result, release: ModelRef, items: 
         scores={n: column.astype(np.float32) for n, column in own.columns.items() if column.ndim == 1},
         slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
         relaxed=list(slate.relaxed),
+        retrieval=searched(batch, j),
         short=slate.short,
     )
+
+
+def searched(batch: QueryBatch, j: int) -> dict[str, dict[str, Any]]:
+    """How each source searched its index for request j: the plan, its effort, and how many tracks were eligible."""
+    found = {}
+    for key, plans in batch.memo.items():
+        name, _, what = key.rpartition("/")
+        if what == "plans":
+            eligible = batch.memo[f"{name}/eligible"][j]
+            found[name] = {"plan": plans[j].kind, "effort": plans[j].effort, "eligible": eligible}
+    return found
 
 
 def pack_scores(scores: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
@@ -90,6 +104,8 @@ def pack_listener(batch: QueryBatch, j: int) -> dict[str, Any]:
         "options": query.options,
         "personalized": query.user.personalized,
         "incognito": query.context.incognito,
+        "explicit": query.context.explicit,
+        "tier": query.context.tier,
     }
 
 

@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +25,16 @@ logger = logging.getLogger(__name__)
 class Fleet:
     """Champion and challenger in memory; requests go on with the old one while a new one loads."""
 
-    def __init__(self, home: Home, settings: ServiceSettings, long_lived: bool = False) -> None:
-        """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection."""
+    def __init__(
+        self,
+        home: Home,
+        settings: ServiceSettings,
+        long_lived: bool = False,
+        prepare: Callable[[Recommender], None] | None = None,
+    ) -> None:
+        """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection.
+        `prepare` is called with each release once it is warm, before it answers."""
+        self._prepare = prepare
         self._long_lived = long_lived
         self._registry, self._settings = Registry(home), settings
         self._by_version: dict[str, Recommender] = {}
@@ -94,6 +103,8 @@ class Fleet:
                 return
             recommender = Recommender(loaded, self._settings, self._settings.source_budget_ms)
             warm(recommender)
+            if self._prepare is not None:
+                self._prepare(recommender)
             if self._long_lived:
                 # A release is a million objects that stay: a collection that visits them stops all requests.
                 gc.collect()
@@ -102,12 +113,24 @@ class Fleet:
         self._refused.pop(release.version, None)
         self._aliases = {**self._aliases, alias: release.version}
 
+    def loaded(self) -> list[Recommender]:
+        """Every release in memory."""
+        return list(self._by_version.values())
+
     def describe(self) -> dict[str, Any]:
         return {
             "aliases": dict(self._aliases),
             "loaded": {v: r.release.manifest.digest for v, r in self._by_version.items()},
             "refused": dict(self._refused),
+            "until": {a: r.release.manifest.until for a, r in self._named().items()},
         }
+
+    def drift(self) -> dict[str, Any]:
+        """By alias, how far traffic has moved from the release's reference; without those that have none."""
+        return {a: r.drift.report() for a, r in self._named().items() if r.drift is not None}
+
+    def _named(self) -> dict[str, Recommender]:
+        return {a: self._by_version[v] for a, v in self._aliases.copy().items() if v in self._by_version}
 
 
 def warm(recommender: Recommender) -> None:

@@ -46,6 +46,7 @@ class LoadedRelease(Retrieval):
     ranker: Ranker
     light: LightRanker
     reference: Reference | None = None  # what drift is measured against; older releases have none
+    revision: int | None = None  # of the catalog that the parts follow; None: as the release was built
 
     @property
     def ref(self) -> ModelRef:

@@ -18,7 +18,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[..., Awaitable[None]]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5)
-METHODS = frozenset({"GET", "HEAD", "POST"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 MILLISECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0)
 
 
@@ -38,10 +38,16 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "recsys_http_in_flight", "Requests under way; ids in the path: other", ["route"], registry=self.registry
+            "recsys_http_in_flight",
+            "Requests under way; ids in the path: other",
+            ["route"],
+            registry=self.registry,
         )
         self.fallen = Counter(
-            "recsys_fallen_answers", "Answers from below the first rung", ["surface", "why"], registry=self.registry
+            "recsys_fallen_answers",
+            "Answers from below the first rung",
+            ["surface", "why"],
+            registry=self.registry,
         )
         self.answers = Counter(
             "recsys_answers", "Recommendation answers", ["surface", "rung", "logged"], registry=self.registry

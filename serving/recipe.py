@@ -21,12 +21,14 @@ from pydantic import BaseModel, ConfigDict
 
 from models.sequence.config import SequenceConfig
 from models.two_tower.config import TwoTowerConfig
+from music.catalog.service import Catalog
 from ranking.config import LightConfig, RankerConfig
 from recsys.dataset import Dataset, load
 from recsys.home import Home
 from recsys.lake import Lake
 from recsys.release import seal
 from serving import registry
+from serving.live.lake import carry
 from serving.stages import Done, Stages
 
 Progress = Callable[[int, int], None]
@@ -78,12 +80,21 @@ class Recipe:
     @cached_property
     def data(self) -> Dataset:
         """The log as models see it, read once."""
+        self._carry()
         return load(self.lake, versions=self.versions)
 
     @cached_property
     def base(self) -> dict[str, Any]:
         """What every learned part depends on: the versions of the lake's tables."""
+        self._carry()
         return self.versions or self.lake.versions()
+
+    def _carry(self) -> None:
+        """Brings what was published while serving into the lake, unless its versions are given."""
+        if self.versions is None:
+            catalog = Catalog.open(self.home.catalog_url)
+            carry(catalog, self.lake)
+            catalog.close()
 
     def states(self, force: bool = False) -> Done:
         """Listener states from the lake into the embedded online store."""

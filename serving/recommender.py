@@ -6,16 +6,18 @@ decision = recommender.answer(query)
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from recsys.ids import seed_of, uuid7
-from recsys.pipeline import Pipeline, Result
+from recsys.pipeline import Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
+from serving.live.late import without_withdrawn
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
 from serving.parts.words import WordIndex
@@ -24,6 +26,7 @@ from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
+from serving.watch.drift import Drift
 
 
 class Recommender:
@@ -47,10 +50,30 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        kit = Kit(release, settings, self.last_good, budget_ms, clock)
-        self._pipelines = {surface: spec.build(kit) for surface, spec in SURFACES.items()}
+        self.drift = None if release.reference is None else Drift(release.reference, release.ranker.names)
+        self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self._words = WordIndex(release.items)
-        self._impersonal = {s: spec.impersonal(kit) for s, spec in SURFACES.items() if spec.impersonal}
+        self._build()
+
+    def _build(self) -> None:
+        self._pipelines = {surface: spec.build(self._kit) for surface, spec in SURFACES.items()}
+        self._impersonal = {s: spec.impersonal(self._kit) for s, spec in SURFACES.items() if spec.impersonal}
+
+    def over(self, release: LoadedRelease, render: Renderer) -> Recommender:
+        """The same surfaces over the release as the catalog has changed it; dense numbers stay."""
+        live = copy.copy(self)
+        live.release, live.render = release, render
+        live._kit = replace(self._kit, release=release)
+        live._build()
+        for surface, pipeline in live._pipelines.items():
+            pipeline.adopt(self._pipelines[surface])
+        return live
+
+    def relabelled(self, release: LoadedRelease) -> Recommender:
+        """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
+        live = copy.copy(self)
+        live.release = release
+        return live
 
     def pipeline(self, query: Query) -> Pipeline[QueryBatch]:
         """The pipeline that answers a query; a listener without the consent gets the non-personal one."""
@@ -63,13 +86,26 @@ class Recommender:
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query) -> Decision:
-        """The answer to one query as its complete record."""
+    def answer(self, query: Query, newest: Callable[[], Recommender] | None = None) -> Decision:
+        """The answer to one query as its complete record.
+
+        `newest` gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
+        request began, the Selector runs again without it, whether or not it had been drawn (so that propensities
+        are exact).
+        """
         batch, result = self.run([query])
+        if newest is not None and (now := newest()) is not self:
+            try:
+                result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
+            except PipelineFailed:
+                return now.answer(query)
+        if self.drift is not None:
+            self.drift.observe(batch, result)
         personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
         if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
-        return decisions.record(batch, 0, result, self.release.ref, self.release.items)
+        release = self.release
+        return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
 
     @property
     def words(self) -> WordIndex:

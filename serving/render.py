@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from recsys.catalog_delta import Delta
 from recsys.items import Items
 from recsys.types import Decision
 
@@ -44,6 +46,17 @@ class Renderer:
             name: frame[name].to_list()
             for name in ("track_id", "title", "artist_id", "artist_name", "album_id", "genre", "explicit")
         }
+
+    def revised(self, items: Items, delta: Delta) -> Renderer:
+        """The same names with those that differ in a delta of the catalog."""
+        live = copy.copy(self)
+        live._items, live._columns = items, {}
+        for name, values in self._columns.items():
+            column = values + [None] * (len(items) - len(values))
+            for row, value in zip(delta.row.tolist(), delta.frame[name].to_list(), strict=True):
+                column[row] = value
+            live._columns[name] = column
+        return live
 
     def home(self, decision: Decision) -> dict[str, Any]:
         """The answer of the home endpoint."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from music.catalog.service import Catalog
 from recsys.engines import open_log
 from recsys.errors import UnknownId
 from recsys.features.backfill import states_of
@@ -19,6 +20,7 @@ from recsys.lake import Lake
 from recsys.plays import Plays
 from recsys.ports import EventLog
 from recsys.types import Decision, UserState, history
+from serving.live.view import View
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import Registry
@@ -35,12 +37,24 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
     try:
         move(log, lake)
         decision = read_decision(lake, request_id)
-        recommender = Recommender(LoadedRelease.load(_folder(home, decision)))
+        recommender = as_of(home, LoadedRelease.load(_folder(home, decision)), decision)
         items = recommender.release.items
         window = rebuilt_window(lake, log, decision, items) if from_log else None
     finally:
         log.close()
     return compare(recommender, decision, window)
+
+
+def as_of(home: Home, release: LoadedRelease, decision: Decision) -> Recommender:
+    """A release with the catalog's changes up to the revision that a decision was taken under."""
+    if "catalog" not in decision.versions:
+        return Recommender(release)
+    catalog = Catalog.open(home.catalog_url)
+    try:
+        then = catalog.snapshot(int(decision.versions["catalog"]))
+    finally:
+        catalog.close()
+    return Recommender(View.of(release, then, closed_by=0).release)
 
 
 def compare(recommender: Recommender, decision: Decision, window: Plays | None = None) -> dict[str, Any]:

@@ -42,11 +42,14 @@ from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet
+from serving.live.live import Live
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
+from serving.watch.facts import part
+from serving.watch.freshness import Freshness
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -61,8 +64,10 @@ class Service:
         self.log = open_log(home)
         self.store = open_store(home)
         self._lake = Lake(home.lake)
-        self._updater = StateUpdater(self.log, self.store)
-        self._fleet = Fleet(home, settings, long_lived=background)
+        self._freshness = Freshness()
+        self._updater = StateUpdater(self.log, self.store, folded=self._freshness.folded)
+        self.live = Live(self.catalog, settings.live, background)
+        self._fleet = Fleet(home, settings, long_lived=background, prepare=self.live.prepare)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()
@@ -108,8 +113,9 @@ class Service:
             BadInput: a seed or cursor of the wrong form.
             UnknownId: a seed or station that is not known here.
         """
-        query = self._query(ask)
-        recommender = self._fleet.of(query.assignment)
+        with part("query"):
+            query = self._query(ask)
+        recommender = self.live.fresh(self._fleet.of(query.assignment))
         desk = Desk(recommender, self.store, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
@@ -156,9 +162,11 @@ class Service:
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
-        decision = recommender.answer(query)
+        with part("ladder"):
+            decision = recommender.answer(query, partial(self.live.fresh, recommender))
         try:
-            self.log.append([to_event(decision)])
+            with part("log.append"):
+                self.log.append([to_event(decision)])
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
             logger.warning("decision %s not logged: %s", decision.request_id, error)
             self.unlogged += 1
@@ -210,6 +218,9 @@ class Service:
         """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
         self._fleet.follow()
+        self.live.keep(self._fleet.loaded())
+        for recommender in self._fleet.loaded():
+            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
         if not self._threads:
             self._explainer.drain()
 
@@ -246,10 +257,13 @@ class Service:
         return {
             "ready": self.ready(),
             "releases": self._fleet.describe(),
+            "catalog": self.live.status(),
             "log_end": end,
             "lake_lag": end - self.log.committed("lake"),
             "state_lag": end - self._updater.offset,
             "unlogged": self.unlogged,
+            "freshness": self._freshness.report(),
+            "drift": self._fleet.drift(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
         }
@@ -271,6 +285,7 @@ class Service:
         Mover(self.log, self._lake).attempt()
         self.log.close()
         self.store.close()
+        self.live.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:

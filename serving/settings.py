@@ -69,6 +69,15 @@ class ReasonSettings(BaseModel):
     work_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # of one CPU that testing may take
 
 
+class LiveSettings(BaseModel):
+    """How releases follow the catalog."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    merge_rows: Annotated[int, Field(ge=1)] = 1_000  # tracks beside the index from which it is built again
+    retry_seconds: Annotated[float, Field(ge=0)] = 0.5  # how long an unreadable catalog is left alone
+
+
 class ServiceSettings(BaseModel):
     """The whole service."""
 
@@ -78,6 +87,7 @@ class ServiceSettings(BaseModel):
     radio: RadioSettings = RadioSettings()
     reasons: ReasonSettings = ReasonSettings()
     lists: ListSettings = ListSettings()
+    live: LiveSettings = LiveSettings()
     source_budget_ms: float | None = 250.0
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

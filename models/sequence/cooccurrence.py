@@ -27,6 +27,11 @@ class Successors:
     next: Sparse
     total: NDArray[np.float32]  # (n,) row totals of the raw counts behind `near`
 
+    def padded(self, size: int) -> Successors:
+        """With tracks after the others, `size` in all, that nothing has followed yet."""
+        total = np.pad(self.total, (0, size - len(self.total)))
+        return Successors(_padded(self.near, size), _padded(self.next, size), total)
+
 
 def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Successors:
     """Counts over sessions of a log; every row keeps its `keep` heaviest successors."""
@@ -40,6 +45,14 @@ def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Succe
         first = counts.copy() if lag == 1 else first
     near, total = _stochastic(counts, keep)
     return Successors(near, _stochastic(first, keep)[0], total)
+
+
+def _padded(matrix: Sparse, size: int) -> Sparse:
+    """The same entries in a larger square; nothing but row starts is copied."""
+    from scipy import sparse
+
+    indptr = np.pad(matrix.indptr, (0, size - matrix.shape[0]), mode="edge")
+    return sparse.csr_matrix((matrix.data, matrix.indices, indptr), shape=(size, size))
 
 
 def _pairs(plays: Plays, owner: I64, tracks: int, lag: int) -> Sparse:

@@ -5,6 +5,7 @@ model = SequenceModel.load(folder, items); scores = model.score(batch)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import F32, EvidenceModel
-from models.sequence.network import Network, TokenTensors
+from models.sequence.network import Network, TokenTensors, inserted
 from models.sequence.tokens import request_tokens
 from recsys.items import Items
 from recsys.plays import I32, I64, Plays
@@ -78,6 +79,35 @@ class SequenceModel:
         successors = count_successors(plays, len(items), config.rule_window, config.rule_keep)
         evidence = EvidenceModel.of(successors, items, config.rule_window, config.rule_decay)
         return SequenceModel(config, items, self.network, evidence)
+
+    def revised(self, items: Items, rows: I64) -> SequenceModel:
+        """The same weights over a catalog that has moved on: tracks in `rows` (all new ones among them) are read by
+        their content, and still carry the old vectors; see `placed`."""
+        live = copy.copy(self)
+        live.items, live.network = items, self.network.revised(items, rows)
+        successors = self.evidence.successors
+        if len(items) > len(self.items):
+            successors = successors.padded(len(items))
+        live.evidence = EvidenceModel.of(successors, items, self.evidence.window, self.evidence.decay)
+        with torch.inference_mode():
+            live.item_bias = live.network.items.bias.weight[: len(items), 0].numpy().copy()
+        return live
+
+    def encode_alone(self, tracks: I64) -> F32:
+        """(m, d) vectors of some tracks, one at a time: the very same in whatever company a track comes."""
+        out = np.empty((len(tracks), self.item_vectors.shape[1]), np.float32)
+        with torch.inference_mode():
+            for i, track in enumerate(tracks):
+                out[i] = self.network.items(torch.tensor([int(track)]))[0].numpy()
+        return out
+
+    def placed(self, rows: I64, vectors: F32) -> SequenceModel:
+        """With the vectors (m, d) of some tracks in place."""
+        live = copy.copy(self)
+        more = len(self.items) - len(self.item_vectors)
+        live._vectors = inserted(self._vectors, more, torch.from_numpy(vectors), rows)
+        live.item_vectors = live._vectors[: len(self.items)].numpy()
+        return live
 
     def _score(self, batch: QueryBatch) -> F32:
         states, weights = self._encode(batch)

@@ -7,6 +7,7 @@ id and content, f_i its direct evidence (evidence.py) and w(h) that evidence's w
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -58,7 +59,8 @@ class ItemEncoder(nn.Module):
         content = np.stack(
             [np.where(c < 0, s - 1, c) + at for c, s, at in zip(columns, sizes, shifts, strict=True)], axis=1
         )
-        unknown = (shifts + np.array(sizes) - 1)[None].repeat(2, axis=0)
+        self.shifts, self.sizes = shifts, np.array(sizes)
+        unknown = (shifts + self.sizes - 1)[None].repeat(2, axis=0)
         self.register_buffer("content", torch.from_numpy(np.vstack([content, unknown]).astype(np.int64)))
         audio = np.vstack([items.audio, np.zeros((2, items.audio.shape[1]), np.float32)])
         self.register_buffer("audio", torch.from_numpy(audio.astype(np.float32)))
@@ -74,6 +76,29 @@ class ItemEncoder(nn.Module):
             self.bias.weight.copy_(torch.from_numpy(np.append(log_popularity, [0.0, 0.0]))[:, None])
         self.id_dropout = config.id_dropout
 
+    def revised(self, items: Items, rows: NDArray[np.integer]) -> ItemEncoder:
+        """The same weights over a catalog that has moved on; new tracks are content alone, as popular as the least.
+
+        `rows` are the tracks whose content differs; `items` begins with this encoder's tracks.
+        """
+        n, size = len(self.content) - 2, len(items)
+        columns = np.stack([c[rows] for c in (items.artist, items.album, items.genre, items.parent)], axis=1)
+        known = (columns >= 0) & (columns < self.sizes - 1)
+        live = copy.copy(self)
+        live._modules, live._buffers = dict(self._modules), dict(self._buffers)
+        content = torch.from_numpy(self.shifts + np.where(known, columns, self.sizes - 1))
+        live.content = inserted(self.content, size - n, content, rows)
+        live.audio = inserted(self.audio, size - n, torch.from_numpy(items.audio[rows]), rows)
+        with torch.no_grad():
+            floor, new = self.bias.weight[:n].min(), np.arange(n, size)
+            live.track = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+                inserted(self.track.weight, size - n, torch.zeros(size - n, self.track.embedding_dim), new)
+            )
+            live.bias = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+                inserted(self.bias.weight, size - n, floor.repeat(size - n, 1), new)
+            )
+        return live
+
     def forward(self, tracks: Tensor) -> Tensor:
         """(...,) track numbers to (..., d) vectors."""
         ids = self.track(tracks)
@@ -81,6 +106,13 @@ class ItemEncoder(nn.Module):
             ids = ids * (torch.rand((*tracks.shape, 1)) >= self.id_dropout)
         vectors: Tensor = ids + self.group(self.content[tracks]).sum(-2) + self.sound(self.audio[tracks])
         return vectors
+
+
+def inserted(table: Tensor, more: int, values: Tensor, rows: NDArray[np.integer]) -> Tensor:
+    """A copy with `more` rows before the last two (unknown track, no play), and some rows set."""
+    out = torch.cat([table[:-2], table.new_zeros((more, *table.shape[1:])), table[-2:]])
+    out[torch.from_numpy(np.asarray(rows, np.int64))] = values.to(out.dtype)
+    return out
 
 
 class Block(nn.Module):
@@ -189,6 +221,13 @@ class Network(nn.Module):
             x = block(x, turn)
         states: Tensor = self.norm(x)
         return states
+
+    def revised(self, items: Items, rows: NDArray[np.integer]) -> Network:
+        """The same weights with another catalog's tracks (see ItemEncoder.revised)."""
+        live = copy.copy(self)
+        live._modules = dict(self._modules)
+        live.items = self.items.revised(items, rows)
+        return live
 
     def last(self, tokens: TokenTensors, vectors: Tensor) -> Tensor:
         """(1, d) state after the last of t slots (one request, all slots real), in less than half the time.

@@ -52,6 +52,12 @@ class Vocabulary:
         a, b, c, d, e = (len(table) + 1 for table in tables)
         return a, b, c, d, e
 
+    @cached_property
+    def numbers(self) -> tuple[dict[str, int], ...]:
+        """Row of each name in the five tables."""
+        tables = (self.tracks, self.artists, self.albums, self.genres, self.parents)
+        return tuple({name: i + 1 for i, name in enumerate(table)} for table in tables)
+
 
 @dataclass(frozen=True)
 class Content:
@@ -65,12 +71,13 @@ class Content:
     @classmethod
     def of(cls, items: Items, vocabulary: Vocabulary) -> Content:
         albums = items.frame["album_id"].fill_null("").to_list()
+        of_track, of_artist, of_album, of_genre, of_parent = vocabulary.numbers
         columns = [
-            _rows(items.track_ids, vocabulary.tracks),
-            _rows(items.artist_ids, vocabulary.artists)[items.artist],
-            _rows(albums, vocabulary.albums),
-            _rows([*items.genres, ""], vocabulary.genres)[items.genre],  # -1 reads the last, unknown
-            _rows([*items.parents, ""], vocabulary.parents)[items.parent],
+            _rows(items.track_ids, of_track),
+            _rows(items.artist_ids, of_artist)[items.artist],
+            _rows(albums, of_album),
+            _rows([*items.genres, ""], of_genre)[items.genre],  # -1 reads the last, unknown
+            _rows([*items.parents, ""], of_parent)[items.parent],
         ]
         audio = np.column_stack([items.audio, items.audio_known]).astype(np.float32)
         return cls(np.column_stack(columns), audio, items.release_day, items)
@@ -81,6 +88,5 @@ class Content:
         return np.where(age < 0, 0, 1 + np.searchsorted(AGE_DAYS, age, side="right"))
 
 
-def _rows(names: Sequence[str], table: list[str]) -> I64:
-    row = {name: i + 1 for i, name in enumerate(table)}
+def _rows(names: Sequence[str], row: dict[str, int]) -> I64:
     return np.fromiter((row.get(name, 0) for name in names), np.int64, len(names))

@@ -6,6 +6,7 @@ ids, scores = model.candidates(batch, k=500, allowed=mask, index=index)
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from functools import cached_property
@@ -21,6 +22,7 @@ from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import F32, History, Queries, gather, kin, trace
 from models.two_tower.towers import Network
+from recsys.catalog_delta import patched
 from recsys.errors import BadInput
 from recsys.index import Index
 from recsys.items import Items
@@ -55,9 +57,7 @@ class TwoTower:
     @cached_property
     def unit_vectors(self) -> F32:
         """(n, d - 1) track vectors of length 1 without the popularity coordinate: likeness between tracks."""
-        tastes = self.item_vectors[:, :-1]
-        unit: F32 = tastes / np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), np.float32(1e-9))
-        return unit
+        return _unit(self.item_vectors)
 
     def encode_items(self, items: Items) -> F32:
         """(m, d) vectors of any catalog's tracks; those without training plays from their content alone."""
@@ -70,6 +70,33 @@ class TwoTower:
                 rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
                 out[tracks] = self.network.item(rows, audio, age).numpy()
         return out
+
+    def encode_alone(self, items: Items) -> F32:
+        """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes.
+
+        To the last bit, which takes memory of its own for each row: a product's rounding depends on alignment.
+        """
+        content = Content.of(items, self.vocabulary)
+        age = torch.from_numpy(content.age_bucket(np.arange(len(items)), self.until_ms))
+        rows, audio = torch.from_numpy(content.rows), torch.from_numpy(content.audio)
+        out = np.empty((len(items), self.config.embedding_dim), np.float32)
+        with torch.inference_mode():
+            for i in range(len(items)):
+                one = slice(i, i + 1)
+                out[one] = self.network.item(rows[one], audio[one].clone(), age[one]).numpy()
+        return out
+
+    def revised(self, items: Items, rows: I64, vectors: F32) -> TwoTower:
+        """The same network over a catalog that has moved on: `vectors` (m, d) of the tracks in `rows`.
+
+        `items` begins with the tracks of this model's; rows beyond them must all be given.
+        """
+        live = copy.copy(self)
+        live.items, live._kinship = items, kin(items)
+        live.item_vectors = patched(self.item_vectors, rows, vectors, len(items))
+        live._vectors = torch.from_numpy(live.item_vectors)
+        vars(live)["unit_vectors"] = patched(self.unit_vectors, rows, _unit(vectors), len(items))
+        return live
 
     def encode(self, batch: QueryBatch) -> F32:
         """(b, d) listener vectors; a listener's does not depend on the others in the batch (to 1e-6)."""
@@ -180,6 +207,12 @@ class TwoTower:
         elif allowed is not None:
             usable &= np.take_along_axis(np.broadcast_to(allowed, (len(user), len(self.items))), tracks, 1)
         return np.where(usable, scores, -np.inf).astype(np.float32)
+
+
+def _unit(vectors: F32) -> F32:
+    tastes = vectors[:, :-1]
+    unit: F32 = tastes / np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), np.float32(1e-9))
+    return unit
 
 
 def history_tensors(history: History) -> tuple[Tensor, Tensor, Tensor]:

@@ -38,6 +38,18 @@ class ItemStats:
     def __len__(self) -> int:
         return len(self.skip_rate)
 
+    def padded(self, size: int) -> ItemStats:
+        """With tracks that nobody has played yet after the others, `size` in all: no popularity, rates as expected."""
+        more = size - len(self)
+        unheard = int(np.argmin(self.territory[:, -1]))  # without plays the rates are those of the prior
+        return ItemStats(
+            as_of=self.as_of,
+            popularity=np.pad(self.popularity, ((0, more), (0, 0))),
+            territory=np.pad(self.territory, ((0, more), (0, 0))),
+            skip_rate=np.append(self.skip_rate, np.full(more, self.skip_rate[unheard])),
+            finish_rate=np.append(self.finish_rate, np.full(more, self.finish_rate[unheard])),
+        )
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / FILE, **self.__dict__)

@@ -107,7 +107,7 @@ class Bitmaps:
         found = [self.layout.has(words, row) for words, row in zip(self.rows, tracks, strict=True)]
         return np.stack(found) if found else np.zeros(tracks.shape, bool)
 
-    def without(self, tracks: Iterable[Sequence[int]]) -> Bitmaps:
+    def without(self, tracks: Iterable[Sequence[int] | I64]) -> Bitmaps:
         """Each row less a short list of tracks of its own, such as those heard today."""
         pairs = zip(self.rows, tracks, strict=True)
         rows = (self.layout.clear(w, np.asarray(t, np.int64)) if len(t) else w for w, t in pairs)

@@ -96,9 +96,7 @@ class Engine:
             kth = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
             slots = slots[scores >= kth - _SLACK * float(np.abs(scores).max())]
         exact = np.einsum("md,d->m", self.vectors[slots], query)
-        ids = self.layout.track[slots]
-        first = np.lexsort((ids, -exact))[:k]
-        return exact[first], ids[first]
+        return nearest(exact, self.layout.track[slots], k)
 
 
 @dataclass(frozen=True)
@@ -130,6 +128,12 @@ class Retriever:
             raise ReleaseRefused(f"cost table of {table.vectors} vectors beside {len(vectors)}: build again")
         lists = Lists.load(folder) if (folder / "lists.faiss").exists() else None
         return cls(Engine.of(vectors, lists), table)
+
+
+def nearest(scores: F32, ids: I64, k: int) -> tuple[F32, I64]:
+    """The k best of some scored tracks, best first, ties by id."""
+    first = np.lexsort((ids, -scores))[:k]
+    return scores[first], ids[first]
 
 
 def _open(order: Order, effort: int) -> int:

@@ -109,7 +109,9 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         need = needed(scope["method"], _path(scope), self.access.settings.open_reads)
         caller = self._caller(scope, headers, need)
-        refusal = await self._beyond(scope, headers, caller) or _refused(caller, need, _browser(scope, headers))
+        refusal = await self._beyond(scope, headers, caller) or _refused(
+            caller, need, _browser(scope, headers)
+        )
         if refusal is not None:
             await refusal(scope, receive, send)
             return

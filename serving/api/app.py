@@ -5,26 +5,38 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from music.catalog.api import router as catalog_router
+from music.catalog.edits import edit_router
+from music.catalog.service import Catalog
 from serving.access.gate import CLOSED, Access, Gate
 from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
 from serving.metrics import Measure, Metrics
-from serving.page import list_pages, pages
+from serving.page import admin_pages, list_pages, pages
+from serving.watch.facts import note
+from serving.watch.layer import Watch
+from serving.watch.watching import Watching
 
 DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
 
-def create_app(service: Service, hosts: frozenset[str] | None = None, access: Access = CLOSED) -> FastAPI:
+def create_app(
+    service: Service,
+    hosts: frozenset[str] | None = None,
+    access: Access = CLOSED,
+    watching: Watching | None = None,
+) -> FastAPI:
     """The whole HTTP surface over one service.
 
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
         access: whose keys open writes and records; by default nobody's.
+        watching: traces, log lines, and the other replicas; by default this process alone.
     """
     metrics = Metrics()
-    service.observers.append(metrics.decided)
+    watching = watching or Watching()
+    service.observers.extend([metrics.decided, watching.recent.decided, note])
     app = DocumentedApp(
         title="recsys",
         version="1",
@@ -39,12 +51,16 @@ def create_app(service: Service, hosts: frozenset[str] | None = None, access: Ac
     app.include_router(lists.router(service))
     app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
-    app.include_router(operations.router(service, metrics))
+    if isinstance(service.catalog, Catalog):
+        app.include_router(edit_router(service.catalog))
+    app.include_router(operations.router(service, metrics, watching.board))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
+    app.include_router(admin_pages.router(service, watching))
     app.mount("/static", pages.static_files())
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)
+    app.add_middleware(Watch, recent=watching.recent, tracing=watching.tracing, requests=watching.requests)
     return app

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from recsys.schemas import Device
+from recsys.schemas import Device, Tier
 from recsys.types import Context
 
 MAX_LIMIT = 50
@@ -63,9 +63,11 @@ def context(
     incognito: Annotated[
         bool, Query(description="answer without the listener's history, train nothing")
     ] = False,
+    explicit: Annotated[bool, Query(description="false: no explicit tracks")] = True,
+    tier: Annotated[Tier, Query(description="what the listener pays for")] = Tier.FREE,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value, incognito=incognito)
+    return Context(country, tz, device.value, explicit, incognito, tier.value)
 
 
 class Reason(BaseModel):

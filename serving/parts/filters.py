@@ -19,7 +19,8 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class RightsFilter:
-    """Territory window open and already released, whatever a source believed."""
+    """Territory window open, already released, not withdrawn, clean where asked for, of the listener's tier; whatever
+    a source believed."""
 
     items: Items
     name: str = "rights"

@@ -15,24 +15,44 @@ from recsys.index import Index
 from recsys.items import MS_PER_DAY, Items
 from recsys.pipeline import Proposal
 from recsys.plays import Outcome, Plays
+from recsys.retrieval.bitmaps import count
 from recsys.retrieval.eligibility import Eligibility
 from recsys.retrieval.plans import Plan
-from recsys.types import QueryBatch
+from recsys.types import Context, QueryBatch
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
 def rights(items: Items, batch: QueryBatch) -> Bools:
-    """(b, n) what may be shown to each request: territory window open and already released."""
+    """(b, n) what may be shown to each request: territory window open, already released, not withdrawn; and, as far
+    as the requests themselves are there, clean where asked for and of the listener's tier."""
     if "rights" not in batch.memo:
         masks = [
             items.available(int(country), int(now)) & items.released(int(now))
             for country, now in zip(batch.country, batch.now, strict=True)
         ]
+        for mask, query in zip(masks, batch.queries, strict=False):
+            names = required(query.context)
+            if "clean" in names:
+                mask &= ~items.explicit
+            if "free" in names:
+                mask &= ~items.premium
         batch.memo["rights"] = np.stack(masks) if masks else np.zeros((0, len(items)), bool)
-    mask: Bools = batch.memo["rights"]
-    return mask
+    allowed: Bools = batch.memo["rights"]
+    return allowed
+
+
+def required(context: Context) -> tuple[str, ...]:
+    """What a request asks of every track beside its territory and time (see Eligibility)."""
+    names = () if context.explicit else ("clean",)
+    return names if context.tier == "premium" else (*names, "free")
+
+
+def heard(histories: Plays) -> list[NDArray[np.int64]]:
+    """The distinct tracks in each listener's window."""
+    bounds = zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
+    return [np.unique(histories.track[a:b][histories.track[a:b] >= 0]).astype(np.int64) for a, b in bounds]
 
 
 def anchors(histories: Plays) -> NDArray[np.int64]:
@@ -64,28 +84,43 @@ def ragged(ids: NDArray[np.integer], scores: Floats) -> Proposal:
 
 @dataclass(frozen=True)
 class TwoTowerSource:
-    """The listener's nearest tracks in the index, among those they may hear; how each request was searched is left
-    in the batch's memo as "two_tower/plans"."""
+    """The listener's nearest tracks in the index, among those they may hear; how each request was searched, and among
+    how many tracks, is left in the batch's memo as "NAME/plans" and "NAME/eligible".
+
+    `without_heard`: only tracks that are not in the listener's window, for surfaces of discovery.
+    """
 
     model: TwoTower
     index: Index
     items: Items
     k: int = 500
     name: str = "two_tower"
+    without_heard: bool = False
 
     @cached_property
     def _eligibility(self) -> Eligibility | None:
         """None where the index has no cost table: a release from before there was one."""
         layout = self.index.layout
-        return None if layout is None else Eligibility(self.items, layout)
+        return None if layout is None else Eligibility.shared(self.items, layout)
 
     def propose(self, batch: QueryBatch) -> Proposal:
         if self._eligibility is None:
-            return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch), self.index))
-        allowed, plans = self._eligibility.of(batch.country, batch.now), list[Plan]()
+            return ragged(*self.model.candidates(batch, self.k, self._mask(batch), self.index))
+        require = [required(query.context) for query in batch.queries] or None
+        without = heard(batch.histories) if self.without_heard else None
+        allowed, plans = self._eligibility.of(batch.country, batch.now, require, without), list[Plan]()
         found = self.model.candidates(batch, self.k, allowed, self.index, plans)
-        batch.memo["two_tower/plans"] = plans
+        batch.memo[f"{self.name}/plans"] = plans
+        batch.memo[f"{self.name}/eligible"] = [count(words) for words in allowed.rows]
         return ragged(*found)
+
+    def _mask(self, batch: QueryBatch) -> Bools:
+        mask = rights(self.items, batch)
+        if self.without_heard:
+            mask = mask.copy()
+            for row, tracks in zip(mask, heard(batch.histories), strict=True):
+                row[tracks] = False
+        return mask
 
 
 @dataclass(frozen=True)

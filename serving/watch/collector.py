@@ -30,7 +30,9 @@ def _freshness(told: Mapping[str, Any] | None) -> Iterator[Metric]:
         return
     buckets = [(str(bound), count) for bound, count in told["buckets"]] + [("+Inf", told["count"])]
     name = "recsys_event_to_state_seconds"
-    yield HistogramMetricFamily(name, "From receipt of an event to its listener's state", buckets, told["sum"])
+    yield HistogramMetricFamily(
+        name, "From receipt of an event to its listener's state", buckets, told["sum"]
+    )
     newest = "From receipt to state of the newest event that was folded last"
     yield GaugeMetricFamily("recsys_freshness_seconds", newest, told["seconds"])
 
@@ -44,7 +46,9 @@ def _drift(by_release: Mapping[str, Any]) -> Iterator[Metric]:
         "recsys_feature_null_rate", "Share of missing values", labels=["release", "feature"]
     )
     expected = GaugeMetricFamily(
-        "recsys_feature_expected_null_rate", "The same in the release's reference", labels=["release", "feature"]
+        "recsys_feature_expected_null_rate",
+        "The same in the release's reference",
+        labels=["release", "feature"],
     )
     scores = GaugeMetricFamily(
         "recsys_score_psi", "Population stability index of a score", labels=["release", "score"]

@@ -84,6 +84,7 @@ class TrackOut(TrackRef):
     release_date: date | None
     duration_ms: int | None = Field(examples=[213573])
     explicit: bool | None
+    premium: bool | None = Field(None, description="for listeners of the premium tier alone")
     isrc: str | None = Field(examples=["GBARL9300135"])
     audio: dict[str, float] = Field(examples=[{"energy": 0.94, "tempo": 113.3}])
     availability: list[WindowOut]

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 
-from recsys.errors import BadInput, NotReady
+from recsys.errors import BadInput, NotReady, StoreUnavailable
 
 _BUSY_MS = 60_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -52,7 +52,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
@@ -66,6 +66,29 @@ def _begin_sqlite(connection: Connection) -> None:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One writing transaction: committed at the end, rolled back on an error."""
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def durable(engine: Engine) -> Iterator[Connection]:
+    """One writing transaction of a client's change.
+
+    Raises:
+        StoreUnavailable: the database is locked, full or out of reach; nothing was written.
+    """
+    try:
+        with writing(engine) as connection:
+            yield connection
+    except OperationalError as error:
+        raise StoreUnavailable(f"the catalog cannot be written, try again later: {error.orig}") from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One reading transaction in which all statements see one state of the database."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.connect() as connection, connection.begin():
         yield connection
 
 

@@ -76,6 +76,7 @@ class Track:
     release_date: date | None = None
     duration_ms: int | None = None
     explicit: bool | None = None
+    premium: bool | None = None  # for listeners of the premium tier alone
     isrc: str | None = None
     audio: dict[str, float] = field(default_factory=dict)  # schemas.AUDIO; absent where unknown
     windows: tuple[Window, ...] = ()

@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine
 
-from music.catalog import store
-from music.catalog.database import connect, upgrade, writing
+from music.catalog import history, store
+from music.catalog.database import connect, durable, reading, upgrade
 from music.catalog.model import (
     CatalogUpdated,
     Entity,
@@ -70,50 +70,56 @@ class Catalog:
     def close(self) -> None:
         self.engine.dispose()
 
-    def write(self, tables: dict[str, pl.DataFrame]) -> None:
+    def write(self, tables: dict[str, pl.DataFrame], windows_of: Sequence[str] = ()) -> int:
         """Inserts or updates rows of `tracks, artists, albums, availability, aliases`, in one transaction.
 
-        A track's windows are replaced as a whole where `availability` names it; a withdrawal stays.
+        A track's windows are replaced as a whole where `availability` or `windows_of` names it; a withdrawal stays.
+        Returns the new revision.
 
         Raises:
             BadInput: a row breaks a rule or names a thing the catalog does not hold; nothing was written.
+            StoreUnavailable: the database cannot be written now; nothing was written.
         """
         rows = checked(tables)
-        with writing(self.engine) as connection:
+        with durable(self.engine) as connection:
             revision = store.next_revision(connection)
+            affected = [*_affected(connection, rows), *windows_of]
+            before = history.states(connection, affected)
+            store.clear_windows(connection, windows_of)
             for name in TABLES:
                 if name in rows:
                     _check_references(connection, name, rows)
-                    if name == "availability":
-                        store.replace_windows(connection, rows[name])
-                    else:
-                        store.upsert(connection, name, rows[name])
+                    _write(connection, name, rows[name], revision)
+            if before.height:
+                after = history.states(connection, before["track_id"].to_list())
+                history.record(connection, revision, before, after)
         self.publish(CatalogUpdated(revision, {name: frame.height for name, frame in rows.items()}))
+        return revision
 
-    def withdraw(self, track_id: str, at: datetime) -> None:
-        """From `at` on the track may not be shown anywhere; an earlier withdrawal stands.
+    def withdraw(self, track_id: str, at: datetime) -> int:
+        """From `at` on the track may not be shown anywhere; an earlier withdrawal stands. Returns the revision.
 
         Raises:
             UnknownId: no such track. BadInput: `at` has no time zone.
         """
         if at.tzinfo is None:
             raise BadInput("a withdrawal needs a time with a time zone")
-        with writing(self.engine) as connection:
+        with durable(self.engine) as connection:
             known = _track(connection, track_id)
             if known.withdrawn_at is not None and known.withdrawn_at <= at:
-                return
-            store.set_withdrawn(connection, track_id, at)
-            revision = store.next_revision(connection)
+                return store.revision(connection)
+            revision = _set_withdrawn(connection, track_id, at)
         self.publish(TrackWithdrawn(revision, track_id, at))
+        return revision
 
-    def restore(self, track_id: str) -> None:
-        """Takes a withdrawal back. Raises UnknownId."""
-        with writing(self.engine) as connection:
+    def restore(self, track_id: str) -> int:
+        """Takes a withdrawal back; returns the revision. Raises UnknownId."""
+        with durable(self.engine) as connection:
             if _track(connection, track_id).withdrawn_at is None:
-                return
-            store.set_withdrawn(connection, track_id, None)
-            revision = store.next_revision(connection)
+                return store.revision(connection)
+            revision = _set_withdrawn(connection, track_id, None)
         self.publish(TrackRestored(revision, track_id))
+        return revision
 
     def withdrawn(self) -> dict[str, datetime]:
         """Withdrawn tracks and the time from which they may not be shown: what serving checks at the end."""
@@ -125,12 +131,31 @@ class Catalog:
         with self.engine.connect() as connection, connection.begin():
             return store.revision(connection)
 
+    def changes(self, since: int) -> Changes:
+        """Every track added or changed after a revision, as it is now."""
+        with reading(self.engine) as connection:
+            found = history.touched(connection, since)
+            return _changes(store.revision(connection), history.states(connection, found))
+
+    def snapshot(self, at: int | None = None) -> Changes:
+        """Every track, as it is now or as it was at a revision.
+
+        Raises:
+            BadInput: a revision that has not been reached.
+        """
+        with reading(self.engine) as connection:
+            newest = store.revision(connection)
+            if at is not None and not 0 <= at <= newest:
+                raise BadInput(f"the catalog is at revision {newest}: it has no revision {at}")
+            state = history.states(connection) if at is None else history.states_at(connection, at)
+            return _changes(newest if at is None else at, state)
+
     def tables(self) -> dict[str, pl.DataFrame]:
         """All tables in the columns of recsys.schemas, one snapshot.
 
         Availability is what is in force: withdrawals have ended the windows.
         """
-        with self.engine.connect() as connection, connection.begin():
+        with reading(self.engine) as connection:
             frames, withdrawn = store.frames(connection), store.withdrawn(connection)
         return frames | {"availability": _in_force(frames["availability"], withdrawn)}
 
@@ -164,6 +189,53 @@ class Catalog:
             if known is None:
                 raise UnknownId(f"unknown artist {artist_id!r}: the catalog does not hold it")
             return artist_view(known, store.tracks_of(connection, artist_id, _ARTIST_TRACKS))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Some tracks as of one revision: their columns, `artist_name`, `added`, `withdrawn_at` (UTC microseconds), and
+    their rights in force, in which a withdrawal has ended every window."""
+
+    revision: int
+    tracks: pl.DataFrame
+    availability: pl.DataFrame
+
+
+def _changes(revision: int, state: pl.DataFrame) -> Changes:
+    gone = state.filter(pl.col("withdrawn_at").is_not_null())
+    ends = [store.from_micros(at) for at in gone["withdrawn_at"]]
+    withdrawn = dict(zip(gone["track_id"], ends, strict=True))
+    return Changes(
+        revision,
+        state.drop("windows"),
+        _in_force(history.availability(state), withdrawn),
+    )
+
+
+def _affected(connection: Connection, rows: dict[str, pl.DataFrame]) -> list[str]:
+    """Tracks that a write may change: those it names, and those of the artists that it names otherwise."""
+    named = [rows[name]["track_id"] for name in ("tracks", "availability") if name in rows]
+    found = pl.concat(named).unique().to_list() if named else []
+    if "artists" in rows:
+        found += history.of_artists(connection, store.renamed(connection, rows["artists"]))
+    return found
+
+
+def _write(connection: Connection, name: str, rows: pl.DataFrame, revision: int) -> None:
+    if name == "availability":
+        store.replace_windows(connection, rows)
+    elif name == "tracks":
+        store.upsert(connection, name, rows.with_columns(added=pl.lit(revision)), fixed=("added",))
+    else:
+        store.upsert(connection, name, rows)
+
+
+def _set_withdrawn(connection: Connection, track_id: str, at: datetime | None) -> int:
+    """Marks or unmarks a track; the new revision."""
+    revision, before = store.next_revision(connection), history.states(connection, [track_id])
+    store.set_withdrawn(connection, track_id, at)
+    history.record(connection, revision, before, history.states(connection, [track_id]))
+    return revision
 
 
 def _track(connection: Connection, track_id: str) -> Track:

@@ -26,36 +26,52 @@ def table(name: str) -> Table:
     return Base.metadata.tables[name]
 
 
-def upsert(connection: Connection, name: str, rows: pl.DataFrame) -> None:
-    """Inserts rows, or updates the columns of recsys.schemas where the key exists; others stay."""
-    target, keys = table(name), KEYS[name]
+def upsert(connection: Connection, name: str, rows: pl.DataFrame, fixed: Sequence[str] = ()) -> None:
+    """Inserts rows, or updates them where the key exists; columns that are not given, and `fixed` ones, stay."""
+    target, keys = table(name), [*KEYS[name], *fixed]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(target)
     changed = {c: statement.excluded[c] for c in rows.columns if c not in keys}
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    statement = statement.on_conflict_do_update(index_elements=KEYS[name], set_=changed)
     for chunk in rows.iter_slices(_CHUNK):
         connection.execute(statement, chunk.to_dicts())
 
 
 def replace_windows(connection: Connection, rows: pl.DataFrame) -> None:
     """Sets the windows of every track named in `rows` to exactly those rows; other tracks keep theirs."""
-    ids = rows["track_id"].unique(maintain_order=True)
-    clear = delete(AvailabilityRow).where(AvailabilityRow.track_id == bindparam("id"))
+    clear_windows(connection, rows["track_id"].unique(maintain_order=True).to_list())
     numbered = rows.with_columns(
         *(pl.col(c).dt.epoch("us") for c in _TIMES),
         number=pl.int_range(pl.len(), dtype=pl.Int32).over("track_id"),
     )
-    for chunk in ids.to_frame("id").iter_slices(_CHUNK):
-        connection.execute(clear, chunk.to_dicts())
     for chunk in numbered.iter_slices(_CHUNK):
         connection.execute(insert(AvailabilityRow), chunk.to_dicts())
+
+
+def clear_windows(connection: Connection, track_ids: Sequence[str]) -> None:
+    """Takes all windows of some tracks away."""
+    clear = delete(AvailabilityRow).where(AvailabilityRow.track_id == bindparam("id"))
+    for part in parts(track_ids):
+        connection.execute(clear, [{"id": track_id} for track_id in part])
 
 
 def missing(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
     """Those of `ids` that are no key of table `name`."""
     column = table(name).c[KEYS[name][0]]
-    known = {i for part in _parts(ids) for i in connection.scalars(select(column).where(column.in_(part)))}
+    known = {i for part in parts(ids) for i in connection.scalars(select(column).where(column.in_(part)))}
     return [i for i in ids if i not in known]
+
+
+def renamed(connection: Connection, artists: pl.DataFrame) -> list[str]:
+    """Those of some artists that the catalog knows under another name than the given."""
+    given = dict(zip(artists["artist_id"], artists["name"], strict=True))
+    query = select(ArtistRow.artist_id, ArtistRow.name)
+    known = [
+        row
+        for part in parts(list(given))
+        for row in connection.execute(query.where(ArtistRow.artist_id.in_(part)))
+    ]
+    return [artist_id for artist_id, name in known if given[artist_id] != name]
 
 
 def next_revision(connection: Connection) -> int:
@@ -105,7 +121,7 @@ def set_withdrawn(connection: Connection, track_id: str, at: datetime | None) ->
 def resolve(connection: Connection, source: str, foreign_ids: Sequence[str], entity: str) -> dict[str, str]:
     """Public ids by alias; an ISRC is also looked up in the tracks' own column (aliases come first)."""
     found: dict[str, str] = {}
-    for part in _parts(foreign_ids):
+    for part in parts(foreign_ids):
         if source == "isrc" and entity == Entity.TRACK:
             own = select(TrackRow.isrc, func.min(TrackRow.track_id)).where(TrackRow.isrc.in_(part))
             found |= {str(isrc): i for isrc, i in connection.execute(own.group_by(TrackRow.isrc))}
@@ -142,6 +158,7 @@ def track(connection: Connection, track_id: str) -> Track | None:
         release_date=row["release_date"],
         duration_ms=row["duration_ms"],
         explicit=row["explicit"],
+        premium=row["premium"],
         isrc=row["isrc"],
         audio={name: row[name] for name in AUDIO if row[name] is not None},
         windows=_windows(connection, track_id),
@@ -194,6 +211,7 @@ def from_micros(at: int | None) -> Any:
     return None if at is None else _EPOCH + timedelta(microseconds=at)
 
 
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The values in pieces that fit one IN list."""
     for start in range(0, len(values), _MANY):
         yield values[start : start + _MANY]

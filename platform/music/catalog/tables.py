@@ -70,6 +70,17 @@ class TrackRow(Base):
     loudness: Mapped[float | None]
     tempo: Mapped[float | None]
     withdrawn_at: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    premium: Mapped[bool | None]  # for listeners of the premium tier alone
+    added: Mapped[int | None] = mapped_column(index=True)  # revision that first wrote it; null: before 0002
+
+
+class HistoryRow(Base):
+    """What readers saw of a track before a revision changed it (JSON): an undo log, so that any revision reads."""
+
+    __tablename__ = "track_history"
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    track_id: Mapped[str] = mapped_column(Id, ForeignKey("tracks.track_id"), primary_key=True)
+    before: Mapped[str]
 
 
 class AvailabilityRow(Base):

@@ -25,6 +25,7 @@ def track_view(track: Track) -> dict[str, Any]:
         "release_date": _iso(track.release_date),
         "duration_ms": track.duration_ms,
         "explicit": track.explicit,
+        "premium": track.premium,
         "isrc": track.isrc,
         "audio": dict(track.audio),
         "availability": [_window_view(window) for window in track.rights],

@@ -1,0 +1,1 @@
+"""Releases that follow the catalog: what is published, changed or withdrawn shows in the next answer."""
