@@ -12,7 +12,7 @@ from recsys.errors import BadInput
 from recsys.eventlog import LocalEventLog
 from recsys.home import Home
 from recsys.ports import EventLog
-from recsys.state_store import LocalStore, StateStore
+from recsys.state_store import PATIENCE, LocalStore, StateStore
 
 
 def open_log(home: Home, url: str | None = None) -> EventLog:
@@ -32,8 +32,10 @@ def open_log(home: Home, url: str | None = None) -> EventLog:
     raise BadInput("RECSYS_LOG must look like kafka://host:9092/topic; leave it out for the embedded log")
 
 
-def open_store(home: Home, url: str | None = None) -> StateStore:
+def open_store(home: Home, url: str | None = None, patience: float | None = None) -> StateStore:
     """The store at `url` (default: RECSYS_STATE, else the embedded one of this home).
+
+    `patience`: seconds after which a call gives up with StoreUnavailable; None waits as long as bulk work may.
 
     Raises:
         BadInput: a URL of another kind.
@@ -41,9 +43,9 @@ def open_store(home: Home, url: str | None = None) -> StateStore:
     """
     url = url if url is not None else os.environ.get("RECSYS_STATE", "")
     if not url:
-        return LocalStore(home.state_db)
+        return LocalStore(home.state_db, PATIENCE if patience is None else patience)
     if url.startswith(("redis://", "rediss://", "unix://")):
         from recsys.state_redis import RedisStore
 
-        return RedisStore(url)
+        return RedisStore(url, patience=patience)
     raise BadInput("RECSYS_STATE must look like redis://host:6379/0; leave it out for the embedded store")

@@ -4,27 +4,34 @@
 
 Candidates are columns; a stage returns only its own product, so no stage can drop or reorder another's work.
 The failure rule stands here and nowhere else: a Source that fails or overruns its budget is skipped and
-counted; any other stage that fails makes the whole request fall to the next rung.
+counted; any other stage that fails or overruns makes the whole request fall to the next rung. How time is kept:
+recsys/turns.py.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from enum import IntEnum
+from functools import partial
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.candidates import Candidates as Candidates
+from recsys.candidates import Column as Column
+from recsys.candidates import Proposal as Proposal
+from recsys.candidates import Truncate as Truncate
+from recsys.candidates import sink as sink
+from recsys.candidates import truncate as truncate
+from recsys.candidates import union as union
 from recsys.errors import RecsysError
-from recsys.plays import I64
+from recsys.turns import Budgets, Guard, Late, LeftOut, Unwatched, Watch
 from recsys.types import Slate
 
-Column: TypeAlias = NDArray[np.floating] | NDArray[np.integer] | NDArray[np.bool_]
 Q = TypeVar("Q", bound=Sized)
 Q_contra = TypeVar("Q_contra", contravariant=True)
 
@@ -33,50 +40,6 @@ logger = logging.getLogger(__name__)
 
 class PipelineFailed(RecsysError):
     """No rung could answer."""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """m candidates of b requests; request j owns rows offsets[j]:offsets[j+1], ids ascending within it."""
-
-    ids: I64  # (m,)
-    offsets: I64  # (b+1,)
-    columns: dict[str, Column] = field(default_factory=dict)  # each (m,) or (m, f)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def owner(self) -> I64:
-        """(m,) request number of each candidate."""
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-
-    def counts(self) -> I64:
-        """(b,) candidates of each request."""
-        return np.diff(self.offsets)
-
-    def where(self, mask: NDArray[np.bool_]) -> Candidates:
-        counts = np.bincount(self.owner[mask], minlength=len(self.offsets) - 1)
-        return Candidates(
-            self.ids[mask],
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            {name: column[mask] for name, column in self.columns.items()},
-        )
-
-    def of(self, request: int) -> Candidates:
-        """The candidates of one request, as a batch of one."""
-        rows = slice(int(self.offsets[request]), int(self.offsets[request + 1]))
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return Candidates(self.ids[rows], np.array([0, rows.stop - rows.start], np.int64), columns)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What one source proposes for b requests."""
-
-    ids: I64  # (m,)
-    offsets: I64  # (b+1,)
-    score: NDArray[np.float32]  # (m,) the source's own score, higher is better
 
 
 class Source(Protocol[Q_contra]):
@@ -115,20 +78,6 @@ class Scorer(Protocol[Q_contra]):
     def score(self, batch: Q_contra, candidates: Candidates) -> NDArray[np.floating]: ...
 
 
-@dataclass(frozen=True)
-class Truncate:
-    """Keeps each request's `k` best by one column (ties by id, non-finite scores last).
-
-    `floors` names columns with a number m: the m best among the candidates where that column is finite are
-    kept beside the k, so that a small source is not drowned before it can be ranked.
-    """
-
-    column: str
-    k: int
-    floors: dict[str, int] = field(default_factory=dict)
-    name: str = "truncate"
-
-
 class Selector(Protocol[Q_contra]):
     """Orders and truncates, and states the propensity of every slot."""
 
@@ -161,7 +110,7 @@ class Rung(Generic[Q]):
 class SourceOutcome:
     """What became of one source."""
 
-    outcome: str  # ok, failed, timeout
+    outcome: str  # ok, failed, timeout, skipped (its breaker is open)
     count: int
     ms: float
 
@@ -182,12 +131,31 @@ class Result:
     fallen: dict[str, str]  # rung -> why it could not answer
 
 
+class Effort(IntEnum):
+    """How much of a ladder a request may use; less where the server is overloaded."""
+
+    FULL = 0  # from the first rung on
+    LIGHT = 1  # without the first rung
+    LEAST = 2  # the last rung only
+
+
+@dataclass
+class _Way:
+    """How far one request has come down the ladder."""
+
+    at: int = 0  # rung that is tried now
+    end: float | None = None  # when that rung must be over, monotonic seconds
+    began: float = field(default_factory=time.monotonic)
+    proposals: dict[str, Proposed] = field(default_factory=dict)
+    fallen: dict[str, str] = field(default_factory=dict)
+
+
 class Pipeline(Generic[Q]):
     """A ladder of rungs over one batch type.
 
     Args:
         rungs: best first; a rung's stages read top to bottom.
-        budget_ms: time that each source gets; None runs sources inline without a limit (offline, replay).
+        budget_ms: time that each source and stage gets in a guarded run; None is without a limit.
         clock: seconds; what stage times are measured with (benchmarks pass the thread's CPU time).
         effects: called with each result, in order; an effect that raises is logged and counted, never served.
     """
@@ -203,51 +171,105 @@ class Pipeline(Generic[Q]):
         self.rungs = tuple(rungs)
         self.budget_ms = budget_ms
         self.effects = tuple(effects)
-        self._pool = ThreadPoolExecutor(8, "source") if budget_ms is not None else None
 
-    def run(self, batch: Q) -> Result:
+    def run(
+        self, batch: Q, guard: Guard | None = None, effort: Effort = Effort.FULL, why: str = "shed"
+    ) -> Result:
         """Answers every request of the batch from the first rung that can.
+
+        Args:
+            guard: holds the run to its time; None runs inline without limits (offline, replay).
+            effort: rungs that are left out from the start, `why` is their reason in `Result.fallen`.
 
         Raises:
             PipelineFailed: no rung could answer; the message says why each fell.
         """
-        proposals: dict[str, Proposed] = {}
-        fallen: dict[str, str] = {}
-        for rung in self.rungs:
-            try:
-                result = self._climb(rung, batch, proposals)
-            except Exception as error:  # the failure rule: whatever it is, the next rung answers
-                logger.warning("rung %s fell: %s: %s", rung.name, type(error).__name__, error)
-                fallen[rung.name] = f"{type(error).__name__}: {error}"
-                continue
-            result = replace(result, fallen=fallen)
-            self._observe(batch, result)
-            return result
-        raise PipelineFailed(f"no rung could answer: {fallen}")
+        last = len(self.rungs) - 1
+        way = _Way(at=last if effort == Effort.LEAST else min(int(effort), last))
+        way.fallen |= {rung.name: why for rung in self.rungs[: way.at]}
+        result = self._down(batch, way, Unwatched()) if guard is None else self._watched(batch, way, guard)
+        self._observe(batch, result)
+        return result
 
-    def _climb(self, rung: Rung[Q], batch: Q, proposals: dict[str, Proposed]) -> Result:
+    def _watched(self, batch: Q, way: _Way, guard: Guard) -> Result:
+        """Down the ladder in turns; a new one where a part has overrun its time."""
+        while True:
+            work = partial(self._down, batch, way, budgets=guard.budgets)
+            turn = guard.begin(way.at, self.budget_ms, work)
+            if turn is None:  # every thread hangs: the last rung, here
+                way.fallen |= {rung.name: "no thread was free" for rung in self.rungs[way.at : -1]}
+                return self._down(batch, replace(way, at=len(self.rungs) - 1), Unwatched())
+            late = turn.wait()
+            if late is None:
+                return turn.result()
+            way = self._after(way, late)
+
+    def _after(self, way: _Way, late: Late) -> _Way:
+        """Where to go on after an overrun, with copies: the abandoned turn may still write into its own."""
+        at = late.rung  # not way.at: the abandoned turn may have moved it meanwhile
+        way = replace(way, at=at, end=late.end, proposals=dict(way.proposals), fallen=dict(way.fallen))
+        rung = self.rungs[at]
+        kind, _, name = late.part.partition(":")
+        logger.warning("rung %s: %s overran its time (%.0f ms)", rung.name, late.part or "a thread", late.ms)
+        if kind == "source":
+            way.proposals[name] = None, SourceOutcome("timeout", 0, late.ms)
+            if time.monotonic() < late.end:
+                return way
+        way.fallen[rung.name] = f"{late.part or 'a thread'} overran its time ({late.ms:.0f} ms)"
+        return replace(way, at=at + 1, end=None)
+
+    def _down(self, batch: Q, way: _Way, watch: Watch, budgets: Budgets | None = None) -> Result:
+        while way.at < len(self.rungs):
+            rung = self.rungs[way.at]
+            try:
+                self._limit(way, watch, budgets)
+                return replace(self._climb(rung, batch, way.proposals, watch), fallen=dict(way.fallen))
+            except Exception as error:  # the failure rule: whatever it is, the next rung answers
+                level = (
+                    logging.DEBUG if isinstance(error, LeftOut) else logging.WARNING
+                )  # said when it opened
+                logger.log(level, "rung %s fell: %s: %s", rung.name, type(error).__name__, error)
+                way.fallen[rung.name] = f"{type(error).__name__}: {error}"
+            way.at, way.end = way.at + 1, None
+        raise PipelineFailed(f"no rung could answer: {way.fallen}")
+
+    def _limit(self, way: _Way, watch: Watch, budgets: Budgets | None) -> None:
+        """Tells the watch how long the rung may take; the last one may use up all that is left."""
+        if budgets is None:
+            return
+        now, is_last = time.monotonic(), way.at == len(self.rungs) - 1
+        if way.end is None:
+            all_over = way.began + budgets.ladder / 1000
+            if not is_last and now >= all_over:
+                raise PipelineFailed("no time was left for this rung")
+            way.end = now + budgets.last / 1000 if is_last else min(now + budgets.rung / 1000, all_over)
+        watch.limit(way.at, way.end, None if is_last else self.budget_ms)
+
+    def _climb(self, rung: Rung[Q], batch: Q, proposals: dict[str, Proposed], watch: Watch) -> Result:
         ms: dict[str, float] = {}
-        proposals |= self._propose([s for s in rung.sources if s.name not in proposals], batch)
+        for source in rung.sources:
+            if source.name not in proposals:
+                proposals[source.name] = self._propose(source, batch, watch)
         outcomes = {s.name: proposals[s.name][1] for s in rung.sources}
+        watch.enter("union")
         begin = self.clock()
         candidates = union({s.name: proposals[s.name][0] for s in rung.sources}, len(batch))
         ms["union"] = self._since(begin)
         counts = {"union": len(candidates)}
         for stage in rung.stages:
+            watch.enter(stage.name)
             begin = self.clock()
             candidates = apply(stage, batch, candidates)
             ms[stage.name] = self._since(begin)
             counts[stage.name] = len(candidates)
         if len(batch) and not candidates.counts().all():
             raise PipelineFailed("no candidates left for a request")
+        watch.enter(f"select:{rung.selector.name}")
         begin = self.clock()
         slates = rung.selector.select(batch, candidates)
         ms["select"] = self._since(begin)
         ms |= {f"source:{name}": o.ms for name, o in outcomes.items()}
         return Result(slates, rung.name, candidates, outcomes, counts, ms, {})
-
-    def adopt(self, other: Pipeline[Q]) -> None:
-        self._pool = other._pool  # threads of the pipeline that this one replaces
 
     def replay(self, rung: str, batch: Q, candidates: Candidates) -> Result:
         """Scorer -> Selector again from a record: `candidates` are the eligible ones with their source columns.
@@ -263,18 +285,19 @@ class Pipeline(Generic[Q]):
                 return Result(known.selector.select(batch, candidates), rung, candidates, {}, {}, {}, {})
         raise PipelineFailed(f"no rung {rung!r} in this pipeline: the record comes from another version")
 
-    def _propose(self, sources: Sequence[Source[Q]], batch: Q) -> dict[str, Proposed]:
-        """What each source proposes; one that fails, or overruns the budget, is skipped and counted."""
-        found: dict[str, Proposed] = {}
-        while len(found) < len(sources):
-            turn = _Turn(sources[len(found) :], batch, self.clock)
-            if self._pool is None or self.budget_ms is None:
-                turn.run()
-            else:
-                self._pool.submit(turn.run)
-                turn.wait(self.budget_ms / 1000)
-            found |= turn.found
-        return found
+    def _propose(self, source: Source[Q], batch: Q, watch: Watch) -> Proposed:
+        """What a source proposes; one that fails, or is left out, is skipped and counted."""
+        begin = self.clock()
+        proposal, outcome = None, "failed"
+        try:
+            watch.enter(f"source:{source.name}")
+            proposal, outcome = source.propose(batch), "ok"
+        except LeftOut:
+            outcome = "skipped"
+        except Exception as error:  # a source may be skipped; it is counted and said
+            logger.warning("source %s failed: %s: %s", source.name, type(error).__name__, error)
+        count = 0 if proposal is None else len(proposal.ids)
+        return proposal, SourceOutcome(outcome, count, self._since(begin))
 
     def _since(self, begin: float) -> float:
         return (self.clock() - begin) * 1000
@@ -285,53 +308,6 @@ class Pipeline(Generic[Q]):
                 effect.observe(batch, result)
             except Exception:  # the slate is fixed already; an effect cannot take it back
                 logger.exception("side effect %s failed", type(effect).__name__)
-
-
-class _Turn(Generic[Q]):
-    """Runs sources one after another, in a thread of the pool where they have a budget.
-
-    One handover a turn, not one a source: a thread that waits for the interpreter lock costs more than most
-    sources do.
-    """
-
-    def __init__(self, sources: Sequence[Source[Q]], batch: Q, clock: Callable[[], float]) -> None:
-        self.found: dict[str, Proposed] = {}
-        self._sources, self._batch, self._clock = sources, batch, clock
-        self._began = time.monotonic()  # the source that is running now
-        self._lock = threading.Lock()
-        self._abandoned = False
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        for source in self._sources:
-            begin = self._clock()
-            self._began = time.monotonic()
-            proposal, outcome = None, "failed"
-            try:
-                proposal, outcome = source.propose(self._batch), "ok"
-            except Exception as error:  # a source may be skipped; it is counted and said
-                logger.warning("source %s failed: %s: %s", source.name, type(error).__name__, error)
-            count = 0 if proposal is None else len(proposal.ids)
-            with self._lock:
-                if self._abandoned:
-                    return
-                self.found[source.name] = (
-                    proposal,
-                    SourceOutcome(outcome, count, (self._clock() - begin) * 1000),
-                )
-        self._done.set()
-
-    def wait(self, budget: float) -> None:
-        """Waits for all sources, or until one has run longer than `budget` seconds and is left behind."""
-        left = budget
-        while not self._done.wait(left):
-            with self._lock:
-                left = max(self._began + budget - time.monotonic(), 0.0)
-                if not left and len(self.found) < len(self._sources):
-                    self._abandoned = True
-                    late = self._sources[len(self.found)].name
-                    self.found[late] = None, SourceOutcome("timeout", 0, budget * 1000)
-                    return
 
 
 def collect(sources: Sequence[Source[Q]], stages: Sequence[Stage[Q]], batch: Q) -> Candidates:
@@ -356,44 +332,3 @@ def apply(stage: Stage[Q], batch: Q, candidates: Candidates) -> Candidates:
     if wrong:
         raise PipelineFailed(f"stage {stage.name} returned columns of the wrong length: {wrong}")
     return replace(candidates, columns=candidates.columns | new)
-
-
-def sink(scores: NDArray[Any]) -> NDArray[Any]:
-    """Scores with non-finite values replaced by the lowest float32, so that they sort last."""
-    return np.where(np.isfinite(scores), scores, np.float32(np.finfo(np.float32).min))
-
-
-def union(proposals: dict[str, Proposal | None], requests: int) -> Candidates:
-    """Each request's distinct candidates, ids ascending; column `source:NAME`: that source's score or NaN."""
-    alive = {name: p for name, p in proposals.items() if p is not None}
-    owners = {name: np.repeat(np.arange(requests), np.diff(p.offsets)) for name, p in alive.items()}
-    keys = [(owners[name] << 32) | p.ids for name, p in alive.items()]
-    merged = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
-    counts = np.bincount(merged >> 32, minlength=requests)
-    columns: dict[str, Column] = {}
-    for (name, proposal), key in zip(alive.items(), keys, strict=True):
-        column = np.full(len(merged), np.nan, np.float32)
-        column[np.searchsorted(merged, key)] = proposal.score
-        columns[f"source:{name}"] = column
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Candidates(merged & 0xFFFFFFFF, offsets, columns)
-
-
-def truncate(candidates: Candidates, stage: Truncate) -> Candidates:
-    """What `stage` keeps of each request's candidates; they stay in id order."""
-    score = sink(candidates.columns[stage.column])
-    keep = _rank(candidates, score) < stage.k
-    for column, m in stage.floors.items():
-        if column in candidates.columns:
-            inside = np.isfinite(candidates.columns[column])
-            keep |= inside & (_rank(candidates, np.where(inside, score, -np.inf)) < m)
-    return candidates.where(keep)
-
-
-def _rank(candidates: Candidates, score: NDArray[Any]) -> I64:
-    """(m,) place of each candidate within its request by descending score, ties by id."""
-    owner = candidates.owner
-    order = np.lexsort((candidates.ids, -score, owner))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order)) - candidates.offsets[owner[order]]
-    return rank

@@ -58,7 +58,12 @@ class RedisStore:
     """
 
     def __init__(
-        self, url: str, prefix: str = "recsys", hold_seconds: float = 10.0, wait_seconds: float = 30.0
+        self,
+        url: str,
+        prefix: str = "recsys",
+        hold_seconds: float = 10.0,
+        wait_seconds: float = 30.0,
+        patience: float | None = None,
     ) -> None:
         """Connects.
 
@@ -66,18 +71,21 @@ class RedisStore:
             prefix: keys begin with it, so that several stores fit into one Redis.
             hold_seconds: longest time between entering and leaving `exclusive()`.
             wait_seconds: how long others wait before they give up.
+            patience: seconds that any call takes at most, and no look at start whether Redis answers; for
+                those who can do without the store for a while.
 
         Raises:
             BadInput: the URL is wrong, or the redis package is not installed.
             StoreUnavailable: no Redis answers there.
         """
-        self._redis, self._problem = _connect(url)
+        self._redis, self._problem = _connect(url, patience)
         self._names = [f"{prefix}:lock", f"{prefix}:commit", f"{prefix}:listeners"]
         self._values = f"{prefix}:value:"
-        self._hold_ms, self._wait = int(hold_seconds * 1000), wait_seconds
+        self._hold_ms, self._wait = int(hold_seconds * 1000), min(wait_seconds, patience or wait_seconds)
         self._mine = threading.local()
         self._scripts = {text: self._redis.register_script(text) for text in (_PUT, _COMMIT, _TAKE, _RELEASE)}
-        self._try(self._redis.ping)
+        if patience is None:
+            self._try(self._redis.ping)
 
     def get(self, key: str) -> bytes | None:
         written: bytes | None = (self._written() or {}).get(key)
@@ -155,14 +163,20 @@ class RedisStore:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _connect(url: str) -> tuple[Any, type[Exception]]:
+def _connect(url: str, patience: float | None) -> tuple[Any, type[Exception]]:
     """A client, and the base class of its errors."""
+    limits: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
     try:
         import redis
+        import redis.backoff
+        import redis.retry
     except ImportError:
         raise BadInput('Redis needs one more package: pip install "recsys[engines]"') from None
     try:
-        client = redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=2.0)
+        if patience is not None:  # a dropped connection is tried once more, one that does not answer is not
+            again = redis.retry.Retry(redis.backoff.NoBackoff(), 1, (redis.ConnectionError,))
+            limits = {"socket_timeout": patience, "socket_connect_timeout": patience, "retry": again}
+        client = redis.Redis.from_url(url, **limits)
     except ValueError as error:
         raise BadInput(f"RECSYS_STATE is not a Redis URL: {error}") from None
     return client, redis.RedisError

@@ -12,12 +12,13 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from recsys.errors import StoreUnavailable
 from recsys.events import Event
 from recsys.features.state import apply, backfill, decode, encode, merge
 from recsys.lake import Lake
@@ -27,7 +28,7 @@ from recsys.types import UserState
 
 logger = logging.getLogger(__name__)
 _BATCH = 5_000
-_BUSY_MS = 30_000
+PATIENCE = 30.0
 
 
 class StateStore(OnlineStore, Protocol):
@@ -49,8 +50,9 @@ class StateStore(OnlineStore, Protocol):
 class LocalStore:
     """recsys.ports.OnlineStore in one SQLite file (write-ahead log): several threads and processes may use it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+        """`patience`: seconds that a call waits for another process before it raises StoreUnavailable."""
+        self._path, self._patience = path, patience
         self._mine = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection.execute(
@@ -62,14 +64,15 @@ class LocalStore:
         """This thread's own connection."""
         found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if found is None:
-            found = sqlite3.connect(self._path, isolation_level=None, timeout=_BUSY_MS / 1000)
+            found = sqlite3.connect(self._path, isolation_level=None, timeout=self._patience)
             found.execute("PRAGMA journal_mode=WAL")
             found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
             self._mine.connection = found
         return found
 
     def get(self, key: str) -> bytes | None:
-        row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
+        with _reported():
+            row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
 
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
@@ -81,7 +84,8 @@ class LocalStore:
                 self._put(values)
 
     def _put(self, values: Sequence[tuple[str, bytes]]) -> None:
-        self._connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", values)
+        with _reported():
+            self._connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", values)
 
     def keys(self, limit: int) -> list[str]:
         """Some listeners' keys, in order; keys of other kinds hold a colon."""
@@ -97,15 +101,33 @@ class LocalStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """See StateStore.exclusive."""
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        """See StateStore.exclusive.
+
+        Raises:
+            StoreUnavailable: another process stayed inside too long, or the disk is full; nothing was written.
+        """
+        with _reported():
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            with _reported():
+                connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # some errors have rolled back already
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors of SQLite as the error of every store."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(
+            f"the listener states cannot be used ({error}): see the home's disk"
+        ) from error
 
 
 class StateUpdater:

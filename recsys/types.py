@@ -126,6 +126,9 @@ class Query:
     options: dict[str, Any] = field(
         default_factory=dict
     )  # of one surface, JSON-able; logged with the decision
+    degraded: tuple[
+        str, ...
+    ] = ()  # what could not be looked up: "state" (unknown), "stale_state" (from memory)
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ class Decision:
     release: ModelRef
     versions: dict[str, str]  # catalog, bandit state, config, ...
     arms: dict[str, str]
-    sources: dict[str, dict[str, Any]]  # name -> {"outcome": ok|failed|timeout, "count": n, "ms": t}
+    sources: dict[str, dict[str, Any]]  # name -> {"outcome": ok|failed|timeout|skipped, "count": n, "ms": t}
     counts: dict[str, int]  # candidates after each stage
     stages_ms: dict[str, float]
     listener: dict[str, Any]  # the state the scorers read (dense window, context)
@@ -277,6 +280,8 @@ class Decision:
     scores: dict[str, NDArray[np.float32]]  # score columns of the eligible, same order; NaN: not proposed
     slots: list[dict[str, Any]]  # track_id, shelf, position, score, propensity, reason
     logged: bool = True
+    fallen: dict[str, str] = field(default_factory=dict)  # rung above this one -> why it did not answer
+    degraded: list[str] = field(default_factory=list)  # as in Query
     relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
     retrieval: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> how its index was searched
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short

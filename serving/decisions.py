@@ -55,6 +55,8 @@ def record(
         eligible=own.ids.tolist(),
         scores={n: column.astype(np.float32) for n, column in own.columns.items() if column.ndim == 1},
         slots=[{**vars(item), "track_id": items.track_id(item.track)} for item in slate.items],
+        fallen=result.fallen,
+        degraded=list(query.degraded),
         relaxed=list(slate.relaxed),
         retrieval=searched(batch, j),
         short=slate.short,

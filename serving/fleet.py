@@ -8,18 +8,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from recsys.errors import NotReady, RecsysError
 from recsys.home import Home
+from recsys.pipeline import Effort
 from recsys.schemas import Surface
 from recsys.types import Assignment, Query, UserState
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import CHALLENGER, CHAMPION, Registered, Registry
 from serving.settings import ServiceSettings
+from serving.surfaces import SURFACES
 
 logger = logging.getLogger(__name__)
+Loader = Callable[[Path], LoadedRelease]
+"""How a release is read."""
+WARM_ID = "00000000-0000-7000-8000-000000000000"
 
 
 class Fleet:
@@ -31,11 +37,12 @@ class Fleet:
         settings: ServiceSettings,
         long_lived: bool = False,
         prepare: Callable[[Recommender], None] | None = None,
+        load: Loader = LoadedRelease.load,
     ) -> None:
         """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection.
         `prepare` is called with each release once it is warm, before it answers."""
         self._prepare = prepare
-        self._long_lived = long_lived
+        self._long_lived, self._load = long_lived, load
         self._registry, self._settings = Registry(home), settings
         self._by_version: dict[str, Recommender] = {}
         self._aliases: dict[str, str] = {}
@@ -94,7 +101,7 @@ class Fleet:
     def _bring(self, alias: str, release: Registered) -> None:
         if release.version not in self._by_version:
             try:
-                loaded = LoadedRelease.load(release.folder)
+                loaded = self._load(release.folder)
             except RecsysError as error:
                 self._refused[release.version] = str(error)
                 logger.error("release %s refused, %s stays: %s", release.version, alias, error)
@@ -123,6 +130,7 @@ class Fleet:
             "loaded": {v: r.release.manifest.digest for v, r in self._by_version.items()},
             "refused": dict(self._refused),
             "until": {a: r.release.manifest.until for a, r in self._named().items()},
+            "overran": {v: r.guard.describe() for v, r in self._by_version.items() if r.guard is not None},
         }
 
     def drift(self) -> dict[str, Any]:
@@ -134,12 +142,18 @@ class Fleet:
 
 
 def warm(recommender: Recommender) -> None:
-    """Runs one home request through every stage, so that the first listener does not pay for lazy set-up."""
+    """Answers a request of every surface from its rungs, so that no listener pays for lazy set-up.
+
+    The first run of a model may take longer than its budget, so the ladders run without a guard here.
+    """
     begin = time.perf_counter()
-    now = recommender.release.manifest.until
-    query = Query("00000000-0000-7000-8000-000000000000", Surface.HOME, now, 0, 10, UserState("0" * 22))
-    for _ in range(3):
-        recommender.answer(query)
-    recommender.answer(replace(query, surface=Surface.RADIO, station=(0,)))
+    guard, recommender.guard = recommender.guard, None
+    bare = Query(WARM_ID, Surface.HOME, recommender.release.manifest.until, 0, 10, UserState("0" * 22))
+    for spec in SURFACES.values():
+        query = replace(spec.example(bare), surface=spec.surface)
+        for effort in (*Effort, Effort.FULL):
+            recommender.answer(query, effort=effort)
+        recommender.answer(replace(query, user=replace(query.user, personalized=False)))
+    recommender.guard = guard
     recommender.words.warm()
     logger.info("warmed release in %.2f s", time.perf_counter() - begin)

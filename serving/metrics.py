@@ -63,6 +63,15 @@ class Metrics:
         self.sources = Counter(
             "recsys_source_outcomes", "Candidate sources", ["source", "outcome"], registry=self.registry
         )
+        self.admissions = Counter(
+            "recsys_admissions",
+            "Recommendation requests by what they might use",
+            ["effort"],
+            registry=self.registry,
+        )
+        self.waits = Histogram(
+            "recsys_wait_seconds", "Time in the queue before work", buckets=SECONDS, registry=self.registry
+        )
         self.relaxed = Counter(
             "recsys_relaxations", "List rules given up", ["surface", "rule"], registry=self.registry
         )
@@ -85,6 +94,12 @@ class Metrics:
         self.events.labels("accepted").inc(accepted)
         self.events.labels("duplicate").inc(duplicates)
         self.events.labels("refused").inc(refused)
+
+    def admitted(self, effort: str, seconds: float) -> None:
+        """Counts one recommendation request by its effort (full, light, least, refused) and its wait."""
+        self.admissions.labels(effort).inc()
+        if effort != "refused":
+            self.waits.observe(seconds)
 
     def decided(self, decision: Decision) -> None:
         """Counts one answer by its rung, with its stage times and the outcomes of its sources."""

@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fastapi import FastAPI
 
 from recsys.errors import BadInput, NotReady
 from recsys.home import Home
 from recsys.ingest import mover_process
+from recsys.turns import CREW
 from serving.access.gate import Access
 from serving.access.keys import KeyFile
 from serving.access.settings import from_environment
@@ -33,11 +34,13 @@ from serving.api.app import create_app
 from serving.api.contract import Service
 from serving.api.edge import LOOPBACK_NAMES
 from serving.registry import Registry
+from serving.scale import Replicas, most, options
 from serving.settings import ServiceSettings
 
+if TYPE_CHECKING:
+    from ray.serve import Deployment
+
 Opener = Callable[[], Service]
-CONCURRENT_REQUESTS = 128
-SHUTDOWN_SECONDS = 5.0
 
 # Measured in docs/serving.md: HAProxy and the throughput mode bring one hop from 6.5 to 0.8 ms, and without the
 # third flag a shutdown waits 32 s. Ray starts workers at niceness 15, behind everything else on the machine; here
@@ -46,6 +49,9 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    # A replica that dies with a request in hand has answered nothing: the proxy asks another one. Safe for every
+    # endpoint, as each may be called twice (events have ids, answers are made anew).
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -55,7 +61,7 @@ RAY_ENVIRONMENT = {
 }
 
 
-def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: int = 1) -> None:
+def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: Replicas = 1) -> None:
     """Serves a home folder with Ray Serve until Ctrl-C or SIGTERM; prints one line with the address when it answers.
 
     Raises:
@@ -69,12 +75,17 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
         serve_ray(partial(open_home, home.root), host, port, replicas, access)
 
 
-def serve_uvicorn(home: Home, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM."""
+def serve_uvicorn(
+    home: Home, host: str = "127.0.0.1", port: int = 8000, open_service: Opener | None = None
+) -> None:
+    """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM.
+
+    `open_service`: what to serve instead of the home's own service (drills of failure).
+    """
     import uvicorn
 
     port = claim_port(host, port)
-    service = open_home(home.root)
+    service = open_home(home.root) if open_service is None else open_service()
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -107,7 +118,7 @@ def guard(home: Home, host: str) -> Callable[[], Access]:
 
 
 def serve_ray(
-    open_service: Opener, host: str, port: int, replicas: int, access: Callable[[], Access] = Access
+    open_service: Opener, host: str, port: int, replicas: Replicas, access: Callable[[], Access] = Access
 ) -> None:
     """Serves what `open_service` returns in each replica, guarded by what `access` returns (by default nobody
     may write), until interrupted."""
@@ -163,7 +174,7 @@ def announce(host: str, port: int, out: TextIO) -> None:
 
 
 def _start(
-    open_service: Opener, host: str, port: int, replicas: int, folder: Path, access: Callable[[], Access]
+    open_service: Opener, host: str, port: int, replicas: Replicas, folder: Path, access: Callable[[], Access]
 ) -> None:
     _prepare_environment(folder)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
@@ -173,28 +184,27 @@ def _start(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
         address="local",
-        num_cpus=max(replicas, 2),
+        num_cpus=max(most(replicas), 2),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
     quiet = serve.schema.LoggingConfig(log_level="WARNING", enable_access_log=False)
     serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
-    deployment = serve.deployment(
-        serve.ingress()(_Replica),
-        name="recsys",
-        num_replicas=replicas,
-        max_ongoing_requests=CONCURRENT_REQUESTS,
-        ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=SHUTDOWN_SECONDS,
-        max_constructor_retry_count=1,
-        logging_config=quiet,
-    )
+    local = {"ray_actor_options": {"num_cpus": 0}, "max_constructor_retry_count": 1, "logging_config": quiet}
+    deployment = replica(**options(replicas), **local)
     try:
         bound = deployment.bind(open_service, allowed_hosts(host), access)
         serve.run(bound, name="recsys", route_prefix="/")
     except RuntimeError as error:
         raise NotReady(f"no replica could start: {_reason(error)}") from error
+
+
+def replica(**given: Any) -> Deployment:
+    """The one deployment, with options of Ray Serve; bind it to an opener and the host names that it answers to."""
+    from ray import serve
+
+    return serve.deployment(serve.ingress()(_Replica), **(given or options(1)))
 
 
 def _reason(error: RuntimeError) -> str:
@@ -217,6 +227,17 @@ class _Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service, self._hosts, self._access())
+
+    def check_health(self) -> None:
+        """Asked by Serve every few seconds; a replica that fails it is drained and replaced.
+
+        Raises:
+            NotReady: no release is loaded, or every thread for ladders hangs.
+        """
+        if not self._service.ready() or CREW.exhausted:
+            raise NotReady(
+                "this replica answers from its last rung only: all its threads hang, or no release"
+            )
 
     def __del__(self) -> None:
         self._service.close()

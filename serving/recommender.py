@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from recsys.breaker import BreakerRule
 from recsys.ids import seed_of, uuid7
-from recsys.pipeline import Pipeline, PipelineFailed, Result
+from recsys.pipeline import Effort, Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
 from recsys.schemas import Surface
+from recsys.turns import Budgets, Guard
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
 from serving.live.late import without_withdrawn
@@ -22,7 +24,7 @@ from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
 from serving.parts.words import WordIndex
 from serving.render import Renderer
-from serving.settings import ServiceSettings
+from serving.settings import LadderSettings, ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
@@ -35,7 +37,7 @@ class Recommender:
     Args:
         release: the parts in memory.
         settings: of the surfaces.
-        budget_ms: time that each source gets; None (offline) is without limit.
+        budget_ms: time that each source and stage gets; None (offline) is without any limit.
         clock: what stage times are measured with (seconds).
     """
 
@@ -52,6 +54,7 @@ class Recommender:
         self.render = Renderer(release.items)
         self.drift = None if release.reference is None else Drift(release.reference, release.ranker.names)
         self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
+        self.guard = None if budget_ms is None else _guard(settings.ladder)
         self._words = WordIndex(release.items)
         self._build()
 
@@ -65,8 +68,6 @@ class Recommender:
         live.release, live.render = release, render
         live._kit = replace(self._kit, release=release)
         live._build()
-        for surface, pipeline in live._pipelines.items():
-            pipeline.adopt(self._pipelines[surface])
         return live
 
     def relabelled(self, release: LoadedRelease) -> Recommender:
@@ -82,23 +83,32 @@ class Recommender:
         return self._pipelines[query.surface]
 
     def run(self, queries: Sequence[Query]) -> tuple[QueryBatch, Result]:
-        """Answers queries of one surface and one kind of listener as a batch."""
+        """Answers queries of one surface and one kind of listener as a batch, without time limits."""
         batch = QueryBatch.of(list(queries), self.release.items)
         return batch, self.pipeline(queries[0]).run(batch)
 
-    def answer(self, query: Query, newest: Callable[[], Recommender] | None = None) -> Decision:
+    def answer(
+        self,
+        query: Query,
+        newest: Callable[[], Recommender] | None = None,
+        effort: Effort = Effort.FULL,
+        why: str = "shed",
+    ) -> Decision:
         """The answer to one query as its complete record.
 
-        `newest` gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
-        request began, the Selector runs again without it, whether or not it had been drawn (so that propensities
-        are exact).
+        Args:
+            newest: gives this recommender as the catalog is by now: where a candidate has been withdrawn since the
+                request began, the Selector runs again without it, whether or not it had been drawn (so that
+                propensities are exact).
+            effort: less starts lower on the ladder, for `why`.
         """
-        batch, result = self.run([query])
+        batch = QueryBatch.of([query], self.release.items)
+        result = self.pipeline(query).run(batch, self.guard, effort, why)
         if newest is not None and (now := newest()) is not self:
             try:
                 result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
             except PipelineFailed:
-                return now.answer(query)
+                return now.answer(query, None, effort, why)
         if self.drift is not None:
             self.drift.observe(batch, result)
         personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
@@ -137,6 +147,11 @@ class Recommender:
         if window is not None:
             batch = replace(batch, histories=window)
         return self.pipeline(query).replay(decision.rung, batch, decisions.candidates_of(decision))
+
+
+def _guard(settings: LadderSettings) -> Guard:
+    budgets = Budgets(settings.rung_ms, settings.ladder_ms, settings.last_ms)
+    return Guard(budgets, BreakerRule(trips=settings.trips, seconds=settings.retry_seconds))
 
 
 def request_seed(request_id: str) -> int:

@@ -118,6 +118,7 @@ class Renderer:
             "policy": decision.policy,
             "release": decision.release.version,
             "logged": decision.logged,
+            "degraded": decision.degraded,
         }
 
     def _item(self, slot: dict[str, Any]) -> dict[str, Any]:

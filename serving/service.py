@@ -28,7 +28,7 @@ from experiments.config import Config
 from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
-from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
+from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
 from recsys.events import parse_batch, split_by_clock
 from recsys.features.state import decode
 from recsys.home import Home
@@ -37,15 +37,19 @@ from recsys.ingest import Mover
 from recsys.lake import Lake
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
-from recsys.state_store import StateUpdater
+from recsys.state_store import StateStore, StateUpdater
+from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
-from serving.fleet import Fleet
+from serving.fleet import Fleet, Loader
+from serving.folding import Folder
 from serving.live.live import Live
+from serving.loaded import LoadedRelease
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
+from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
 from serving.watch.facts import part
@@ -53,21 +57,28 @@ from serving.watch.freshness import Freshness
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
+STARTUP_SECONDS = 60.0
+"""How long a start waits for events that are not in the states yet."""
+UNKNOWN = -2
+"""Offset of a state that could not be looked up."""
 
 
 class Service:
     """Everything that answers requests, wired once."""
 
-    def __init__(self, home: Home, settings: ServiceSettings, experiments: Config, background: bool) -> None:
+    def __init__(
+        self, home: Home, settings: ServiceSettings, experiments: Config, background: bool, load: Loader
+    ) -> None:
         self.settings, self._home = settings, home
         self.catalog = Catalog.open(home.catalog_url)
         self.log = open_log(home)
-        self.store = open_store(home)
+        self.store = _patient_store(home)
+        self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake = Lake(home.lake)
         self._freshness = Freshness()
         self._updater = StateUpdater(self.log, self.store, folded=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
-        self._fleet = Fleet(home, settings, long_lived=background, prepare=self.live.prepare)
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load)
         self._experiments = experiments
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock = threading.Lock()
@@ -75,9 +86,10 @@ class Service:
         self.unlogged = 0
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
-        self._updater.catch_up()
+        self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
         self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
-        self._threads = [self._loop(self._refresh, settings.poll_seconds)] if background else []
+        self._threads = [self._loop(self._follow, settings.poll_seconds)] if background else []
+        self._fold(STARTUP_SECONDS)
         if background:
             self._threads.append(self._explainer.start(self._stop))
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
@@ -91,10 +103,12 @@ class Service:
         settings: ServiceSettings | None = None,
         experiments: Config | None = None,
         background: bool = True,
+        load: Loader = LoadedRelease.load,
     ) -> Service:
         """Opens a home that holds a promoted release.
 
         Args:
+            load: how a release is read; drills of failure (benchmarks/faults.py) wrap its parts here.
             background: follow the log and the registry in threads; otherwise call `refresh()` by hand. Events
                 reach the lake when the service closes, or earlier by a `recsys.ingest.mover_process` beside it.
 
@@ -102,7 +116,7 @@ class Service:
             NotReady: no release has been promoted.
             ReleaseRefused: the champion is damaged.
         """
-        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background)
+        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background, load)
 
     # --- surfaces -----------------------------------------------------------------------------------------
 
@@ -116,7 +130,7 @@ class Service:
         with part("query"):
             query = self._query(ask)
         recommender = self.live.fresh(self._fleet.of(query.assignment))
-        desk = Desk(recommender, self.store, partial(self._answer, recommender))
+        desk = Desk(recommender, self.quick, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
     def home(
@@ -149,7 +163,9 @@ class Service:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
         request_id = new_request_id(now)
         anonymous = public_id("anonymous", request_id)
-        user = allowed(self.state(ask.user_id or anonymous), anonymous if ask.context.incognito else None)
+        known = self.state(ask.user_id or anonymous)
+        looked_up = "state" if known.offset == UNKNOWN else "stale_state" if self.quick.stood_in else ""
+        user = allowed(known, anonymous if ask.context.incognito else None)
         return Query(
             request_id=request_id,
             surface=ask.surface,
@@ -159,11 +175,14 @@ class Service:
             user=user,
             context=ask.context,
             assignment=assign(self._experiments, user.user_id),
+            degraded=(looked_up,) if looked_up else (),
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
+        admitted = ADMITTED.get() or Admitted()
+        now = partial(self.live.fresh, recommender)
         with part("ladder"):
-            decision = recommender.answer(query, partial(self.live.fresh, recommender))
+            decision = recommender.answer(query, now, admitted.effort, admitted.why)
         try:
             with part("log.append"):
                 self.log.append([to_event(decision)])
@@ -199,7 +218,8 @@ class Service:
             if result == Appended.CONFLICT:
                 refused.append((place, "event_id was used before with another body"))
         if events:
-            self._updater.catch_up()
+            self.quick.forget([e.user_id for e in events if not e.consent_personalization])
+            self._fold(self.settings.ladder.state_ms / 1000)
         for event in events:
             if event.kind == EventKind.PLAY_END and not event.incognito_mode:
                 self._explainer.heard(event.user_id, int(event.ts.timestamp() * 1000))
@@ -210,17 +230,28 @@ class Service:
         }
 
     def state(self, user_id: str) -> UserState:
-        """What is known of a listener; an empty state for one never seen."""
-        raw = self.store.get(user_id)
+        """What is known of a listener; an empty state for one never seen.
+
+        Where the store does not answer in time: the state that this process saw last, if that is recent; else one
+        that says nothing, not even a consent (offset UNKNOWN).
+        """
+        try:
+            raw = self.quick.get(user_id)
+        except StoreUnavailable:
+            return UserState(user_id, personalized=False, offset=UNKNOWN)
         return decode(raw) if raw is not None else UserState(user_id)
+
+    def _fold(self, seconds: float) -> None:
+        """Brings what is durable into the states: at once in the foreground, else waiting `seconds` at most."""
+        if self._folder is None:
+            self._updater.catch_up()
+        else:
+            self._folder.wait(seconds)
 
     def refresh(self) -> None:
         """Brings listener states and releases up to date; without threads, what may be claimed to listeners too."""
         self._updater.catch_up()
-        self._fleet.follow()
-        self.live.keep(self._fleet.loaded())
-        for recommender in self._fleet.loaded():
-            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
+        self._follow()
         if not self._threads:
             self._explainer.drain()
 
@@ -254,13 +285,18 @@ class Service:
     def status(self) -> dict[str, Any]:
         """Releases in memory, log end, how far lake and states are behind it."""
         end = self.log.end
+        try:
+            folded = self._updater.offset
+        except StoreUnavailable:
+            folded = 0
         return {
             "ready": self.ready(),
             "releases": self._fleet.describe(),
             "catalog": self.live.status(),
             "log_end": end,
             "lake_lag": end - self.log.committed("lake"),
-            "state_lag": end - self._updater.offset,
+            "state_lag": end - folded,
+            "state_store": {"down": int(self.quick.down), "failures": self.quick.failures},
             "unlogged": self.unlogged,
             "freshness": self._freshness.report(),
             "drift": self._fleet.drift(),
@@ -282,10 +318,13 @@ class Service:
         self._stop.set()
         for thread in self._threads:
             thread.join(5)
+        if self._folder is not None:
+            self._folder.stop()
         Mover(self.log, self._lake).attempt()
         self.log.close()
         self.store.close()
         self.live.close()
+        self.quick.close()
         self.catalog.close()
 
     def __enter__(self) -> Service:
@@ -296,20 +335,33 @@ class Service:
     ) -> None:
         self.close()
 
-    def _refresh(self) -> None:
-        try:
-            self.refresh()
-        except Exception:  # a background pass may fail (disk, registry); the next one tries again
-            logger.exception("refresh failed")
+    def _follow(self) -> None:
+        """Releases as their aliases and the catalog have it."""
+        self._fleet.follow()
+        self.live.keep(self._fleet.loaded())
+        for recommender in self._fleet.loaded():
+            self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
 
     def _loop(self, step: Any, seconds: float) -> threading.Thread:
         def run() -> None:
             while not self._stop.wait(seconds):
-                step()
+                try:
+                    step()
+                except Exception:  # a background pass may fail (disk, registry); the next one tries again
+                    logger.exception("following the releases failed")
 
         thread = threading.Thread(target=run, name="refresh", daemon=True)
         thread.start()
         return thread
+
+
+def _patient_store(home: Home) -> StateStore:
+    """The store for bulk work; one that is down at the start does not keep a replica from answering without it."""
+    try:
+        return open_store(home)
+    except StoreUnavailable as error:
+        logger.error("starting without the listener states: %s", error)
+        return open_store(home, patience=5.0)
 
 
 def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:

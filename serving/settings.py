@@ -78,6 +78,31 @@ class LiveSettings(BaseModel):
     retry_seconds: Annotated[float, Field(ge=0)] = 0.5  # how long an unreadable catalog is left alone
 
 
+class LadderSettings(BaseModel):
+    """How long one answer may take (ms), and what happens to a part that keeps overrunning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rung_ms: Annotated[float, Field(gt=0)] = 400.0  # any rung but the last
+    ladder_ms: Annotated[float, Field(gt=0)] = 800.0  # all rungs but the last together
+    last_ms: Annotated[float, Field(gt=0)] = 2_000.0  # the last rung; after that there is no answer
+    trips: Annotated[int, Field(ge=1)] = 3  # overruns in the last ten calls that leave a part out
+    retry_seconds: Annotated[float, Field(gt=0)] = 5.0  # until it is tried again; doubled up to a minute
+    state_ms: Annotated[float, Field(gt=0)] = 100.0  # a look into the listener states
+
+
+class SheddingSettings(BaseModel):
+    """How a replica meets more requests than it can answer in full."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    concurrency: Annotated[int, Field(ge=1)] = 4  # recommendations at work at once; more only share the cores
+    queue: Annotated[int, Field(ge=0)] = 256  # that wait; beyond, 503
+    light_ms: Annotated[float, Field(gt=0)] = 50.0  # wait in a standing queue that costs the first rung
+    least_ms: Annotated[float, Field(gt=0)] = 200.0  # wait that leaves the last rung only
+    interval_ms: Annotated[float, Field(gt=0)] = 100.0  # a queue that never drained so long is standing
+
+
 class ServiceSettings(BaseModel):
     """The whole service."""
 
@@ -88,6 +113,8 @@ class ServiceSettings(BaseModel):
     reasons: ReasonSettings = ReasonSettings()
     lists: ListSettings = ListSettings()
     live: LiveSettings = LiveSettings()
-    source_budget_ms: float | None = 250.0
+    source_budget_ms: float | None = 250.0  # each source and each stage; None: no limits at all
+    ladder: LadderSettings = LadderSettings()
+    shedding: SheddingSettings = SheddingSettings()
     poll_seconds: float = 0.2  # how often the background threads look for new events
     lake_seconds: float = 30.0  # how often new events move to the lake

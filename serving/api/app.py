@@ -12,8 +12,11 @@ from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
+from serving.api.shed import Shed, limited
 from serving.metrics import Measure, Metrics
 from serving.page import admin_pages, list_pages, pages
+from serving.settings import SheddingSettings
+from serving.shedding import Admission
 from serving.watch.facts import note
 from serving.watch.layer import Watch
 from serving.watch.watching import Watching
@@ -25,6 +28,7 @@ def create_app(
     service: Service,
     hosts: frozenset[str] | None = None,
     access: Access = CLOSED,
+    settings: SheddingSettings | None = None,
     watching: Watching | None = None,
 ) -> FastAPI:
     """The whole HTTP surface over one service.
@@ -32,6 +36,7 @@ def create_app(
     Args:
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
         access: whose keys open writes and records; by default nobody's.
+        settings: when recommendations wait, get less, or are refused.
         watching: traces, log lines, and the other replicas; by default this process alone.
     """
     metrics = Metrics()
@@ -59,6 +64,8 @@ def create_app(
     app.include_router(list_pages.router(service))
     app.include_router(admin_pages.router(service, watching))
     app.mount("/static", pages.static_files())
+    settings = settings or SheddingSettings()
+    app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(Measure, metrics=metrics)

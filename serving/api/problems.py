@@ -53,6 +53,7 @@ TOO_MANY = Kind("too-many-requests", 429, "More requests than this caller may ma
 HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "The request's headers are too large")
 FAILED = Kind("failed", 500, "The server failed; the fault is in its log")
 NOT_READY = Kind("not-ready", 503, "The server cannot answer yet", retry=True)
+OVERLOADED = Kind("overloaded", 503, "More requests are waiting than can be answered", retry=True)
 LOG_UNAVAILABLE = Kind("log-unavailable", 503, "Events cannot be made durable now", retry=True)
 KINDS = (
     BAD_INPUT,
@@ -67,6 +68,7 @@ KINDS = (
     HEADERS_TOO_LARGE,
     FAILED,
     NOT_READY,
+    OVERLOADED,
     LOG_UNAVAILABLE,
 )
 

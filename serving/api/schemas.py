@@ -114,6 +114,9 @@ class Answer(BaseModel):
     policy: str = Field(examples=["full-eps0.05"])
     release: str = Field(examples=["3"])
     logged: bool = Field(description="false: the Decision could not be made durable (disk full)")
+    degraded: list[str] = Field(
+        [], description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"
+    )
 
 
 class Shelf(BaseModel):

@@ -11,6 +11,7 @@ from recsys.home import Home
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 from serving.cli.data import simulate_world
 from serving.cli.train import make_recipe, run_evaluation
+from serving.scale import Replicas, parse
 
 app = typer.Typer()
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback address.")]
@@ -26,10 +27,13 @@ def serve(
         str, typer.Option(help="ray (Ray Serve) or uvicorn (one process, starts faster).")
     ] = "ray",
     replicas: Annotated[int, typer.Option(min=1, help="Ray Serve replicas.")] = 1,
+    autoscale: Annotated[
+        str | None, typer.Option(help="MIN:MAX replicas, as the load needs; instead of --replicas.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Serve the champion release over HTTP until Ctrl-C; prints one line with the address when ready."""
-    serve_home(open_home(home), host, port, engine, replicas)
+    serve_home(open_home(home), host, port, engine, parse(autoscale) if autoscale else replicas)
 
 
 @app.command()
@@ -148,7 +152,7 @@ def show_home(answer: dict[str, Any]) -> None:
     console.print(f"[dim]request {answer['request_id']}, rung {answer['rung']}[/dim]", highlight=False)
 
 
-def serve_home(home: Home, host: str, port: int, engine: str, replicas: int) -> None:
+def serve_home(home: Home, host: str, port: int, engine: str, replicas: Replicas) -> None:
     """Serves until interrupted."""
     if engine == "ray":
         from serving.ray_app import serve_home as run_ray

@@ -26,7 +26,7 @@ from serving.parts.near import NearScorer, NearSource
 from serving.parts.scorers import ModelScorer
 from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything
 from serving.parts.sources import PopularSource
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 if TYPE_CHECKING:
     from serving.recommender import Recommender
@@ -135,4 +135,8 @@ def chosen(user: UserState, items: Items) -> str | None:
     return f"track:{track}" if track else None
 
 
-SPEC = SurfaceSpec(Surface.BECAUSE, because, respond, impersonal)
+def _example(query: Query) -> Query:
+    return replace(at_track(query), options={"seed": "track"})
+
+
+SPEC = SurfaceSpec(Surface.BECAUSE, because, respond, impersonal, example=_example)

@@ -23,7 +23,7 @@ from serving.parts.near import NearScorer, NearSource
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
 from serving.parts.session import SessionScorer, SessionSource, TogetherScorer, TogetherSource
 from serving.parts.sources import PopularSource
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 MOST = 200
 """Tracks of a list that may be given."""
@@ -128,4 +128,4 @@ def known(items: Items, track_ids: list[str]) -> tuple[int, ...]:
     return found
 
 
-SPEC = SurfaceSpec(Surface.CONTINUATION, continuation, respond, impersonal)
+SPEC = SurfaceSpec(Surface.CONTINUATION, continuation, respond, impersonal, example=at_track)

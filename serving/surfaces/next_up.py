@@ -27,7 +27,7 @@ from serving.parts.scorers import SkipScorer
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
 from serving.parts.session import SessionScorer, SessionSource
 from serving.parts.sources import PopularSource
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 MOST = 100
 """Tracks of the queue that may be given."""
@@ -129,4 +129,4 @@ def this_session(query: Query, items: Items) -> tuple[list[int], list[int]]:
     return np.unique(plays.track[now]).tolist(), np.unique(plays.track[skips]).tolist()
 
 
-SPEC = SurfaceSpec(Surface.NEXT_UP, next_up, respond, impersonal)
+SPEC = SurfaceSpec(Surface.NEXT_UP, next_up, respond, impersonal, example=at_track)

@@ -21,7 +21,7 @@ from serving.parts.station_pool import TIER_SOURCES, CleanFilter, PopularStation
 from serving.parts.station_selector import StationSelector
 from serving.parts.stations import HintScorer, RadioScorer, StationParts
 from serving.surfaces import stations
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 if TYPE_CHECKING:
     from serving.recommender import Recommender
@@ -132,4 +132,4 @@ def outcomes(user: UserState, station: stations.Station) -> tuple[list[str], lis
     return skipped, liked + saved + saved
 
 
-SPEC = SurfaceSpec(Surface.RADIO, radio, respond)
+SPEC = SurfaceSpec(Surface.RADIO, radio, respond, example=at_track)

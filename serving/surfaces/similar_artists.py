@@ -20,7 +20,7 @@ from serving.parts.blends import rules
 from serving.parts.near import NearArtistSource
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
 from serving.parts.sources import PopularSource
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 
 def similar_artists(kit: Kit) -> Pipeline[QueryBatch]:
@@ -65,4 +65,4 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     return {**head(decision), "artist_id": artist_id, "items": artists}
 
 
-SPEC = SurfaceSpec(Surface.SIMILAR_ARTISTS, similar_artists, respond)
+SPEC = SurfaceSpec(Surface.SIMILAR_ARTISTS, similar_artists, respond, example=at_track)

@@ -19,7 +19,7 @@ from serving.parts.blends import rules
 from serving.parts.near import NearSource
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
 from serving.parts.sources import PopularSource
-from serving.surfaces.surface import Desk, Kit, SurfaceSpec
+from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 
 def similar_tracks(kit: Kit) -> Pipeline[QueryBatch]:
@@ -60,4 +60,4 @@ def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:
     return {**head(decision), "track_id": track_id, "items": items}
 
 
-SPEC = SurfaceSpec(Surface.SIMILAR, similar_tracks, respond)
+SPEC = SurfaceSpec(Surface.SIMILAR, similar_tracks, respond, example=at_track)

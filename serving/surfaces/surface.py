@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from recsys.pipeline import Pipeline
@@ -48,9 +48,16 @@ class SurfaceSpec:
         respond: its JSON-able answer: completes the query, decides, renders.
         impersonal: the ladder for listeners without the `personalization` consent and for incognito requests; None:
             `build` is that too (their queries carry no play, save or follow: serving/controls.py).
+        example: makes a bare query one that the ladder can answer; warms it before listeners come.
     """
 
     surface: Surface
     build: Callable[[Kit], Pipeline[QueryBatch]]
     respond: Callable[[Desk, Ask, Query], dict[str, Any]]
     impersonal: Callable[[Kit], Pipeline[QueryBatch]] | None = None
+    example: Callable[[Query], Query] = lambda query: query
+
+
+def at_track(query: Query) -> Query:
+    """A bare query with a seed, as surfaces that start from one are warmed."""
+    return replace(query, station=(0,))

@@ -20,6 +20,7 @@ from recsys.pipeline import (
     truncate,
     union,
 )
+from recsys.turns import Budgets, Guard
 from recsys.types import RankedItem, Slate
 
 Batch = list[int]
@@ -89,6 +90,10 @@ def tracks(result: Result, request: int = 0) -> list[int]:
     return [item.track for item in result.slates[request].items]
 
 
+def popular() -> Rung[Batch]:
+    return Rung("popular", (Listed("p", (12,)),), (ById(),), Best())
+
+
 def ladder(*rungs: Rung[Batch], budget_ms: float | None = None) -> Pipeline[Batch]:
     return Pipeline(rungs, budget_ms)
 
@@ -118,7 +123,9 @@ def test_a_failing_source_is_skipped_and_counted() -> None:
 
 def test_a_source_over_its_budget_is_skipped_and_counted() -> None:
     slow = Listed("slow", (4,), delay=0.5)
-    result = ladder(Rung("full", (Listed("a", (2,)), slow), (ById(),), Best()), budget_ms=50).run([0])
+    full = Rung("full", (Listed("a", (2,)), slow), (ById(),), Best())
+    result = ladder(full, popular(), budget_ms=50).run([0], Guard())
+    assert result.rung == "full"
     assert tracks(result) == [2]
     assert result.sources["slow"].outcome == "timeout"
 
@@ -131,7 +138,8 @@ def test_sources_after_a_slow_one_still_propose_and_each_has_a_budget_of_its_own
         Listed("broken", (8,), broken=True),
         Listed("c", (10,), delay=0.06),
     )
-    result = ladder(Rung("full", sources, (ById(),), Best()), budget_ms=100).run([0])
+    pipeline = ladder(Rung("full", sources, (ById(),), Best()), popular(), budget_ms=100)
+    result = pipeline.run([0], Guard(Budgets(rung=2_000)))
     assert tracks(result) == [10, 6, 2]
     assert [result.sources[s.name].outcome for s in sources] == ["ok", "timeout", "ok", "failed", "ok"]
 

@@ -1,5 +1,8 @@
 """The ladder down: whatever fails, a rung answers, names itself, and keeps the rights."""
 
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +22,22 @@ class Broken:
 
     def __getattr__(self, attribute: str) -> None:
         raise RuntimeError("the model is down")
+
+
+class Hung:
+    """A model whose calls come back only when the test is over."""
+
+    name = "sequence"
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def __getattr__(self, attribute: str) -> Callable[..., None]:
+        def call(*_given: object) -> None:
+            self.over.wait(30)
+            raise RuntimeError("too late")
+
+        return call
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +94,27 @@ def test_without_models_the_last_good_slate_answers_then_the_popular_one(
 def test_radio_falls_too(tiny_service: Service, state: UserState) -> None:
     assert ask(without(tiny_service, ranker=Broken()), state, Surface.RADIO)["rung"] == "light"
     assert ask(without(tiny_service, two_tower=Broken()), state, Surface.RADIO)["rung"] == "popular"
+
+
+def test_a_hung_sequence_model_is_left_behind_and_then_left_out(
+    tiny_service: Service, state: UserState
+) -> None:
+    release = tiny_service._fleet._by_version["1"].release
+    model = Hung()
+    recommender = Recommender(replace(release, sequence=model), budget_ms=150.0)
+    answers = [ask(recommender, state) for _ in range(8)]
+    begin = time.perf_counter()
+    last = ask(recommender, state)
+    spent = time.perf_counter() - begin
+    model.over.set()
+    assert {a["rung"] for a in answers} == {"light"}
+    assert answers[0]["sources"]["sequence"]["outcome"] == "timeout"
+    assert "sequence overran its time" in answers[0]["fallen"]["full"]
+    assert last["sources"]["sequence"]["outcome"] == "skipped"
+    assert "left out" in last["fallen"]["full"]
+    assert spent < 0.15
+    assert recommender.guard is not None
+    assert recommender.guard.describe()["source:sequence"]["open"] == 1
 
 
 def test_rights_hold_on_every_rung(tiny_service: Service, state: UserState) -> None:
