@@ -55,9 +55,9 @@ def reference_of(release: LoadedRelease, batch: QueryBatch) -> Reference:
         for j in range(len(rows)):
             own = found.of(j)
             kept = thinned(len(own))
-            pairs.append(own.columns["pair"][kept])
+            pairs.append(np.asarray(own.columns["pair"][kept], np.float32))
             for name in SCORES:
-                scores[name].append(own.columns[name][kept])
+                scores[name].append(np.asarray(own.columns[name][kept], np.float64))
     joined = {name: np.concatenate(parts) for name, parts in scores.items()}
     names = release.ranker.names[:-1]  # the last one, the surface, is filled in by the ranker itself
     return of_rows(names, np.concatenate(pairs)[:, :-1], joined, len(batch))

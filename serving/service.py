@@ -44,6 +44,7 @@ from serving.controls import allowed
 from serving.decisions import from_payload, to_event, to_json
 from serving.fleet import Fleet, Loader
 from serving.folding import Folder
+from serving.listeners import sketch
 from serving.live.live import Live
 from serving.loaded import LoadedRelease
 from serving.reasons.worker import Explainer
@@ -279,7 +280,7 @@ class Service:
     def listeners(self, limit: int) -> list[dict[str, Any]]:
         """Some listeners to look at, those with most plays first: id, plays in the window, most played genres."""
         recommender = self._fleet.of(Assignment())
-        rows = [_sketch(self.state(user_id), recommender) for user_id in self.store.keys(8 * limit)]
+        rows = [sketch(self.state(user_id), recommender) for user_id in self.store.keys(8 * limit)]
         return sorted(rows, key=lambda row: -row["plays"])[:limit]
 
     def status(self) -> dict[str, Any]:
@@ -396,15 +397,3 @@ def read_decision(lake: Lake, request_id: str) -> Decision:
     if rows.is_empty() or rows["payload"][0] is None:
         raise UnknownId(f"no decision {request_id}")
     return from_payload(rows["payload"][0])
-
-
-def _sketch(user: UserState, recommender: Recommender) -> dict[str, Any]:
-    """A listener in one line, for people who pick one to look at."""
-    items = recommender.release.items
-    tracks = [t for t in items.numbers(user.track_id) if t >= 0]
-    counts: dict[str, int] = {}
-    for track in tracks:
-        genre = items.genres[items.genre[track]] if items.genre[track] >= 0 else ""
-        counts[genre] = counts.get(genre, 0) + 1
-    top = sorted((g for g in counts if g), key=lambda g: -counts[g])[:3]
-    return {"user_id": user.user_id, "plays": len(user.track_id), "top_genres": top}

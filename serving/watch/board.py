@@ -12,7 +12,9 @@ A replica takes the lowest free number, held by a lock that ends with its proces
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,11 +25,17 @@ _OLD = 4 * SECONDS
 _MOST = 256
 
 
+def board_folder(root: Path) -> Path:
+    """Where the replicas of a home meet on this machine: never in the home, which machines may share."""
+    name = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"recsys-{os.getuid()}-{name}"
+
+
 class Board:
     """This process's place among the replicas that share `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder, self._stop = folder, threading.Event()
         self.number, self._lock = _claim(folder)
 

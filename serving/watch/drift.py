@@ -33,12 +33,13 @@ WINDOW = 2_000
 EVERY = 4
 """One answer in so many is sampled, by its id."""
 BLOCK = 100
-_PENDING = 4 * BLOCK
+_PENDING = 10 * BLOCK
+"""Sampled answers that wait for a scrape; where nobody scrapes, older ones are dropped (9 kB each)."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Rows of one answer, copied: what they came from goes away with the request."""
+    """Rows of one answer."""
 
     pair: NDArray[np.floating]
     scores: NDArray[np.floating]  # (m, s)
@@ -69,10 +70,11 @@ class Drift:
         if int(query.request_id[-6:], 16) % self._every:
             return
         rows = thinned(len(result.candidates))
-        scores = [columns[name][rows] for name in self._scores if name in columns]
+        scores = [np.asarray(columns[n][rows], np.float64) for n in self._scores if n in columns]
         if len(scores) == len(self._scores):
-            stacked = np.stack(scores, axis=1) if scores else np.zeros((0, 0))
-            self._pending.append(_Sample(columns["pair"][rows].copy(), stacked))
+            stacked: NDArray[np.floating] = np.stack(scores, axis=1) if scores else np.zeros((0, 0))
+            pair = np.array(columns["pair"][rows], np.float32)  # a copy: the rest goes away with the request
+            self._pending.append(_Sample(pair, stacked))
 
     def report(self) -> dict[str, Any]:
         """`{"answers", "reference", "features": {name: {"psi", "null_rate"}}, "scores": {name: {"psi"}}}`.
@@ -108,7 +110,7 @@ class Drift:
         for at in range(0, len(waiting), BLOCK):
             block = waiting[at : at + BLOCK]
             self._blocks.append((len(block), self._binned(block)))
-        while sum(n for n, _ in self._blocks) - self._blocks[0][0] >= WINDOW if self._blocks else False:
+        while self._blocks and sum(n for n, _ in self._blocks) - self._blocks[0][0] >= WINDOW:
             self._blocks.popleft()
 
     def _binned(self, block: list[_Sample]) -> list[NDArray[np.int64]]:

@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Annotated, Literal, TextIO, TypeAlias
 
 import orjson
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recsys.errors import BadInput
 from serving.watch.facts import FACTS
 
 _Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -28,7 +29,8 @@ _PRIVATE = re.compile(
     r"""(?P<quoted>'[^']*'|"[^"]*"|`[^`]*`)"""
     r"|(?P<query>\?\S+)"
     r"|(?P<mail>\S+@\S+)"
-    r"|(?P<address>\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:]))"
+    r"|(?P<address>\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])(?:[0-9a-fA-F]{1,4}:){4,7}[0-9a-fA-F]{1,4}(?![\w:])"
+    r"|(?<![\w:])(?:[0-9a-fA-F]{1,4}:)*[0-9a-fA-F]{0,4}::[0-9a-fA-F:.]*)"
     r"|(?P<id>\b[0-9A-Za-z]{22}\b)"
     r"|(?P<token>\brsk_\w+)"
 )
@@ -47,6 +49,19 @@ class LogSettings(BaseSettings):
     requests: Annotated[float, Field(ge=0, le=1)] = (
         0.0  # share of good requests that get a line; failures always do
     )
+
+
+def from_environment() -> LogSettings:
+    """The settings that the environment names.
+
+    Raises:
+        BadInput: a value that cannot be used.
+    """
+    try:
+        return LogSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"RECSYS_LOG_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}") from None
 
 
 def redacted(text: str) -> str:
@@ -81,7 +96,7 @@ def raised(info: _Raised) -> list[str]:
     frames = traceback.extract_tb(info[2])
     lines = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
     error: BaseException | None = info[1]
-    types = []
+    types: list[str] = []
     while error is not None and len(types) < 5:
         types.append(type(error).__name__)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,4 +1,4 @@
-"""How one server is watched, in one value: `create_app(service, watching=Watching.of_server(home.root, 2))`."""
+"""How one server is watched, in one value: `create_app(service, watching=Watching.of_server())`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serving.watch import tracing
 from serving.watch.board import Board
-from serving.watch.logs import LogSettings, configure
+from serving.watch.logs import configure, from_environment
 from serving.watch.recent import Recent
 from serving.watch.tracing import Tracing
 
@@ -22,13 +22,15 @@ class Watching:
     recent: Recent = field(default_factory=Recent)
 
     @classmethod
-    def of_server(cls, root: Path, replicas: int) -> Watching:
+    def of_server(cls, board: Path | None = None) -> Watching:
         """As the environment says (RECSYS_LOG_*, OTEL_*); sets up this process's logging.
+
+        Args:
+            board: the folder that the replicas of one machine share; None where there is one process only.
 
         Raises:
             BadInput: an exporter or ratio that cannot be used.
         """
-        settings = LogSettings()
+        settings = from_environment()
         configure(settings)
-        board = Board(root / "run" / "metrics") if replicas > 1 else None
-        return cls(tracing.from_environment(), board, settings.requests)
+        return cls(tracing.from_environment(), None if board is None else Board(board), settings.requests)
