@@ -27,12 +27,12 @@ def measure(home: Home, requests: int) -> dict[str, Any]:
     """Mean CPU-ms of each stage, and percentiles of the whole in wall and CPU time."""
     import torch
 
-    from recsys.features.state import decode
+    from recsys.state_tail import read_states
 
     torch.set_num_threads(1)
     recommender = Recommender(LoadedRelease.load(Registry(home).get(CHAMPION).folder), clock=time.thread_time)
     store = LocalStore(home.state_db)
-    users = [decode(store.get(key) or b"") for key in store.keys(requests)]
+    users = read_states(store, store.keys(requests))
     now = recommender.release.manifest.until
     wall, cpu, stages = [], [], []
     for i, user in enumerate([*users[:20], *users]):

@@ -1,12 +1,9 @@
-"""Which engine holds the log and the listener states: embedded ones unless the environment names others.
+"""Opens the log and the listener states of a home on the engines it names (recsys.engine_urls).
 
-RECSYS_LOG=kafka://host:9092/topic   RECSYS_STATE=redis://host:6379/0
 log, store = open_log(home), open_store(home)
 """
 
 from __future__ import annotations
-
-import os
 
 from recsys.errors import BadInput
 from recsys.eventlog import LocalEventLog
@@ -16,13 +13,13 @@ from recsys.state_store import PATIENCE, LocalStore, StateStore
 
 
 def open_log(home: Home, url: str | None = None) -> EventLog:
-    """The log at `url` (default: RECSYS_LOG, else the embedded one of this home).
+    """The log at `url` (default: what the home names, else the embedded one).
 
     Raises:
         BadInput: a URL of another kind.
         LogUnavailable: it cannot be reached.
     """
-    url = url if url is not None else os.environ.get("RECSYS_LOG", "")
+    url = url if url is not None else home.engines.log
     if not url:
         return LocalEventLog(home.log)
     if url.startswith("kafka://"):
@@ -33,7 +30,9 @@ def open_log(home: Home, url: str | None = None) -> EventLog:
 
 
 def open_store(home: Home, url: str | None = None, patience: float | None = None) -> StateStore:
-    """The store at `url` (default: RECSYS_STATE, else the embedded one of this home).
+    """The store at `url` (default: what the home names, else the embedded one).
+
+    Of a Redis URL what follows a # is put before all keys, so that several homes share one Redis.
 
     `patience`: seconds after which a call gives up with StoreUnavailable; None waits as long as bulk work may.
 
@@ -41,11 +40,12 @@ def open_store(home: Home, url: str | None = None, patience: float | None = None
         BadInput: a URL of another kind.
         StoreUnavailable: it cannot be reached.
     """
-    url = url if url is not None else os.environ.get("RECSYS_STATE", "")
+    url = url if url is not None else home.engines.state
     if not url:
         return LocalStore(home.state_db, PATIENCE if patience is None else patience)
     if url.startswith(("redis://", "rediss://", "unix://")):
         from recsys.state_redis import RedisStore
 
-        return RedisStore(url, patience=patience)
+        place, _, prefix = url.partition("#")
+        return RedisStore(place, prefix or "recsys", patience=patience)
     raise BadInput("RECSYS_STATE must look like redis://host:6379/0; leave it out for the embedded store")

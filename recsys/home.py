@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys.engine_urls import EngineUrls
+
 
 @dataclass(frozen=True)
 class Home:
@@ -57,8 +59,13 @@ class Home:
         return self.root / "features"
 
     @property
+    def engines(self) -> EngineUrls:
+        """Which engines hold the log, the listener states and the catalog."""
+        return EngineUrls.of(self.root)
+
+    @property
     def catalog_url(self) -> str:
-        return f"sqlite:///{self.root / 'catalog.sqlite'}"
+        return self.engines.catalog or f"sqlite:///{self.root / 'catalog.sqlite'}"
 
     @property
     def state_db(self) -> Path:

@@ -94,6 +94,26 @@ class RedisStore:
         found: bytes | None = self._try(lambda: self._redis.get(self._values + key))
         return found
 
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See recsys.state_store.StateStore.get_many."""
+        if not keys:
+            return []
+        names = [self._values + key for key in keys]
+        found: list[bytes | None] = self._try(lambda: self._redis.mget(names))
+        written = self._written() or {}
+        return [written.get(key, value) for key, value in zip(keys, found, strict=True)]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """See recsys.state_store.StateStore.missing."""
+        if not keys:
+            return set()
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.exists(self._values + key)
+            there = self._try(pipe.execute)
+        written = self._written() or {}
+        return {key for key, n in zip(keys, there, strict=True) if not n and key not in written}
+
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes all values at once; outside `exclusive()` it waits until nobody is inside.
 

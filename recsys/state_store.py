@@ -16,15 +16,17 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 from recsys.errors import StoreUnavailable
 from recsys.events import Event
-from recsys.features.state import apply, backfill, decode, encode, merge
+from recsys.features.state import backfill, merge
 from recsys.lake import Lake
 from recsys.ports import EventLog, OnlineStore
 from recsys.schemas import EventKind
-from recsys.types import UserState
+from recsys.state_tail import folded, read_states, whole
 
 logger = logging.getLogger(__name__)
 _BATCH = 5_000
@@ -34,8 +36,16 @@ PATIENCE = 30.0
 class StateStore(OnlineStore, Protocol):
     """An online store in which one process at a time may read, change and write states."""
 
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of several keys as of one moment, in the order of the keys."""
+        ...
+
     def keys(self, limit: int) -> list[str]:
         """Some listeners' keys, in order; keys of other kinds hold a colon."""
+        ...
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have no value."""
         ...
 
     def close(self) -> None:
@@ -67,6 +77,7 @@ class LocalStore:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=self._patience)
             found.execute("PRAGMA journal_mode=WAL")
             found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
+            found.execute("PRAGMA wal_autocheckpoint=4000")  # pages: tails are rewritten often
             self._mine.connection = found
         return found
 
@@ -74,6 +85,21 @@ class LocalStore:
         with _reported():
             row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See StateStore.get_many."""
+        found = dict(self._among("key, value", keys))
+        return [found.get(key) for key in keys]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """See StateStore.missing."""
+        return set(keys).difference(key for (key,) in self._among("key", keys))
+
+    def _among(self, columns: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The rows of these keys."""
+        query = f"SELECT {columns} FROM entries WHERE key IN (SELECT value FROM json_each(?))"
+        with _reported():
+            return self._connection.execute(query, (orjson.dumps(keys).decode(),)).fetchall()
 
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes all values in one transaction."""
@@ -134,7 +160,11 @@ class StateUpdater:
     """Folds new log records into the stored states.
 
     How far it has come is stored with the states, in the same transaction, so a restart, a kill or a second
-    process at the same work applies each record once (and applying one twice would change nothing).
+    process at the same work applies each record once (and applying one twice would change nothing). Threads that
+    want to catch up at the same time share one pass, as appends to the log share one fsync.
+
+    New events go into a listener's tail, a small state of its own beside the large one: an event then costs the
+    tail to read and write, not 512 plays (recsys.state_tail).
     """
 
     def __init__(
@@ -142,11 +172,18 @@ class StateUpdater:
         log: EventLog,
         store: StateStore,
         interval: float = 0.1,
-        folded: Callable[[Sequence[datetime]], None] | None = None,
+        batch: int = _BATCH,
+        told: Callable[[Sequence[datetime]], None] | None = None,
     ) -> None:
-        """`folded` is told when each event was received that is in the stored states from now on."""
-        self._log, self._store, self._interval, self._folded = log, store, interval, folded
+        """Args:
+        interval: seconds between two passes of `start()`.
+        batch: records in one transaction at most.
+        told: called with when each event was received that is in the stored states from now on.
+        """
+        self._log, self._store, self._interval, self._batch = log, store, interval, batch
+        self._told = told
         self._key = f"offset:{log.identity}"
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state-updater", daemon=True)
 
@@ -156,19 +193,21 @@ class StateUpdater:
         return int(self._store.get(self._key) or 0)
 
     def catch_up(self) -> int:
-        """Applies all records that are durable now; returns how many."""
-        total = 0
-        while self.offset < self._log.end:
-            with self._store.exclusive():
-                count, received = self._step()
-            total += count
-            if self._folded is not None and received:
-                self._folded(received)
+        """Applies all records that are durable now; returns how many it applied itself."""
+        total, end = 0, self._log.end
+        while self.offset < end:
+            with self._turn:
+                if self.offset < end:  # else another thread did it while this one waited
+                    with self._store.exclusive():
+                        count, received = self._step(end)
+                    total += count
+                    if self._told is not None and received:
+                        self._told(received)
         return total
 
-    def _step(self) -> tuple[int, list[datetime]]:
+    def _step(self, end: int) -> tuple[int, list[datetime]]:
         offset = self.offset
-        stop = min(offset + _BATCH, self._log.end)
+        stop = max(offset, min(offset + self._batch, end))
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
         received: list[datetime] = []
@@ -178,8 +217,7 @@ class StateUpdater:
             last[record.event.user_id] = record.offset
             if record.event.received_at is not None:
                 received.append(record.event.received_at)
-        states = [apply(_stored(self._store, user), events[user], last[user]) for user in events]
-        values = [(state.user_id, encode(state)) for state in states]
+        values = folded(self._store, events, last)
         self._store.put([*values, (self._key, str(stop).encode())])
         return stop - offset, received
 
@@ -210,11 +248,7 @@ def refresh_states(lake: Lake, store: StateStore, users: Sequence[str] | None = 
     states = backfill(lake, users)
     while part := list(islice(states, 500)):
         with store.exclusive():
-            store.put([(s.user_id, encode(merge(_stored(store, s.user_id), s))) for s in part])
+            known = read_states(store, [s.user_id for s in part])
+            store.put([v for old, s in zip(known, part, strict=True) for v in whole(merge(old, s))])
         total += len(part)
     return total
-
-
-def _stored(store: OnlineStore, user_id: str) -> UserState:
-    data = store.get(user_id)
-    return decode(data) if data is not None else UserState(user_id)

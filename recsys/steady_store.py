@@ -78,6 +78,25 @@ class SteadyStore:
         self._mine.stood_in = True
         return self._recall(key)
 
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Like `get`, for values that belong together: where one was found, that the others were not is remembered.
+
+        Raises:
+            StoreUnavailable: the store fails, and of one key nothing recent is remembered.
+        """
+        self._mine.stood_in = False
+        found: list[bytes | None] = []
+        if self._attempt(self._reads, lambda: found.extend(self._store.get_many(keys))):
+            if any(value is not None for value in found):
+                self._remember([(key, value or b"") for key, value in zip(keys, found, strict=True)])
+            return [self._unwritten.get(key, value) for key, value in zip(keys, found, strict=True)]
+        self._mine.stood_in = True
+        return [self._recall(key) for key in keys]
+
+    def missing(self, keys: Sequence[str]) -> set[str]:
+        """See StateStore.missing."""
+        return self._store.missing(keys)
+
     def put(self, values: Sequence[tuple[str, bytes]]) -> None:
         """Writes; where the store fails, the values wait in this process for the next write that succeeds."""
         self._remember(values)

@@ -30,7 +30,6 @@ from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
 from recsys.events import parse_batch, split_by_clock
-from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ids import is_event_id, public_id
 from recsys.ingest import Mover
@@ -38,6 +37,7 @@ from recsys.lake import Lake
 from recsys.ports import Appended
 from recsys.schemas import EventKind, Surface
 from recsys.state_store import StateStore, StateUpdater
+from recsys.state_tail import read_state
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving.controls import allowed
@@ -77,7 +77,7 @@ class Service:
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake = Lake(home.lake)
         self._freshness = Freshness()
-        self._updater = StateUpdater(self.log, self.store, folded=self._freshness.folded)
+        self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
         self._fleet = Fleet(home, settings, background, self.live.prepare, load)
         self._experiments = experiments
@@ -233,14 +233,12 @@ class Service:
     def state(self, user_id: str) -> UserState:
         """What is known of a listener; an empty state for one never seen.
 
-        Where the store does not answer in time: the state that this process saw last, if that is recent; else one
-        that says nothing, not even a consent (offset UNKNOWN).
+        Where the store does not answer in time: what this process saw last, if recent; else offset UNKNOWN.
         """
         try:
-            raw = self.quick.get(user_id)
+            return read_state(self.quick, user_id)
         except StoreUnavailable:
             return UserState(user_id, personalized=False, offset=UNKNOWN)
-        return decode(raw) if raw is not None else UserState(user_id)
 
     def _fold(self, seconds: float) -> None:
         """Brings what is durable into the states: at once in the foreground, else waiting `seconds` at most."""

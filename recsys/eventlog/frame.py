@@ -37,6 +37,7 @@ class Entry:
     body: int
     received_ms: int
     line: bytes
+    event: Event  # as a reader will decode the line
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ def entry(event: Event) -> Entry:
     if event.received_at is not None:  # appended to the JSON object, so that it is serialised once only
         line = body[:-1] + b',"received_at":"' + event.received_at.isoformat().encode() + b'"}'
     try:
-        Event.model_validate_json(line)
+        decoded = Event.model_validate_json(line)
     except ValidationError as error:
         raise BadInput(f"event {event.event_id} cannot be logged: {error.errors()[0]['msg']}") from None
-    return Entry(_digest(event.event_id.encode()), _digest(body), int(stamp.timestamp() * 1000), line)
+    key, received_ms = _digest(event.event_id.encode()), int(stamp.timestamp() * 1000)
+    return Entry(key, _digest(body), received_ms, line, decoded)
 
 
 def _digest(data: bytes) -> int:

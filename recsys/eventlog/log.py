@@ -18,6 +18,7 @@ from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import check_commits, read_commit, write_commit
 from recsys.eventlog.frame import Entry, any_group_after, entry, pack, read_group
 from recsys.eventlog.index import IdIndex
+from recsys.eventlog.recent import Recent
 from recsys.eventlog.segments import Segments, damaged, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
@@ -66,6 +67,7 @@ class LocalEventLog:
         self._settings = settings or LogSettings()
         self._segments = Segments(folder)
         self._index = IdIndex()
+        self._recent = Recent()
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
         self._leader = threading.Lock()
@@ -116,7 +118,9 @@ class LocalEventLog:
             BadInput: the log no longer (or not yet) reaches back to `offset`, or a record is damaged.
         """
         end = self._reach(offset)
-        return self._segments.records(offset, end if limit is None else min(end, offset + limit), skip)
+        stop = end if limit is None else min(end, offset + limit)
+        recent = self._recent.read(offset, max(offset, stop), skip)
+        return self._segments.records(offset, stop, skip) if recent is None else iter(recent)
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """See recsys.ports.EventLog."""
@@ -181,6 +185,7 @@ class LocalEventLog:
             keys = np.array([e.key for e in fresh], np.uint64)
             bodies = np.array([e.body for e in fresh], np.uint64)
             self._index.add(keys, bodies, max(e.received_ms for e in fresh))
+            self._recent.add(self._end, [e.event for e in fresh])
             self._advance(self._position + len(group), self._end + len(fresh))
         return outcomes
 

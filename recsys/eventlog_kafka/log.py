@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from recsys.errors import BadInput
+from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import checked_group
 from recsys.eventlog.frame import Entry, entry
+from recsys.eventlog.recent import Recent
 from recsys.eventlog_kafka.topic import KafkaSettings, Message, Topic
 from recsys.events import Event
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
+
+
+@dataclass
+class _Request:
+    """One call of append that waits for its turn; concurrent ones go to the broker together."""
+
+    entries: list[Entry]
+    outcomes: list[Appended] = field(default_factory=list)
+    error: RecsysError | None = None
+    done: bool = False
 
 
 class KafkaEventLog:
@@ -27,10 +39,10 @@ class KafkaEventLog:
     that failed with LogUnavailable may be in the topic in part: the same events sent again are answered DUPLICATE or
     ACCEPTED, and count once.
 
-    The horizon is counted in records before the one in question; opening reads the whole topic, so all
-    apply it alike. Only where retention has cut the topic may one that opened later let a repetition through (lake
-    and states drop it too). With several partitions there would be one order per partition: offsets would
-    become vectors, and ids must be hashed to partitions so that repeats meet.
+    The horizon is counted in records before the one in question. Opening reads the last two horizons, so that all
+    apply it alike to the newest one; of older records, and where retention has cut the topic, one that opened
+    later may let a repetition through (lake and states drop it too). With several partitions there would be one
+    order per partition: offsets would become vectors, and ids must be hashed to partitions so that repeats meet.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -41,7 +53,11 @@ class KafkaEventLog:
         self._lock = threading.Lock()
         self._bodies: dict[bytes, tuple[int, int]] = {}  # id -> (offset, body) of the record that counts
         self._repeats: set[int] = set()  # offsets of records that do not count
-        self._next = self._topic.low()
+        self._queue: list[_Request] = []
+        self._queue_lock = threading.Lock()
+        self._recent = Recent()
+        self._low, high = self._topic.bounds()
+        self._next = max(self._low, high - 2 * settings.horizon_events)
         with self._lock:
             self._read_on(None)
 
@@ -52,24 +68,46 @@ class KafkaEventLog:
 
     def append(self, events: Sequence[Event]) -> list[Appended]:
         """See recsys.ports.EventLog; what LogUnavailable leaves open is said at the class."""
-        entries = [entry(event) for event in events]
-        ids = [event.event_id.encode() for event in events]
+        request = _Request([entry(event) for event in events])
+        self._topic.check(request.entries)
+        with self._queue_lock:
+            self._queue.append(request)
         with self._lock:
+            if not request.done:
+                self._serve()
+        if request.error is not None:
+            raise type(request.error)(str(request.error))
+        return request.outcomes
+
+    def _serve(self) -> None:
+        """Sends all that is waiting together; every request is answered, or fails, with the others."""
+        with self._queue_lock:
+            waiting, self._queue = self._queue, []
+        error: RecsysError | None = LogUnavailable("the append was interrupted: send the batch again")
+        try:
             fresh: dict[bytes, Entry] = {}
-            for event_id, one in zip(ids, entries, strict=True):
-                if event_id not in self._bodies:
-                    fresh.setdefault(event_id, one)
+            for one in (one for request in waiting for one in request.entries):
+                if _id(one) not in self._bodies:
+                    fresh.setdefault(_id(one), one)
             mine = self._write(fresh)
-            return [self._outcome(event_id, one, mine) for event_id, one in zip(ids, entries, strict=True)]
+            for request in waiting:
+                request.outcomes = [self._outcome(_id(one), one, mine) for one in request.entries]
+            error = None
+        except RecsysError as problem:
+            error = problem
+        finally:
+            for request in waiting:
+                request.error, request.done = error, True
 
     def _write(self, fresh: dict[bytes, Entry]) -> set[bytes]:
         """Sends new events; returns the ids of those that count."""
         if not fresh:
             return set()
-        offsets = self._topic.produce([*fresh.values()], [event_id.decode() for event_id in fresh])
-        if offsets == list(range(self._next, self._next + len(offsets))):  # nobody wrote in between
+        begin, offsets = self._next, self._topic.produce([*fresh.values()])
+        if offsets == list(range(begin, begin + len(offsets))):  # nobody wrote in between
             for offset, (event_id, one) in zip(offsets, fresh.items(), strict=True):
                 self._take(Message(offset, event_id, one.body, b""))
+            self._recent.add(begin, [one.event for one in fresh.values()])
         else:
             self._read_on(max(offsets) + 1)
         return {event_id for event_id, at in zip(fresh, offsets, strict=True) if at not in self._repeats}
@@ -109,9 +147,12 @@ class KafkaEventLog:
         self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
     ) -> Iterator[Record]:
         """See recsys.ports.EventLog. Raises BadInput where the topic does not hold `offset`."""
-        end = self._reach(offset)
-        stop = end if limit is None else min(end, offset + limit)
-        return (r for r in self._records(offset, stop) if r.event.kind not in skip)
+        stop = offset + limit if limit is not None and self._low <= offset else None
+        if stop is None or stop > self._next:  # beyond what is known here
+            end = self._reach(offset)
+            stop = end if limit is None else min(end, offset + limit)
+        recent = self._recent.read(offset, stop, skip)
+        return self._records(offset, stop, skip) if recent is None else iter(recent)
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """See recsys.ports.EventLog."""
@@ -122,15 +163,17 @@ class KafkaEventLog:
         return None
 
     def _reach(self, offset: int) -> int:
-        end, low = self.end, self._topic.low()
-        if not low <= offset <= end:
-            raise BadInput(f"offset {offset} is not in the log, which spans {low} to {end}")
+        end = self.end
+        if not self._low <= offset <= end:  # what retention cut since this log was opened, the fetch refuses
+            raise BadInput(f"offset {offset} is not in the log, which spans {self._low} to {end}")
         return end
 
-    def _records(self, offset: int, stop: int) -> Iterator[Record]:
+    def _records(self, offset: int, stop: int, skip: Collection[EventKind]) -> Iterator[Record]:
         for message in self._topic.fetch(offset, stop):
-            if message.offset not in self._repeats:
-                yield Record(message.offset, _event(message))
+            if message.offset not in self._repeats and message.kind not in skip:
+                event = _event(message)
+                if event.kind not in skip:  # written by a version that did not say the kind beside it
+                    yield Record(message.offset, event)
 
     def committed(self, group: str) -> int:
         """Where a consumer group goes on; 0 at first, and again where the broker has forgotten an idle group."""
@@ -144,6 +187,10 @@ class KafkaEventLog:
         """Ends the connections of this process."""
         with self._lock:
             self._topic.close()
+
+
+def _id(one: Entry) -> bytes:
+    return one.event.event_id.encode()
 
 
 def _event(message: Message) -> Event:

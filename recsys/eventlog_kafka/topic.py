@@ -22,6 +22,8 @@ from recsys.eventlog.frame import Entry
 
 logger = logging.getLogger(__name__)
 _BODY = "body"  # header: the 8-byte digest of what the event says
+_KIND = "kind"  # header: the event's kind, so that a reader who leaves it out need not decode the event
+_IDLE_READERS = 4
 
 
 class KafkaSettings(BaseModel):
@@ -63,6 +65,7 @@ class Message:
     event_id: bytes
     body: int
     line: bytes
+    kind: str = ""  # empty where its writer did not say
 
 
 class Topic:
@@ -84,6 +87,7 @@ class Topic:
         self._base = {"bootstrap.servers": settings.servers, "logger": logger, **settings.options}
         self._admin = admin.AdminClient(self._base)
         self._producer: Any = None
+        self._idle: list[Any] = []  # readers that are connected and read nothing
         self._place = kafka.TopicPartition(settings.topic, 0)
         with self._answered():
             self._make(admin.NewTopic)
@@ -106,16 +110,18 @@ class Topic:
             if error.args[0].code() != self._kafka.KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def produce(self, entries: Sequence[Entry], ids: Sequence[str]) -> list[int]:
-        """Offsets of the entries, in their order, once all in-sync replicas have them.
-
-        Raises:
-            BadInput: an entry is larger than the topic takes; nothing was sent.
-            LogUnavailable: not all were acknowledged in time; some may yet turn up in the topic.
-        """
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Raises BadInput where an entry is larger than the topic takes."""
         for entry in entries:
             if len(entry.line) > self._settings.message_bytes - 1000:
                 raise BadInput(f"an event of {len(entry.line)} bytes is larger than the topic takes")
+
+    def produce(self, entries: Sequence[Entry]) -> list[int]:
+        """Offsets of the entries, in their order, once all in-sync replicas have them.
+
+        Raises:
+            LogUnavailable: not all were acknowledged in time; some may yet turn up in the topic.
+        """
         offsets: list[int] = [-1] * len(entries)
         problems: list[Any] = []
 
@@ -127,8 +133,8 @@ class Topic:
 
         try:
             with self._answered():
-                for place, (entry, event_id) in enumerate(zip(entries, ids, strict=True)):
-                    self._send(entry, event_id, lambda e, m, place=place: done(place, e, m))
+                for place, entry in enumerate(entries):
+                    self._send(entry, lambda e, m, place=place: done(place, e, m))
                 self._producer.flush(self._settings.timeout_seconds + 1)
             if problems or -1 in offsets:
                 raise self._unavailable(problems[0] if problems else "no acknowledgement in time")
@@ -137,19 +143,20 @@ class Topic:
             raise
         return offsets
 
-    def _send(self, entry: Entry, event_id: str, done: Any) -> None:
+    def _send(self, entry: Entry, done: Any) -> None:
         if self._producer is None:
             wait = int(self._settings.timeout_seconds * 1000)
             safe = {"enable.idempotence": True, "acks": "all", "delivery.timeout.ms": wait, "linger.ms": 2}
             size = {"message.max.bytes": self._settings.message_bytes}
             self._producer = self._kafka.Producer({**self._base, **safe, **size})
+        headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: entry.event.kind.value.encode()}
         while True:
             try:
                 self._producer.produce(
                     self._settings.topic,
-                    key=event_id,
+                    key=entry.event.event_id,
                     value=entry.line,
-                    headers={_BODY: entry.body.to_bytes(8, "little")},
+                    headers=headers,
                     partition=0,
                     timestamp=entry.received_ms,
                     on_delivery=done,
@@ -165,11 +172,15 @@ class Topic:
             self._producer.poll(0)
             self._producer = None
 
-    def low(self) -> int:
-        """The first offset that the topic still holds."""
+    def bounds(self) -> tuple[int, int]:
+        """The first offset that the topic still holds, and one that is at most its end.
+
+        Some brokers tell the end of a moment ago: only a fetch finds the true one.
+        """
         with self._answered(), self._reader() as reader:
-            first: int = reader.get_watermark_offsets(self._place, timeout=self._settings.timeout_seconds)[0]
-            return first
+            wait = self._settings.timeout_seconds
+            first, last = reader.get_watermark_offsets(self._place, timeout=wait)
+            return int(first), max(int(first), int(last))
 
     def fetch(self, start: int, stop: int | None) -> Iterator[Message]:
         """Records from `start` to before `stop`, or to the end as a fetch that began after this call finds it.
@@ -182,8 +193,7 @@ class Topic:
         """
         if stop is not None and start >= stop:
             return
-        with self._answered(), self._reader() as reader:
-            reader.assign([self._kafka.TopicPartition(self._settings.topic, 0, start)])
+        with self._answered(), self._reader_at(start) as reader:
             deadline = time.monotonic() + self._settings.timeout_seconds
             while True:
                 message = reader.poll(0.5)
@@ -216,23 +226,47 @@ class Topic:
             reader.commit(offsets=[place], asynchronous=False)
 
     def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         if self._producer is not None:
             self._producer.flush(self._settings.timeout_seconds)
             self._producer = None
 
     @contextmanager
     def _reader(self, group: str = "none") -> Iterator[Any]:
+        reader = self._consumer(group)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+    def _consumer(self, group: str) -> Any:
         settings = {
             "group.id": f"recsys.{self._settings.topic}.{group}",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 2,  # a fetch at the end answers at once that there is no more
+            "fetch.wait.max.ms": 20,  # what asking for the end costs; with 2 a broker gave one batch an answer
         }
-        reader = self._kafka.Consumer({**self._base, **settings})
+        return self._kafka.Consumer({**self._base, **settings})
+
+    @contextmanager
+    def _reader_at(self, start: int) -> Iterator[Any]:
+        """A reader that goes on at `start`; afterwards it is kept, connected and without work, for the next."""
+        try:
+            reader = self._idle.pop()  # one call, so that two threads never get the same
+        except IndexError:
+            reader = self._consumer("none")
+        reader.assign([self._kafka.TopicPartition(self._settings.topic, 0, start)])
         try:
             yield reader
-        finally:
+            reader.unassign()
+        except BaseException:
+            reader.close()
+            raise
+        if len(self._idle) < _IDLE_READERS:
+            self._idle.append(reader)
+        else:
             reader.close()
 
     @contextmanager
@@ -255,4 +289,4 @@ def _message(message: Any) -> Message:
     if message.key() is None or message.value() is None or len(headers.get(_BODY, b"")) != 8:
         raise BadInput(f"record {message.offset()} of topic {message.topic()} is no event: remove its writer")
     body = int.from_bytes(headers[_BODY], "little")
-    return Message(message.offset(), message.key(), body, message.value())
+    return Message(message.offset(), message.key(), body, message.value(), headers.get(_KIND, b"").decode())

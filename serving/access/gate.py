@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from fastapi import Response
 from limits import RateLimitItem
 
+from recsys.engine_urls import EngineUrls
 from recsys.errors import BadInput
 from serving.access import cookie
 from serving.access.keys import PAGE, KeyBook, KeyFile, Scope
@@ -71,7 +71,7 @@ class Access:
     @classmethod
     def of_home(cls, root: Path, loopback: bool, settings: AccessSettings | None = None) -> Access:
         """The keys of a home; rates are shared in Redis where the listener states are."""
-        state = os.environ.get("RECSYS_STATE", "")
+        state = EngineUrls.of(root).state.partition("#")[0]  # without the prefix of this home's keys
         return cls(Watched(KeyFile(root)), settings or AccessSettings(), loopback, state)
 
 

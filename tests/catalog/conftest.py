@@ -14,6 +14,9 @@ from catalog_world import tables
 
 from music.catalog import Catalog
 from music.catalog.model import Fact
+from tests.engines import new_database, postgres
+
+__all__ = ["postgres"]
 
 
 @pytest.fixture
@@ -21,9 +24,17 @@ def facts() -> list[Fact]:
     return []
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: a file, and one of a real Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/catalog.sqlite"
+    return new_database(request.getfixturevalue("postgres"))
+
+
 @pytest.fixture
-def catalog(tmp_path: Path, facts: list[Fact]) -> Iterator[Catalog]:
-    opened = Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite", facts.append)
+def catalog(url: str, facts: list[Fact]) -> Iterator[Catalog]:
+    opened = Catalog.open(url, facts.append)
     opened.write(tables())
     yield opened
     opened.close()

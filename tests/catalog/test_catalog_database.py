@@ -31,15 +31,15 @@ for i in range(8):
 """
 
 
-def test_migrations_lead_to_exactly_the_models(tmp_path: Path) -> None:
-    engine = connect(f"sqlite:///{tmp_path}/catalog.sqlite")
+def test_migrations_lead_to_exactly_the_models(url: str) -> None:
+    engine = connect(url)
     upgrade(engine)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_migrations_can_be_undone(tmp_path: Path) -> None:
-    engine = connect(f"sqlite:///{tmp_path}/catalog.sqlite")
+def test_migrations_can_be_undone(url: str) -> None:
+    engine = connect(url)
     upgrade(engine)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -51,8 +51,7 @@ def test_migrations_can_be_undone(tmp_path: Path) -> None:
     assert "tracks" in inspect(engine).get_table_names()
 
 
-def test_a_catalog_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+def test_a_catalog_of_a_newer_version_is_refused(url: str) -> None:
     catalog = Catalog.open(url)
     with writing(catalog.engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -74,8 +73,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> No
     assert "\n" not in str(error.value)
 
 
-def test_several_processes_open_and_write_one_new_file(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+def test_several_processes_open_and_write_one_new_catalog(url: str) -> None:
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, url, name], cwd=ROOT, stderr=subprocess.PIPE, text=True

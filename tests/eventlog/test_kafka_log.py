@@ -16,7 +16,6 @@ from recsys.engines import open_log
 from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog import LocalEventLog
 from recsys.eventlog_kafka import KafkaEventLog, KafkaSettings
-from recsys.features.state import decode
 from recsys.home import Home
 from recsys.ingest import Moved, move
 from recsys.lake import Lake
@@ -24,6 +23,7 @@ from recsys.ports import Appended, EventLog
 from recsys.schemas import EventKind
 from recsys.state_redis import RedisStore
 from recsys.state_store import LocalStore, StateStore, StateUpdater
+from recsys.state_tail import read_states
 from tests.engines import kafka_address, kafka_broker, redis_url
 from tests.eventlog.samples import NOW, play
 
@@ -159,7 +159,7 @@ def test_states_in_redis_from_kafka_equal_embedded_ones_for_any_batches(
         for batch in batches:
             log.append([play(i) for i in batch])
             StateUpdater(log, store).catch_up()
-        states.append([decode(store.get(key) or b"") for key in store.keys(100)])
+        states.append(read_states(store, store.keys(100)))
     assert states[0] == states[1] != []
 
 

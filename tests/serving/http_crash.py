@@ -24,6 +24,7 @@ from recsys.events import Event
 from recsys.home import Home
 from recsys.lake import Lake
 from serving.access.keys import KeyFile
+from tests.columns import moved_to, servers_of
 from tests.eventlog.crash import ROOT, Posted
 
 NOBODYS = "0194ce42-9a78-7fef-a3f3-000000000000"
@@ -117,6 +118,7 @@ def outcome(home: Home, posted: Posted) -> Outcome:
 
 
 def copied(home: Home, folder: Path) -> Home:
-    """A copy of what serving needs of a home, to be damaged."""
+    """A copy of what serving needs of a home, to be damaged; on engines, with places of its own there."""
     unneeded = shutil.ignore_patterns("world", "work", "features", "reports", "mlartifacts")
-    return Home.of(Path(shutil.copytree(home.root, folder / "home", ignore=unneeded)))
+    copy = Home.of(Path(shutil.copytree(home.root, folder / "home", ignore=unneeded)))
+    return moved_to(copy, *servers_of(copy)) if copy.engines.log else copy

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from tests_events import event
 from tests_events import play as played
 
-from recsys.eventlog import LocalEventLog
+from recsys.engines import open_log
 from recsys.home import Home
 from recsys.ingest import move
 from recsys.lake import Lake
@@ -38,7 +38,7 @@ def kill_and_check(home: Home, kills: int, seed: int) -> None:
 
 def rows_of_clients(home: Home) -> int:
     """Events in the lake that clients sent, after moving what the log still holds (of other tests, at first)."""
-    log, lake = LocalEventLog(home.log), Lake(home.lake)
+    log, lake = open_log(home), Lake(home.lake)
     move(log, lake)
     log.close()
     events = lake.scan("events").filter(pl.col("kind") != "decision")

@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class Failing(LocalStore):
         if self.down:
             raise StoreUnavailable("down")
         return super().get(key)
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if self.down:
+            raise StoreUnavailable("down")
+        return super().get_many(keys)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -68,6 +73,23 @@ def test_what_was_read_lately_stands_in_and_what_was_not_raises(store: Failing) 
     clock.now = 61
     with pytest.raises(StoreUnavailable):
         steady.get("a")
+
+
+def test_both_parts_of_a_state_stand_in_and_a_listener_that_was_never_found_does_not(store: Failing) -> None:
+    steady = SteadyStore(store)
+    store.put([("a", b"1"), ("b", b"2"), ("tail:b", b"3")])
+    assert steady.get_many(["a", "tail:a"]) == [b"1", None]
+    assert steady.get_many(["b", "tail:b"]) == [b"2", b"3"]
+    assert steady.get_many(["c", "tail:c"]) == [None, None]
+    store.down = True
+    assert steady.get_many(["a", "tail:a"]) == [b"1", b""]
+    assert steady.get_many(["b", "tail:b"]) == [b"2", b"3"]
+    assert steady.stood_in
+    with pytest.raises(StoreUnavailable):
+        steady.get_many(["c", "tail:c"])
+    steady.forget(["a"])
+    with pytest.raises(StoreUnavailable):
+        steady.get_many(["a", "tail:a"])
 
 
 def test_a_store_that_is_down_is_asked_twice_and_then_only_by_probes(store: Failing) -> None:

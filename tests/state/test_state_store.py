@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from recsys.events import Event, to_frame
 from recsys.features.state import apply, decode, encode
 from recsys.lake import Lake
 from recsys.state_store import StateStore, StateUpdater, refresh_states
+from recsys.state_tail import TAIL_BYTES, read_state, read_states, tail_key
 from recsys.types import UserState
-from tests.eventlog.samples import play
+from tests.eventlog.samples import NOW, play
 
 ROOT = Path(__file__).resolve().parents[2]
 Open = Callable[[], StateStore]
+MINUTE = timedelta(minutes=1)
 
 
 def expected(events: list[Event]) -> dict[str, UserState]:
@@ -32,7 +35,7 @@ def expected(events: list[Event]) -> dict[str, UserState]:
 
 def stored(store: StateStore) -> dict[str, UserState]:
     """Without offsets, which depend on the order of arrival."""
-    states = [decode(store.get(key) or b"") for key in store.keys(100)]
+    states = read_states(store, store.keys(100))
     return {s.user_id: UserState(**{**vars(s), "offset": -1}) for s in states}
 
 
@@ -47,7 +50,7 @@ def test_new_records_show_in_the_state_and_replays_change_nothing(tmp_path: Path
     assert updater.catch_up() == 0
     assert updater.offset == 20
     assert stored(store) == expected(events)
-    states = [decode(store.get(event.user_id) or b"") for event in events]
+    states = [read_state(store, event.user_id) for event in events]
     assert {state.offset for state in states} == {17, 18, 19}
 
 
@@ -100,7 +103,7 @@ def test_three_processes_update_at_once_and_every_record_is_applied(tmp_path: Pa
         from recsys.eventlog import LocalEventLog
         from recsys.state_store import LocalStore, StateUpdater
         from recsys.state_redis import RedisStore
-        from tests.eventlog.samples import play
+        from tests.eventlog.samples import NOW, play
         folder, number = Path(sys.argv[1]), int(sys.argv[2])
         log = LocalEventLog(folder / "log")
         store = RedisStore(*sys.argv[3:]) if sys.argv[3:] else LocalStore(folder / "state.sqlite")
@@ -132,3 +135,42 @@ def test_an_encoded_state_survives_the_store(tmp_path: Path, open_store: Open) -
     state = apply(UserState(play(1).user_id), [play(1)])
     store.put([(state.user_id, encode(state))])
     assert decode(open_store().get(state.user_id) or b"") == state
+
+
+def test_a_tail_that_has_grown_is_merged_into_the_large_part(tmp_path: Path, open_store: Open) -> None:
+    log, store = LocalEventLog(tmp_path / "log"), open_store()
+    updater, events = StateUpdater(log, store), [play(3 * i, at=NOW + i * MINUTE) for i in range(150)]
+    user, sizes = events[0].user_id, []
+    for event in events:
+        log.append([event])
+        updater.catch_up()
+        sizes.append(len(store.get(tail_key(user)) or b""))
+        assert read_state(store, user).offset == log.end - 1
+    assert 0 < max(sizes) <= TAIL_BYTES
+    assert sizes.count(0) > 2, "the tail was emptied several times"
+    assert stored(store) == expected(events)
+    assert store.keys(10) == [user]
+
+
+def test_threads_that_catch_up_at_once_share_a_pass_and_each_sees_its_own_event(
+    tmp_path: Path, open_store: Open
+) -> None:
+    log, store = LocalEventLog(tmp_path / "log"), open_store()
+    updater = StateUpdater(log, store)
+    unseen: list[int] = []
+
+    def client(number: int) -> None:
+        for i in range(number, 120, 6):
+            log.append([play(i, at=NOW + i * MINUTE)])
+            updater.catch_up()
+            start = int(play(i, at=NOW + i * MINUTE).ts.timestamp() * 1000) - 30_000
+            if start not in read_state(store, play(i).user_id).start:
+                unseen.append(i)
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not unseen
+    assert stored(store) == expected([play(i, at=NOW + i * MINUTE) for i in range(120)])

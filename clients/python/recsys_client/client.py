@@ -30,6 +30,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -39,6 +41,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -50,6 +54,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.HomeAnswer)
@@ -66,6 +72,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -78,6 +86,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -92,6 +102,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.RadioAnswer)
@@ -132,6 +144,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.MixesAnswer:
         """Up to six mixes, one for each of the listener's tastes; the same all local day.
 
@@ -141,6 +155,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -152,6 +168,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.MixesAnswer)
@@ -165,6 +183,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.DiscoveryAnswer:
         """Tracks that the listener has not heard, mostly by new artists; the same all local week.
 
@@ -174,6 +194,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -185,6 +207,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.DiscoveryAnswer)
@@ -198,6 +222,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.RadarAnswer:
         """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
 
@@ -207,6 +233,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -218,6 +246,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.RadarAnswer)
@@ -232,6 +262,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.BecauseAnswer:
         """Because you listened to X: tracks near a track or artist, for this listener.
 
@@ -242,6 +274,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -254,6 +288,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.BecauseAnswer)
@@ -268,6 +304,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.SimilarAnswer:
         """Tracks that sound alike or are heard together, nearest first.
 
@@ -277,6 +315,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -288,6 +328,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.SimilarAnswer)
@@ -302,6 +344,8 @@ class Client(Transport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.SimilarArtistsAnswer:
         """Artists near to one, nearest first, each with its most popular track.
 
@@ -311,6 +355,8 @@ class Client(Transport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -322,6 +368,8 @@ class Client(Transport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return self._send(call, models.SimilarArtistsAnswer)
@@ -390,6 +438,48 @@ class Client(Transport):
         )
         return self._send(call, models.ArtistOut)
 
+    def publish(self, body: models.TracksIn | Body) -> models.Written:
+        """All or none of up to 1,000 tracks; each is whole, and replaces what was known of it.
+
+        Needs a key with the scope catalog:write.
+        """
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/tracks",
+            content=content,
+            headers=headers,
+            retry_safe=False,
+        )
+        return self._send(call, models.Written)
+
+    def withdraw(
+        self, track_id: str, body: models.WithdrawalIn | None | Body | None = None
+    ) -> models.WithdrawalOut:
+        """From then on it is in no answer, of any server on this catalog.
+
+        Needs a key with the scope catalog:write.
+        """
+        content, headers = json_body(body)
+        call = Call(
+            "PUT",
+            path_of("/v1/tracks/{track_id}/withdrawal", track_id=track_id),
+            content=content,
+            headers=headers,
+        )
+        return self._send(call, models.WithdrawalOut)
+
+    def restore(self, track_id: str) -> models.WithdrawalOut:
+        """The track's own windows are in force again.
+
+        Needs a key with the scope catalog:write.
+        """
+        call = Call(
+            "DELETE",
+            path_of("/v1/tracks/{track_id}/withdrawal", track_id=track_id),
+        )
+        return self._send(call, models.WithdrawalOut)
+
     def healthz(self) -> dict[str, str]:
         """The process lives; answered on the event loop, so that a busy thread pool cannot hide it."""
         call = Call(
@@ -435,6 +525,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -444,6 +536,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -455,6 +549,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.HomeAnswer)
@@ -471,6 +567,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -483,6 +581,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -497,6 +597,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.RadioAnswer)
@@ -537,6 +639,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.MixesAnswer:
         """Up to six mixes, one for each of the listener's tastes; the same all local day.
 
@@ -546,6 +650,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -557,6 +663,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.MixesAnswer)
@@ -570,6 +678,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.DiscoveryAnswer:
         """Tracks that the listener has not heard, mostly by new artists; the same all local week.
 
@@ -579,6 +689,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -590,6 +702,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.DiscoveryAnswer)
@@ -603,6 +717,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.RadarAnswer:
         """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
 
@@ -612,6 +728,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -623,6 +741,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.RadarAnswer)
@@ -637,6 +757,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.BecauseAnswer:
         """Because you listened to X: tracks near a track or artist, for this listener.
 
@@ -647,6 +769,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -659,6 +783,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.BecauseAnswer)
@@ -673,6 +799,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.SimilarAnswer:
         """Tracks that sound alike or are heard together, nearest first.
 
@@ -682,6 +810,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -693,6 +823,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.SimilarAnswer)
@@ -707,6 +839,8 @@ class AsyncClient(AsyncTransport):
         tz: str | None = None,
         device: models.Device | None = None,
         incognito: bool | None = None,
+        explicit: bool | None = None,
+        tier: models.Tier | None = None,
     ) -> models.SimilarArtistsAnswer:
         """Artists near to one, nearest first, each with its most popular track.
 
@@ -716,6 +850,8 @@ class AsyncClient(AsyncTransport):
             country: ISO 3166-1 alpha-2
             tz: IANA time zone
             incognito: answer without the listener's history, train nothing
+            explicit: false: no explicit tracks
+            tier: what the listener pays for
         """
         call = Call(
             "GET",
@@ -727,6 +863,8 @@ class AsyncClient(AsyncTransport):
                 "tz": tz,
                 "device": device,
                 "incognito": incognito,
+                "explicit": explicit,
+                "tier": tier,
             },
         )
         return await self._send(call, models.SimilarArtistsAnswer)
@@ -794,6 +932,48 @@ class AsyncClient(AsyncTransport):
             path_of("/v1/artists/{artist_id}", artist_id=artist_id),
         )
         return await self._send(call, models.ArtistOut)
+
+    async def publish(self, body: models.TracksIn | Body) -> models.Written:
+        """All or none of up to 1,000 tracks; each is whole, and replaces what was known of it.
+
+        Needs a key with the scope catalog:write.
+        """
+        content, headers = json_body(body)
+        call = Call(
+            "POST",
+            "/v1/tracks",
+            content=content,
+            headers=headers,
+            retry_safe=False,
+        )
+        return await self._send(call, models.Written)
+
+    async def withdraw(
+        self, track_id: str, body: models.WithdrawalIn | None | Body | None = None
+    ) -> models.WithdrawalOut:
+        """From then on it is in no answer, of any server on this catalog.
+
+        Needs a key with the scope catalog:write.
+        """
+        content, headers = json_body(body)
+        call = Call(
+            "PUT",
+            path_of("/v1/tracks/{track_id}/withdrawal", track_id=track_id),
+            content=content,
+            headers=headers,
+        )
+        return await self._send(call, models.WithdrawalOut)
+
+    async def restore(self, track_id: str) -> models.WithdrawalOut:
+        """The track's own windows are in force again.
+
+        Needs a key with the scope catalog:write.
+        """
+        call = Call(
+            "DELETE",
+            path_of("/v1/tracks/{track_id}/withdrawal", track_id=track_id),
+        )
+        return await self._send(call, models.WithdrawalOut)
 
     async def healthz(self) -> dict[str, str]:
         """The process lives; answered on the event loop, so that a busy thread pool cannot hide it."""

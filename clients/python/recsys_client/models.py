@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
+from typing_extensions import TypeAliasType
+
+
+class AlbumIn(BaseModel):
+    """What the track is on; without a title, one that the catalog knows already."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    album_id: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+    title: Annotated[str | None, Field(max_length=500, min_length=1, pattern="^[^\\x00]*$")] = None
+    release_date: date | None = None
 
 
 class AlbumRef(BaseModel):
@@ -17,11 +29,32 @@ class AlbumRef(BaseModel):
     release_date: date | None
 
 
+class AliasIn(BaseModel):
+    """The name of the track elsewhere."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    source: Annotated[str, Field(max_length=64, min_length=1, pattern="^[^\\x00]*$")]
+    foreign_id: Annotated[str, Field(max_length=500, min_length=1, pattern="^[^\\x00]*$")]
+
+
 class AliasOut(BaseModel):
     """The name of a thing elsewhere."""
 
     source: str
     foreign_id: str
+
+
+class ArtistIn(BaseModel):
+    """Who plays; without a name, one that the catalog knows already."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    artist_id: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+    name: Annotated[str | None, Field(max_length=500, min_length=1, pattern="^[^\\x00]*$")] = None
+    genre: Annotated[str | None, Field(max_length=500, min_length=1, pattern="^[^\\x00]*$")] = None
 
 
 class ArtistRef(BaseModel):
@@ -174,8 +207,26 @@ class SimilarArtistsAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     artist_id: str
     items: list[SimilarArtist]
+
+
+class Tier(StrEnum):
+    """
+    What a listener pays for; tracks may be for premium alone.
+    """
+
+    FREE = "free"
+    PREMIUM = "premium"
+
+
+AudioAdditionalProperty = TypeAliasType(
+    "AudioAdditionalProperty", Annotated[float, Field(ge=-1000000.0, le=1000000.0)]
+)
 
 
 class TrackRef(BaseModel):
@@ -185,12 +236,50 @@ class TrackRef(BaseModel):
     title: str | None
 
 
+class WindowIn(BaseModel):
+    """A right to show the track."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    country: Annotated[str | None, Field(description="null: every country", pattern="^[A-Z]{2}$")] = None
+    available_from: Annotated[AwareDatetime | None, Field(description="null: since ever")] = None
+    available_until: Annotated[AwareDatetime | None, Field(description="exclusive; null: for ever")] = None
+
+
 class WindowOut(BaseModel):
     """A right to show the track; a track with no window is free everywhere."""
 
     country: Annotated[str | None, Field(description="ISO 3166-1 alpha-2; null: every country")]
     available_from: Annotated[AwareDatetime | None, Field(description="null: since ever")]
     available_until: Annotated[AwareDatetime | None, Field(description="exclusive; null: for ever")]
+
+
+class WithdrawalIn(BaseModel):
+    """When a track goes; an earlier withdrawal stands."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    at: Annotated[AwareDatetime | None, Field(description="null: now")] = None
+
+
+class WithdrawalOut(BaseModel):
+    """Where a track stands."""
+
+    revision: int
+    track_id: str
+    withdrawn_at: AwareDatetime | None
+
+
+class Written(BaseModel):
+    """Sent once the change is durable."""
+
+    revision: Annotated[
+        int,
+        Field(description="of the catalog; every later Decision names this one or a newer one"),
+    ]
+    tracks: Annotated[int, Field(description="how many were named")]
 
 
 class Problem(BaseModel):
@@ -391,6 +480,10 @@ class MixesAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     period: Annotated[str, Field(description="the local day or ISO week it is for")]
     stored: Annotated[
         bool,
@@ -421,6 +514,10 @@ class NextUpAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     unknown: Annotated[
         int,
         Field(
@@ -451,6 +548,10 @@ class RadarAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     period: Annotated[str, Field(description="the local day or ISO week it is for")]
     stored: Annotated[
         bool,
@@ -485,6 +586,10 @@ class RadioAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     seed: str
     cursor: Annotated[
         str,
@@ -519,8 +624,72 @@ class SimilarAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     track_id: str
     items: list[Item]
+
+
+class Availability(RootModel[list[WindowIn]]):
+    root: Annotated[
+        list[WindowIn],
+        Field(
+            description="absent: as before, a new track free everywhere; empty: free everywhere",
+            max_length=1000,
+        ),
+    ]
+
+
+class TrackIn(BaseModel):
+    """A whole track: a field that is left out is unknown from now on, but for rights and aliases, which stay."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    track_id: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+    title: Annotated[str | None, Field(max_length=500, min_length=1, pattern="^[^\\x00]*$")] = None
+    artist: ArtistIn | None = None
+    album: AlbumIn | None = None
+    genre: Annotated[
+        str | None,
+        Field(
+            description="leaf of the hierarchy, parent/leaf",
+            max_length=500,
+            min_length=1,
+            pattern="^[^\\x00]*$",
+        ),
+    ] = None
+    release_date: date | None = None
+    duration_ms: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    explicit: bool | None = None
+    premium: Annotated[bool | None, Field(description="for listeners of the premium tier alone")] = None
+    isrc: Annotated[str | None, Field(pattern="^[A-Za-z0-9-]{1,32}$")] = None
+    key: Annotated[int | None, Field(ge=-1, le=11)] = None
+    mode: Annotated[int | None, Field(ge=0, le=1)] = None
+    audio: (
+        dict[
+            Literal[
+                "danceability",
+                "energy",
+                "valence",
+                "acousticness",
+                "instrumentalness",
+                "speechiness",
+                "liveness",
+                "loudness",
+                "tempo",
+            ],
+            AudioAdditionalProperty,
+        ]
+        | None
+    ) = None
+    availability: Annotated[
+        Availability | None,
+        Field(description="absent: as before, a new track free everywhere; empty: free everywhere"),
+    ] = None
+    aliases: Annotated[list[AliasIn] | None, Field(max_length=50)] = None
 
 
 class TrackOut(BaseModel):
@@ -534,11 +703,21 @@ class TrackOut(BaseModel):
     release_date: date | None
     duration_ms: int | None
     explicit: bool | None
+    premium: Annotated[bool | None, Field(description="for listeners of the premium tier alone")] = None
     isrc: str | None
     audio: dict[str, float]
     availability: list[WindowOut]
     aliases: list[AliasOut]
     withdrawn_at: Annotated[AwareDatetime | None, Field(description="from this time on it may not be shown")]
+
+
+class TracksIn(BaseModel):
+    """Tracks to publish or change, in one transaction: all or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    tracks: Annotated[list[TrackIn], Field(max_length=1000, min_length=1)]
 
 
 class BecauseAnswer(BaseModel):
@@ -554,6 +733,10 @@ class BecauseAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     seed: Annotated[str | None, Field(description="X; null where there is none")]
     title: str
     items: list[Item]
@@ -572,6 +755,10 @@ class ContinuationAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     unknown: Annotated[
         int,
         Field(
@@ -595,6 +782,10 @@ class DiscoveryAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     period: Annotated[str, Field(description="the local day or ISO week it is for")]
     stored: Annotated[
         bool,
@@ -625,4 +816,8 @@ class HomeAnswer(BaseModel):
         bool,
         Field(description="false: the Decision could not be made durable (disk full)"),
     ]
+    degraded: Annotated[
+        list[str],
+        Field(description="`state`: the listener could not be looked up; `stale_state`: as of minutes ago"),
+    ] = []
     shelves: list[Shelf]
