@@ -15,6 +15,7 @@ from serving.watch.watching import Watching
 
 MINUTES = 5
 TOP = 8
+STAGES = 14
 MS_PER_DAY = 86_400_000
 
 
@@ -40,6 +41,7 @@ def view(status: dict[str, Any], watching: Watching) -> dict[str, Any]:
     """What the template shows, from the service's status and the last minutes' figures."""
     now = time.time_ns() // 1_000_000
     recent = watching.recent.report(MINUTES)
+    recent["stages"] = dict(list(recent["stages"].items())[:STAGES])
     return {
         "now": now,
         "replica": None if watching.board is None else watching.board.number,
@@ -63,7 +65,7 @@ def lags(status: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
         ("Lake behind the log", status.get("lake_lag"), "records", 100_000),
         ("States behind the log", status.get("state_lag"), "records", 1_000),
-        ("Event to state, newest", freshness.get("seconds"), "s", 1.0),
+        ("Event to state", freshness["seconds"] if freshness.get("count") else None, "s", 1.0),
         ("Answers not logged", status.get("unlogged"), "answers", 0),
         ("Catalog unreadable", catalog.get("failures"), "times", 0),
         ("State store failures", status.get("state_store", {}).get("failures"), "times", 0),

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from recsys.errors import BadInput
+
 SECONDS = 5.0
 _OLD = 4 * SECONDS
 _MOST = 256
@@ -35,7 +37,10 @@ class Board:
     """This process's place among the replicas that share `folder`."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises BadInput where the folder is another user's."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid():  # temporary directories are open to all
+            raise BadInput(f"{folder} belongs to somebody else: remove it")
         self._folder, self._stop = folder, threading.Event()
         self.number, self._lock = _claim(folder)
 
