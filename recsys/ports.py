@@ -95,6 +95,10 @@ class CatalogReader(Protocol):
         """Raises UnknownId."""
         ...
 
+    def albums(self, album_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """`album_id, title, release_date` of those that are known, by id."""
+        ...
+
     def tables(self) -> dict[str, pl.DataFrame]:
         """Frames `tracks, artists, albums, availability, aliases` in the schemas of recsys.schemas."""
         ...

@@ -56,6 +56,7 @@ class Surface(StrEnum):
     SIMILAR_ARTISTS = "similar_artists"
     CONTINUATION = "continuation"
     NEXT_UP = "next_up"
+    RECOMMENDATIONS = "recommendations"
 
 
 class Device(StrEnum):

@@ -24,6 +24,7 @@ REASONS = {
     "similar_artist": "Close to this artist",
     "continues": "Goes with the tracks of this list",
     "follows": "Goes on from what is playing",
+    "like_seeds": "Like what you started from",
     "popular_near_you": "Popular where you are",
 }
 Slot = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Listeners as people see them who pick one to look at."""
+"""Listeners in one line each, for people who pick one to look at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serving.recommender import Recommender
 
 
 def sketch(user: UserState, recommender: Recommender) -> dict[str, Any]:
-    """A listener in one line, for people who pick one to look at."""
+    """A listener's id, plays in the window, and most played genres."""
     items = recommender.release.items
     tracks = [t for t in items.numbers(user.track_id) if t >= 0]
     counts: dict[str, int] = {}

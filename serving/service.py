@@ -53,8 +53,7 @@ from serving.settings import ServiceSettings
 from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
-from serving.watch.facts import part
-from serving.watch.freshness import Freshness
+from serving.watch import Freshness, part
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -159,6 +158,10 @@ class Service:
             UnknownId: the release does not know the track.
         """
         return self.recommend(Ask(Surface.SIMILAR, None, limit, seed=f"track:{track_id}"))
+
+    def release(self) -> LoadedRelease:
+        """The parts that answer a listener who is in no experiment, as the catalog is by now."""
+        return self.live.fresh(self._fleet.of(Assignment())).release
 
     def _query(self, ask: Ask) -> Query:
         now = time.time_ns() // 1_000_000 if ask.now is None else ask.now

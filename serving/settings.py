@@ -10,6 +10,7 @@ from recsys.rerank.settings import RerankSettings
 from recsys.separation import Gaps
 from recsys.slate import Rules
 from serving.list_settings import ListSettings
+from serving.recommendation_settings import RecommendationSettings
 
 
 class HomeSettings(BaseModel):
@@ -112,6 +113,7 @@ class ServiceSettings(BaseModel):
     radio: RadioSettings = RadioSettings()
     reasons: ReasonSettings = ReasonSettings()
     lists: ListSettings = ListSettings()
+    recommendations: RecommendationSettings = RecommendationSettings()
     live: LiveSettings = LiveSettings()
     source_budget_ms: float | None = 250.0  # each source and each stage; None: no limits at all
     ladder: LadderSettings = LadderSettings()

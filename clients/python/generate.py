@@ -72,6 +72,16 @@ def document() -> dict[str, Any]:
         app = create_app(service)
         spec: dict[str, Any] = app.openapi()
         catalog.close()
+    return _own(spec)
+
+
+def _own(spec: dict[str, Any]) -> dict[str, Any]:
+    """The document without the Spotify drop-in, whose clients are those of Spotify."""
+    schemas = spec["components"]["schemas"]
+    spec["paths"] = {
+        path: methods for path, methods in spec["paths"].items() if not path.startswith("/spotify/")
+    }
+    spec["components"]["schemas"] = {n: s for n, s in schemas.items() if not n.startswith("Spotify")}
     return spec
 
 

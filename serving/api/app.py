@@ -13,6 +13,8 @@ from serving.api.contract import Service
 from serving.api.document import DocumentedApp, operation_id
 from serving.api.edge import Edge
 from serving.api.shed import Shed, limited
+from serving.api.spotify import routes as spotify
+from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
 from serving.page import admin_pages, list_pages, pages
 from serving.settings import SheddingSettings
@@ -54,6 +56,7 @@ def create_app(
     problems.install(app)
     app.include_router(routes.router(service, metrics))
     app.include_router(lists.router(service))
+    app.include_router(spotify.router(service))
     app.include_router(offline.router(service, metrics))
     app.include_router(catalog_router(service.catalog))
     if isinstance(service.catalog, Catalog):
@@ -68,6 +71,7 @@ def create_app(
     app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, hosts=hosts)
+    app.add_middleware(SpotifyErrors)
     app.add_middleware(Measure, metrics=metrics)
     app.add_middleware(Watch, recent=watching.recent, tracing=watching.tracing, requests=watching.requests)
     return app

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from recsys.ports import CatalogReader
 from recsys.types import Ask, Decision
+from serving.loaded import LoadedRelease
 
 
 class Service(Protocol):
@@ -29,6 +30,10 @@ class Service(Protocol):
 
     def similar(self, track_id: str, limit: int) -> dict[str, Any]:
         """Raises UnknownId."""
+        ...
+
+    def release(self) -> LoadedRelease:
+        """The parts in memory, whose tracks the Spotify drop-in shows. Raises NotReady."""
         ...
 
     def ingest(self, bodies: list[Any]) -> dict[str, Any]:

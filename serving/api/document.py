@@ -16,6 +16,7 @@ from serving.access.keys import Scope
 from serving.access.rules import needed
 from serving.api.problems import KINDS, MEDIA_TYPE
 from serving.api.schemas import Problem
+from serving.api.spotify import PREFIX, errors
 
 REF = "#/components/schemas/{model}"
 RETRY_SAFE: dict[str, Any] = {"x-retry-safe": True}
@@ -74,6 +75,8 @@ def complete(spec: dict[str, Any], open_reads: bool) -> dict[str, Any]:
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             _complete_operation(operation, needed(method.upper(), path, open_reads), method)
+            if path.startswith(PREFIX):
+                errors.document(operation)
     return spec
 
 

@@ -18,7 +18,7 @@ def surface(
         str,
         typer.Argument(
             help="home, radio, daily_mix, discovery, release_radar, because, similar, similar_artists, "
-            "continuation or next_up."
+            "continuation, next_up or recommendations."
         ),
     ],
     user: Annotated[str | None, typer.Option(help="A listener's id; without one, somebody new.")] = None,

@@ -12,6 +12,7 @@ from serving.surfaces import (
     home,
     next_up,
     radio,
+    recommendations,
     release_radar,
     similar_artists,
     similar_tracks,
@@ -29,5 +30,6 @@ _ALL = (
     similar_artists.SPEC,
     continuation.SPEC,
     next_up.SPEC,
+    recommendations.SPEC,
 )
 SURFACES: dict[Surface, SurfaceSpec] = {spec.surface: spec for spec in _ALL}

@@ -69,8 +69,8 @@ def test_a_revision_that_has_not_been_is_refused(catalog: Catalog) -> None:
         catalog.snapshot(catalog.revision() + 1)
 
 
-def test_a_watch_sees_what_another_connection_has_committed(catalog: Catalog, tmp_path: Path) -> None:
-    other = Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite")
+def test_a_watch_sees_what_another_connection_has_committed(catalog: Catalog) -> None:
+    other = Catalog.open(catalog.engine.url.render_as_string(hide_password=False))
     watch = Watch(other.engine)
     seen = watch.revision()
     catalog.withdraw(FREE, datetime.now(UTC))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.errors import BadInput, UnknownId
+from recsys.ids import public_id, uuid7
 from recsys.items import MS_PER_DAY
 from recsys.types import Context
 from serving.service import Service
@@ -147,7 +148,7 @@ def test_not_interested_takes_a_track_away_at_once(tiny_service: Service, now: i
 def test_a_play_is_in_the_next_answers_history(tiny_service: Service, now: int) -> None:
     from tests_events import play
 
-    user = "N" * 22
+    user = public_id("one play", uuid7())  # nobody's yet, on any engine
     first = tiny_service.home(user, 5, Context(), now)
     track = first["shelves"][0]["items"][0]["track_id"]
     tiny_service.ingest([play(user, track, now + 200_000, 180_000, "trackdone")])

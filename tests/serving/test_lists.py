@@ -166,12 +166,12 @@ def test_without_a_store_the_same_list_comes_out_all_day(
 ) -> None:
     user = twin(2)
     with monkeypatch.context() as patch:
-        patch.setattr(tiny_service, "store", NoStore(tiny_service.store))
+        patch.setattr(tiny_service, "quick", NoStore(tiny_service.quick))
         first = tiny_service.recommend(Ask(surface, user, 30, Context(), now))
     unrelated = tiny_service._fleet._by_version["1"].release.items.track_ids[1999]
     tiny_service.ingest([play(user, unrelated, now + 300_000, 9_000, "fwdbtn")])
     with monkeypatch.context() as patch:
-        patch.setattr(tiny_service, "store", NoStore(tiny_service.store))
+        patch.setattr(tiny_service, "quick", NoStore(tiny_service.quick))
         second = tiny_service.recommend(Ask(surface, user, 30, Context(), now + HOUR))
     assert not second["stored"]
     assert second["request_id"] != first["request_id"]
@@ -428,9 +428,11 @@ def crippled(tiny_service: Service) -> Iterator[Callable[..., None]]:
     def without(*parts: str) -> None:
         release = replace(whole.release, **{part: Broken() for part in parts})
         tiny_service._fleet._by_version["1"] = Recommender(release)
+        tiny_service.live.keep([])  # what followed the catalog for the whole one
 
     yield without
     tiny_service._fleet._by_version["1"] = whole
+    tiny_service.live.keep([])
 
 
 RUNGS = {

@@ -333,6 +333,7 @@ class Surface(StrEnum):
     SIMILAR_ARTISTS = "similar_artists"
     CONTINUATION = "continuation"
     NEXT_UP = "next_up"
+    RECOMMENDATIONS = "recommendations"
 
 
 class Event(BaseModel):

@@ -27,7 +27,7 @@ from music.catalog.model import (
     canonical,
 )
 from music.catalog.rules import KEYS, TABLES, checked
-from music.catalog.views import artist_view, track_view
+from music.catalog.views import album_view, artist_view, track_view
 from recsys.errors import BadInput, UnknownId
 from recsys.ids import is_public_id
 from recsys.schemas import TIME
@@ -189,6 +189,12 @@ class Catalog:
             if known is None:
                 raise UnknownId(f"unknown artist {artist_id!r}: the catalog does not hold it")
             return artist_view(known, store.tracks_of(connection, artist_id, _ARTIST_TRACKS))
+
+    def albums(self, album_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Title and release date of those of some albums that are known, by id; JSON-able (api.AlbumRef)."""
+        with self.engine.connect() as connection, connection.begin():
+            known = store.albums(connection, list(dict.fromkeys(album_ids)))
+        return {album.album_id: album_view(album) for album in known}
 
 
 @dataclass(frozen=True)

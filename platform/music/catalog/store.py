@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from music.catalog.model import Album, Alias, Artist, Entity, Track, Window
 from music.catalog.rules import KEYS, TABLES
-from music.catalog.tables import AliasRow, ArtistRow, AvailabilityRow, Base, RevisionRow, TrackRow
+from music.catalog.tables import AlbumRow, AliasRow, ArtistRow, AvailabilityRow, Base, RevisionRow, TrackRow
 from recsys.schemas import AUDIO
 from recsys.schemas import TABLES as SCHEMAS
 
@@ -175,6 +175,17 @@ def artist(connection: Connection, artist_id: str) -> Artist | None:
     if row is None:
         return None
     return Artist(artist_id, row.name, row.genre, _aliases(connection, Entity.ARTIST, artist_id))
+
+
+def albums(connection: Connection, album_ids: Sequence[str]) -> list[Album]:
+    """Those of some albums that are known."""
+    row = AlbumRow
+    query = select(row.album_id, row.title, row.release_date)
+    return [
+        Album(*found)
+        for part in parts(album_ids)
+        for found in connection.execute(query.where(row.album_id.in_(part)))
+    ]
 
 
 def tracks_of(connection: Connection, artist_id: str, limit: int) -> list[tuple[str, str | None]]:

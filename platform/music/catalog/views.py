@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from music.catalog.model import Alias, Artist, Track, Window
+from music.catalog.model import Album, Alias, Artist, Track, Window
 
 
 def track_view(track: Track) -> dict[str, Any]:
@@ -15,12 +15,7 @@ def track_view(track: Track) -> dict[str, Any]:
         "track_id": track.track_id,
         "title": track.title,
         "artist": track.artist and {"artist_id": track.artist.artist_id, "name": track.artist.name},
-        "album": track.album
-        and {
-            "album_id": track.album.album_id,
-            "title": track.album.title,
-            "release_date": _iso(track.album.release_date),
-        },
+        "album": track.album and album_view(track.album),
         "genre": track.genre,
         "release_date": _iso(track.release_date),
         "duration_ms": track.duration_ms,
@@ -31,6 +26,15 @@ def track_view(track: Track) -> dict[str, Any]:
         "availability": [_window_view(window) for window in track.rights],
         "aliases": [_alias_view(alias) for alias in track.aliases],
         "withdrawn_at": _iso(track.withdrawn_at),
+    }
+
+
+def album_view(album: Album) -> dict[str, Any]:
+    """An album by title; the date is ISO 8601."""
+    return {
+        "album_id": album.album_id,
+        "title": album.title,
+        "release_date": _iso(album.release_date),
     }
 
 
