@@ -11,8 +11,9 @@ import logging
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,9 +167,21 @@ class StateUpdater:
     tail to read and write, not 512 plays (recsys.state_tail).
     """
 
-    def __init__(self, log: EventLog, store: StateStore, interval: float = 0.1, batch: int = _BATCH) -> None:
-        """`interval`: seconds between two passes of `start()`; `batch`: records in one transaction at most."""
+    def __init__(
+        self,
+        log: EventLog,
+        store: StateStore,
+        interval: float = 0.1,
+        batch: int = _BATCH,
+        told: Callable[[Sequence[datetime]], None] | None = None,
+    ) -> None:
+        """Args:
+        interval: seconds between two passes of `start()`.
+        batch: records in one transaction at most.
+        told: called with when each event was received that is in the stored states from now on.
+        """
         self._log, self._store, self._interval, self._batch = log, store, interval, batch
+        self._told = told
         self._key = f"offset:{log.identity}"
         self._turn = threading.Lock()
         self._stop = threading.Event()
@@ -186,21 +199,27 @@ class StateUpdater:
             with self._turn:
                 if self.offset < end:  # else another thread did it while this one waited
                     with self._store.exclusive():
-                        total += self._step(end)
+                        count, received = self._step(end)
+                    total += count
+                    if self._told is not None and received:
+                        self._told(received)
         return total
 
-    def _step(self, end: int) -> int:
+    def _step(self, end: int) -> tuple[int, list[datetime]]:
         offset = self.offset
         stop = max(offset, min(offset + self._batch, end))
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
+        received: list[datetime] = []
         # Decisions say nothing about the listener, and are large.
         for record in self._log.read(offset, stop - offset, skip=(EventKind.DECISION,)):
             events[record.event.user_id].append(record.event)
             last[record.event.user_id] = record.offset
+            if record.event.received_at is not None:
+                received.append(record.event.received_at)
         values = folded(self._store, events, last)
         self._store.put([*values, (self._key, str(stop).encode())])
-        return stop - offset
+        return stop - offset, received
 
     def start(self) -> StateUpdater:
         """Catches up every `interval` seconds in a thread of its own."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from recsys.home import Home
-from serving.ray_app import guard, open_home, replica
+from serving.ray_app import guard, open_home, replica, watched
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -31,4 +31,4 @@ class ClusterSettings(BaseModel):
 def build(args: ClusterSettings) -> "Application":  # Serve reads the argument's type: no string there
     """The one deployment, bound to a home; log and states are those that RECSYS_LOG and RECSYS_STATE name."""
     home = Home.of(args.home)
-    return replica().bind(partial(open_home, home.root), None, guard(home, CLUSTER_HOST))
+    return replica().bind(partial(open_home, home.root), None, guard(home, CLUSTER_HOST), watched(home))

@@ -129,8 +129,16 @@ class Fleet:
             "aliases": dict(self._aliases),
             "loaded": {v: r.release.manifest.digest for v, r in self._by_version.items()},
             "refused": dict(self._refused),
+            "until": {a: r.release.manifest.until for a, r in self._named().items()},
             "overran": {v: r.guard.describe() for v, r in self._by_version.items() if r.guard is not None},
         }
+
+    def drift(self) -> dict[str, Any]:
+        """By alias, how far traffic has moved from the release's reference; without those that have none."""
+        return {a: r.drift.report() for a, r in self._named().items() if r.drift is not None}
+
+    def _named(self) -> dict[str, Recommender]:
+        return {a: self._by_version[v] for a, v in self._aliases.copy().items() if v in self._by_version}
 
 
 def warm(recommender: Recommender) -> None:

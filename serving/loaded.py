@@ -19,6 +19,7 @@ from recsys.index import Index
 from recsys.items import Items
 from recsys.release import Manifest, verify
 from recsys.types import ModelRef
+from serving.watch.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class LoadedRelease(Retrieval):
     manifest: Manifest
     ranker: Ranker
     light: LightRanker
+    reference: Reference | None = None  # what drift is measured against; older releases have none
     revision: int | None = None  # of the catalog that the parts follow; None: as the release was built
 
     @property
@@ -75,4 +77,5 @@ class LoadedRelease(Retrieval):
             sequence=SequenceModel.load(folder / "sequence", items),
             ranker=Ranker.load(folder / "ranking"),
             light=LightRanker.load(folder / "light"),
+            reference=Reference.read(folder),
         )

@@ -1,6 +1,6 @@
 """What `/metrics` exposes (Prometheus text): rate, errors and duration per endpoint, rungs, stages, lags.
 
-Each process has a registry of its own; with several replicas, scrape or read each on its own.
+Each process has a registry of its own; serving/watch/board.py joins those of one machine.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from recsys.types import Decision
+from serving.watch.collector import OWN, StatusCollector
 
 Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[..., Awaitable[None]]
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 MILLISECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0)
 
@@ -34,6 +35,18 @@ class Metrics:
             "Time to answer",
             ["route"],
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "recsys_http_in_flight",
+            "Requests under way; ids in the path: other",
+            ["route"],
+            registry=self.registry,
+        )
+        self.fallen = Counter(
+            "recsys_fallen_answers",
+            "Answers from below the first rung",
+            ["surface", "why"],
             registry=self.registry,
         )
         self.answers = Counter(
@@ -69,6 +82,8 @@ class Metrics:
             registry=self.registry,
         )
         self.gauges: dict[str, Gauge] = {}
+        self._status = StatusCollector()
+        self.registry.register(self._status)
 
     def ingested(self, answer: Mapping[str, Any]) -> None:
         """Counts the events of one acknowledged batch."""
@@ -95,12 +110,16 @@ class Metrics:
             self.stages.labels(decision.surface, stage).observe(ms)
         for source, facts in decision.sources.items():
             self.sources.labels(source, facts["outcome"]).inc()
+        if decision.fallen:
+            self.fallen.labels(decision.surface, why_fallen(decision.fallen)).inc()
         for floor, slots in decision.short.items():
             self.short.labels(decision.surface, floor).inc(slots)
 
     def state(self, status: Mapping[str, Any]) -> None:
-        """Every number in the service's status as a gauge `recsys_status_NAME`."""
-        for name, value in _numbers(status, "recsys_status"):
+        """Every number in the service's status as a gauge `recsys_status_NAME`; some have metrics of their own."""
+        self._status.status = status
+        plain = {name: value for name, value in status.items() if name not in OWN}
+        for name, value in _numbers(plain, "recsys_status"):
             if name not in self.gauges:
                 self.gauges[name] = Gauge(name, "From the service's status", registry=self.registry)
             self.gauges[name].set(value)
@@ -108,6 +127,16 @@ class Metrics:
     def text(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def why_fallen(fallen: Mapping[str, str]) -> str:
+    """Why the first rung did not answer, in one word: shed, overran, left_out or failed."""
+    why = next(iter(fallen.values()))
+    if why.startswith("shed"):
+        return "shed"
+    if "left out" in why:
+        return "left_out"
+    return "overran" if "overran" in why else "failed"
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:
@@ -127,6 +156,7 @@ class Measure:
     def __init__(self, app: App, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
+        self._plain: set[str] = set()  # routes without ids in them, as they are met
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -134,6 +164,9 @@ class Measure:
             return
         begin = time.perf_counter()
         status = 500
+        known = scope["path"] if scope["path"] in self._plain else "other"
+        under_way = self.metrics.in_flight.labels(known)
+        under_way.inc()
 
         async def sender(message: Message) -> None:
             nonlocal status
@@ -144,7 +177,10 @@ class Measure:
         try:
             await self.app(scope, receive, sender)
         finally:
+            under_way.dec()
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self.metrics.requests.labels(method, route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - begin)
+            if route == scope["path"]:
+                self._plain.add(route)

@@ -36,6 +36,8 @@ from serving.api.edge import LOOPBACK_NAMES
 from serving.registry import Registry
 from serving.scale import Replicas, most, options
 from serving.settings import ServiceSettings
+from serving.watch.board import board_folder
+from serving.watch.watching import Watching
 
 if TYPE_CHECKING:
     from ray.serve import Deployment
@@ -72,7 +74,7 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
     access = guard(home, host)
     with mover_process(home, ServiceSettings().lake_seconds):
-        serve_ray(partial(open_home, home.root), host, port, replicas, access)
+        serve_ray(partial(open_home, home.root), host, port, replicas, access, watched(home))
 
 
 def serve_uvicorn(
@@ -95,8 +97,10 @@ def serve_uvicorn(
     try:
         # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
         with _interrupts(), mover_process(home, ServiceSettings().lake_seconds):
-            app = create_app(service, allowed_hosts(host), guard(home, host)())
-            Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)).run()
+            watching = Watching.of_server()
+            app = create_app(service, allowed_hosts(host), guard(home, host)(), watching=watching)
+            config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False)
+            Server(config).run()
     finally:
         service.close()
 
@@ -117,11 +121,21 @@ def guard(home: Home, host: str) -> Callable[[], Access]:
     return partial(Access.of_home, home.root, allowed_hosts(host) is not None, settings)
 
 
+def watched(home: Home) -> Callable[[], Watching]:
+    """How each replica is watched: the metrics of those on one machine are joined."""
+    return partial(Watching.of_server, board_folder(home.root))
+
+
 def serve_ray(
-    open_service: Opener, host: str, port: int, replicas: Replicas, access: Callable[[], Access] = Access
+    open_service: Opener,
+    host: str,
+    port: int,
+    replicas: Replicas,
+    access: Callable[[], Access] = Access,
+    watching: Callable[[], Watching] = Watching,
 ) -> None:
     """Serves what `open_service` returns in each replica, guarded by what `access` returns (by default nobody
-    may write), until interrupted."""
+    may write), watched as `watching` says, until interrupted."""
     port, out = claim_port(host, port), sys.stdout
     with (
         redirect_stdout(sys.stderr),  # Ray writes errors of its own to standard output
@@ -129,7 +143,7 @@ def serve_ray(
         tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder,
     ):
         try:
-            _start(open_service, host, port, replicas, Path(folder), access)
+            _start((open_service, allowed_hosts(host), access, watching), host, port, replicas, Path(folder))
             announce(host, port, out)
             interrupted.wait()
         finally:
@@ -173,9 +187,7 @@ def announce(host: str, port: int, out: TextIO) -> None:
     print(f"recsys is ready at http://{f'[{host}]' if ':' in host else host}:{port}", file=out, flush=True)
 
 
-def _start(
-    open_service: Opener, host: str, port: int, replicas: Replicas, folder: Path, access: Callable[[], Access]
-) -> None:
+def _start(bound: tuple[Any, ...], host: str, port: int, replicas: Replicas, folder: Path) -> None:
     _prepare_environment(folder)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # its own use of pydantic
     import ray
@@ -194,8 +206,7 @@ def _start(
     local = {"ray_actor_options": {"num_cpus": 0}, "max_constructor_retry_count": 1, "logging_config": quiet}
     deployment = replica(**options(replicas), **local)
     try:
-        bound = deployment.bind(open_service, allowed_hosts(host), access)
-        serve.run(bound, name="recsys", route_prefix="/")
+        serve.run(deployment.bind(*bound), name="recsys", route_prefix="/")
     except RuntimeError as error:
         raise NotReady(f"no replica could start: {_reason(error)}") from error
 
@@ -220,13 +231,18 @@ class _Replica:
     """One process with its own service; Serve asks it for the ASGI app after it is constructed."""
 
     def __init__(
-        self, open_service: Opener, hosts: frozenset[str] | None, access: Callable[[], Access]
+        self,
+        open_service: Opener,
+        hosts: frozenset[str] | None,
+        access: Callable[[], Access],
+        watching: Callable[[], Watching] = Watching,
     ) -> None:
+        self._watching = watching()
         self._service = open_service()
         self._hosts, self._access = hosts, access
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service, self._hosts, self._access())
+        return create_app(self._service, self._hosts, self._access(), watching=self._watching)
 
     def check_health(self) -> None:
         """Asked by Serve every few seconds; a replica that fails it is drained and replaced.

@@ -61,6 +61,8 @@ def recalibrate(home: Home) -> tuple[str, list[dict[str, Any]]]:
     shutil.copytree(champion.folder, target)
     (target / MANIFEST).unlink()
     ranker.save(target / "ranking")
+    if release.reference is not None:  # probabilities are new, features are not
+        release.reference.without_scores().save(target)
     old = release.manifest
     config = {
         **old.config,

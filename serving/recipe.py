@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class RecipeConfig(BaseModel):
     )
     queries: int = 2000  # evaluation queries a task
     probes: int = 1000  # listeners whose true value is computed
+    reference_queries: int = 1000  # moments that drift is measured against
 
     @classmethod
     def of(cls, profile: str) -> RecipeConfig:
@@ -61,6 +62,7 @@ class RecipeConfig(BaseModel):
                 sequence=SequenceConfig(epochs=2, batch_size=16, mixing_steps=60),
                 ranker=RankerConfig(queries=800, impressions=8_000, num_trees=40),
                 queries=400,
+                reference_queries=400,
                 probes=200,
             )
         return cls()
@@ -202,6 +204,9 @@ class Recipe:
             "index": self.index(),
             "ranker": self.ranker(),
         }
+        from serving.loaded import LoadedRelease
+        from serving.reference_stage import write_reference
+
         names = registry.Registry(self.home)
 
         def work(folder: Path) -> dict[str, Any]:
@@ -216,7 +221,8 @@ class Recipe:
                 shutil.copytree(parts["ranker"].folder / name, target / name)
             self.data.items.save(target / "items")
             metrics = {k: float(v) for k, v in parts["index"].result.items() if isinstance(v, float)}
-            manifest = seal(
+            sealed = partial(
+                seal,
                 target,
                 version,
                 self.data.versions,
@@ -224,6 +230,9 @@ class Recipe:
                 self.config.model_dump(mode="json"),
                 metrics,
             )
+            sealed()  # so that it can be loaded: its reference is what its own parts answer
+            write_reference(target, LoadedRelease.load(target), self.data, self.config.reference_queries)
+            manifest = sealed()
             registry.enter(self.home, target, manifest)
             names.promote(version)
             (folder / "version").write_text(version)

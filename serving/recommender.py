@@ -28,6 +28,7 @@ from serving.settings import LadderSettings, ServiceSettings
 from serving.surfaces import SURFACES
 from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
+from serving.watch.drift import Drift
 
 
 class Recommender:
@@ -51,6 +52,7 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
+        self.drift = None if release.reference is None else Drift(release.reference, release.ranker.names)
         self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self.guard = None if budget_ms is None else _guard(settings.ladder)
         self._words = WordIndex(release.items)
@@ -107,6 +109,8 @@ class Recommender:
                 result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
             except PipelineFailed:
                 return now.answer(query, None, effort, why)
+        if self.drift is not None:
+            self.drift.observe(batch, result)
         personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
         if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])

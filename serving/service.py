@@ -53,6 +53,7 @@ from serving.settings import ServiceSettings
 from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
+from serving.watch import Freshness, part
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -74,7 +75,8 @@ class Service:
         self.store = _patient_store(home)
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake = Lake(home.lake)
-        self._updater = StateUpdater(self.log, self.store)
+        self._freshness = Freshness()
+        self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
         self._fleet = Fleet(home, settings, background, self.live.prepare, load)
         self._experiments = experiments
@@ -125,7 +127,8 @@ class Service:
             BadInput: a seed or cursor of the wrong form.
             UnknownId: a seed or station that is not known here.
         """
-        query = self._query(ask)
+        with part("query"):
+            query = self._query(ask)
         recommender = self.live.fresh(self._fleet.of(query.assignment))
         desk = Desk(recommender, self.quick, partial(self._answer, recommender))
         return SURFACES[ask.surface].respond(desk, ask, query)
@@ -182,9 +185,11 @@ class Service:
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
         admitted = ADMITTED.get() or Admitted()
         now = partial(self.live.fresh, recommender)
-        decision = recommender.answer(query, now, admitted.effort, admitted.why)
+        with part("ladder"):
+            decision = recommender.answer(query, now, admitted.effort, admitted.why)
         try:
-            self.log.append([to_event(decision)])
+            with part("log.append"):
+                self.log.append([to_event(decision)])
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
             logger.warning("decision %s not logged: %s", decision.request_id, error)
             self.unlogged += 1
@@ -295,6 +300,8 @@ class Service:
             "state_lag": end - folded,
             "state_store": {"down": int(self.quick.down), "failures": self.quick.failures},
             "unlogged": self.unlogged,
+            "freshness": self._freshness.report(),
+            "drift": self._fleet.drift(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
         }

@@ -6,6 +6,7 @@ create_app(service, access=UNGUARDED)                                    # in-pr
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from recsys.errors import BadInput
 from serving.access import cookie
 from serving.access.keys import PAGE, KeyBook, KeyFile, Scope
 from serving.access.rates import Rates
-from serving.access.rules import needed
+from serving.access.rules import READS, needed
 from serving.access.settings import AccessSettings, parse_rate
 from serving.api.edge import App, Message, Receive, Send
 from serving.api.problems import FORBIDDEN, TOO_MANY, UNAUTHORIZED, problem
@@ -108,7 +109,9 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         need = needed(scope["method"], _path(scope), self.access.settings.open_reads)
         caller = self._caller(scope, headers, need)
-        refusal = await self._beyond(scope, headers, caller) or _refused(caller, need)
+        refusal = await self._beyond(scope, headers, caller) or _refused(
+            caller, need, _browser(scope, headers)
+        )
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -120,6 +123,8 @@ class Gate:
 
     def _caller(self, scope: Message, headers: dict[bytes, bytes], need: Scope | None) -> Caller:
         token = _token(headers.get(b"authorization", b""))
+        if token is None and need == Scope.ADMIN and scope["method"] in READS:
+            token = _basic(scope, headers)
         if token is not None:
             key = self.access.keys().holder(token)
             return (
@@ -172,7 +177,7 @@ class Gate:
         return sender
 
 
-def _refused(caller: Caller, need: Scope | None) -> Response | None:
+def _refused(caller: Caller, need: Scope | None, asks_browser: bool = False) -> Response | None:
     if need is None or caller.may(need):
         return None
     if caller.name is None:
@@ -181,6 +186,8 @@ def _refused(caller: Caller, need: Scope | None) -> Response | None:
             "this key is not known, or was revoked" if caller.invalid else f"this needs a key with {need}"
         )
         challenge = {"WWW-Authenticate": f'Bearer realm="recsys"{wrong}'}
+        if asks_browser:
+            challenge = {"WWW-Authenticate": 'Basic realm="recsys: any name, and a key as the password"'}
         return problem(UNAUTHORIZED, f"{detail}; send it as Authorization: Bearer KEY", headers=challenge)
     challenge = {"WWW-Authenticate": f'Bearer realm="recsys", error="insufficient_scope", scope="{need}"'}
     return problem(FORBIDDEN, f"the key {caller.name!r} lacks the scope {need}", headers=challenge)
@@ -190,6 +197,23 @@ def _token(header: bytes) -> str | None:
     """What an Authorization header of the Bearer scheme carries; None without one."""
     scheme, _, token = header.partition(b" ")
     return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+
+
+def _basic(scope: Message, headers: dict[bytes, bytes]) -> str | None:
+    """The key that a browser sends as the password, for pages of ours that it opens itself."""
+    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"basic" or not cookie.from_own_origin(scope["method"], scope["scheme"], headers):
+        return None
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
+    except ValueError:
+        return None
+
+
+def _browser(scope: Message, headers: dict[bytes, bytes]) -> bool:
+    """Whether a person opens a page for operators: the browser then asks for the key itself."""
+    page = _path(scope) == "/admin" and scope["method"] in READS
+    return page and b"text/html" in headers.get(b"accept", b"")
 
 
 def _path(scope: Message) -> str:

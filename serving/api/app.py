@@ -16,9 +16,12 @@ from serving.api.shed import Shed, limited
 from serving.api.spotify import routes as spotify
 from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
-from serving.page import list_pages, pages
+from serving.page import admin_pages, list_pages, pages
 from serving.settings import SheddingSettings
 from serving.shedding import Admission
+from serving.watch.facts import note
+from serving.watch.layer import Watch
+from serving.watch.watching import Watching
 
 DESCRIPTION = "Home feed, radio, mixes and other lists for listeners; and the events they answer with."
 
@@ -28,6 +31,7 @@ def create_app(
     hosts: frozenset[str] | None = None,
     access: Access = CLOSED,
     settings: SheddingSettings | None = None,
+    watching: Watching | None = None,
 ) -> FastAPI:
     """The whole HTTP surface over one service.
 
@@ -35,9 +39,11 @@ def create_app(
         hosts: names that the Host header may carry; None for any (behind a proxy that checks it).
         access: whose keys open writes and records; by default nobody's.
         settings: when recommendations wait, get less, or are refused.
+        watching: traces, log lines, and the other replicas; by default this process alone.
     """
     metrics = Metrics()
-    service.observers.append(metrics.decided)
+    watching = watching or Watching()
+    service.observers.extend([metrics.decided, watching.recent.decided, note])
     app = DocumentedApp(
         title="recsys",
         version="1",
@@ -55,10 +61,11 @@ def create_app(
     app.include_router(catalog_router(service.catalog))
     if isinstance(service.catalog, Catalog):
         app.include_router(edit_router(service.catalog))
-    app.include_router(operations.router(service, metrics))
+    app.include_router(operations.router(service, metrics, watching.board))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
+    app.include_router(admin_pages.router(service, watching))
     app.mount("/static", pages.static_files())
     settings = settings or SheddingSettings()
     app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
@@ -66,4 +73,5 @@ def create_app(
     app.add_middleware(Edge, hosts=hosts)
     app.add_middleware(SpotifyErrors)
     app.add_middleware(Measure, metrics=metrics)
+    app.add_middleware(Watch, recent=watching.recent, tracing=watching.tracing, requests=watching.requests)
     return app

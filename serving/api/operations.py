@@ -11,9 +11,10 @@ from serving.api.contract import Service
 from serving.api.problems import NOT_READY, problem
 from serving.api.routes import documented, json
 from serving.metrics import Metrics
+from serving.watch.board import Board
 
 
-def router(service: Service, metrics: Metrics) -> APIRouter:
+def router(service: Service, metrics: Metrics, board: Board | None = None) -> APIRouter:
     """The endpoints that a supervisor, a load balancer and Prometheus call."""
     routes = APIRouter(tags=["operations"])
 
@@ -34,10 +35,18 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         """Release and aliases, ends and lags of the log, what the last reload did."""
         return json(service.status())
 
+    def text() -> bytes:
+        metrics.state(service.status())
+        return metrics.text()
+
+    if board is not None:
+        board.start(text)
+
     @routes.get("/metrics", response_class=PlainTextResponse)
     def prometheus() -> Response:
-        """Prometheus text format, of this process."""
-        metrics.state(service.status())
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        """Prometheus text format; of all replicas on this machine, each under its label `replica`."""
+        own = text()
+        joined = own if board is None else board.joined(own)
+        return Response(joined, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

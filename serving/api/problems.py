@@ -23,6 +23,7 @@ from recsys.errors import (
     UnknownId,
 )
 from recsys.pipeline import PipelineFailed
+from serving.watch.facts import FACTS
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,10 @@ def _where(error: Mapping[str, Any]) -> str:
 def _known(request: Request, error: Exception) -> Response:
     kind = _kind(error)
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", request.method, request.url.path, error)
+        facts = FACTS.get()
+        if facts is not None:
+            facts.failure = type(error).__name__
+        logger.error("%s %s: %s", request.method, _route(request), error)
     return problem(kind, str(error), instance=request.url.path)
 
 
@@ -147,8 +151,13 @@ def _http(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, _route(request), exc_info=error)
     return problem(FAILED, "an unexpected error; nothing more is said to the outside")
+
+
+def _route(request: Request) -> str:
+    """The route's template: a path may hold a listener's id, and whatever else a caller puts there."""
+    return str(getattr(request.scope.get("route"), "path", "unmatched"))
 
 
 def _response(status: int, body: dict[str, Any], headers: Mapping[str, str]) -> Response:
