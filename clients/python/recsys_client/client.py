@@ -505,7 +505,7 @@ class Client(Transport):
         return self._send(call, dict[str, Any])
 
     def prometheus(self) -> str:
-        """Prometheus text format, of this process."""
+        """Prometheus text format; of all replicas on this machine, each under its label `replica`."""
         call = Call(
             "GET",
             "/metrics",
@@ -1000,7 +1000,7 @@ class AsyncClient(AsyncTransport):
         return await self._send(call, dict[str, Any])
 
     async def prometheus(self) -> str:
-        """Prometheus text format, of this process."""
+        """Prometheus text format; of all replicas on this machine, each under its label `replica`."""
         call = Call(
             "GET",
             "/metrics",
