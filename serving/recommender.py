@@ -7,11 +7,14 @@ decision = recommender.answer(query)
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ranking.scorer import PairHydrator
 from recsys.breaker import BreakerRule
+from recsys.features.pair import names
 from recsys.ids import seed_of, uuid7
 from recsys.pipeline import Effort, Pipeline, PipelineFailed, Result
 from recsys.plays import Plays
@@ -29,6 +32,8 @@ from serving.surfaces import SURFACES
 from serving.surfaces.seeds import Seeds, resolve
 from serving.surfaces.surface import Kit
 from serving.watch.drift import Drift
+
+logger = logging.getLogger(__name__)
 
 
 class Recommender:
@@ -52,7 +57,9 @@ class Recommender:
         self.release, self.settings = release, settings
         self.last_good = LastGoodSource()
         self.render = Renderer(release.items)
-        self.drift = None if release.reference is None else Drift(release.reference, release.ranker.names)
+        self.drift = (
+            None if release.reference is None else Drift(release.reference, names(PairHydrator.columns))
+        )
         self._kit = Kit(release, settings, self.last_good, budget_ms, clock)
         self.guard = None if budget_ms is None else _guard(settings.ladder)
         self._words = WordIndex(release.items)
@@ -109,13 +116,19 @@ class Recommender:
                 result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
             except PipelineFailed:
                 return now.answer(query, None, effort, why)
-        if self.drift is not None:
-            self.drift.observe(batch, result)
+        self._watch(batch, result)
         personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
         if query.surface == Surface.HOME and personal:
             self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
         release = self.release
         return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
+
+    def _watch(self, batch: QueryBatch, result: Result) -> None:
+        try:
+            if self.drift is not None:
+                self.drift.observe(batch, result)
+        except Exception:  # what is watched must not cost an answer
+            logger.exception("drift could not be observed")
 
     @property
     def words(self) -> WordIndex:

@@ -67,7 +67,7 @@ class Drift:
         query, columns = batch.queries[0], result.candidates.columns
         if query.surface != Surface.HOME or "pair" not in columns:
             return
-        if int(query.request_id[-6:], 16) % self._every:
+        if query.seed % self._every:  # the seed is a hash of the request's id
             return
         rows = thinned(len(result.candidates))
         scores = [np.asarray(columns[n][rows], np.float64) for n in self._scores if n in columns]

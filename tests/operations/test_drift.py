@@ -54,7 +54,7 @@ def answers(
     for i in range(n):
         pair, utility = change(*rows(rng, 200))
         candidates = Candidates(np.arange(200), np.array([0, 200]), {"pair": pair, "utility": utility})
-        asked = Query(f"{i:032x}", Surface.HOME, 0, 0, 10, UserState("0" * 22), Context())
+        asked = Query(f"{i:032x}", Surface.HOME, 0, i, 10, UserState("0" * 22), Context())
         batch = QueryBatch(None, np.zeros(1), None, None, None, (replace(asked, **query),))  # type: ignore[arg-type]
         monitor.observe(batch, Result([], "full", candidates, {}, {}, {}, {}))
 

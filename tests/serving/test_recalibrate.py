@@ -90,7 +90,9 @@ def test_radio_that_is_taken_worse_than_believed_is_believed_less_afterwards(ser
     p = np.linspace(0.2, 0.8, 7)
     raw = champion.ranker.calibrator("finish", "radio").inverse(p)
     truth = 1 / (1 + np.exp(-(np.log(p / (1 - p)) - SHIFT)))
-    assert np.abs(after.ranker.calibrator("finish", "radio")(raw) - truth).max() < 0.1
+    assert (
+        np.abs(after.ranker.calibrator("finish", "radio")(raw) - truth).max() < 0.15
+    )  # 450 random slots; uncorrected .29
 
 
 def test_what_it_learned_holds_on_slots_served_later(served: Home) -> None:
