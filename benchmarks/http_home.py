@@ -34,12 +34,12 @@ RECSYS = [sys.executable, "-c", "from serving.cli import main; main()"]
 
 
 @contextmanager
-def server(home: Path, engine: str) -> Iterator[str]:
+def server(home: Path, engine: str, replicas: int = 1) -> Iterator[str]:
     """`recsys serve` in a process of its own; yields its address."""
-    run = [*RECSYS, "serve", "--home", str(home)]
-    process = subprocess.Popen(
-        [*run, "--port", "0", "--engine", engine], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    run = [*RECSYS, "serve", "--home", str(home), "--port", "0", "--engine", engine]
+    if replicas > 1:
+        run += ["--replicas", str(replicas)]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -73,13 +73,13 @@ async def open_loop(address: str, paths: list[str], rate: float, seconds: float)
     return out
 
 
-def measure(home: Path, rate: float, runs: int, seconds: float, engine: str) -> dict[str, Any]:
+def measure(home: Path, rate: float, runs: int, seconds: float, engine: str, replicas: int) -> dict[str, Any]:
     """All runs; medians over the valid ones."""
     users = LocalStore(Home.of(home).state_db).keys(500)
     homes = [f"/v1/home?user_id={user}&limit=10" for user in users]
     valid: list[dict[str, dict[str, float]]] = []
     void = 0
-    with server(home, engine) as address:
+    with server(home, engine, replicas) as address:
         asyncio.run(open_loop(address, homes, rate, 5))  # connections and caches
         while len(valid) < runs and void < runs:
             empty = _percentiles(asyncio.run(open_loop(address, ["/healthz"], rate, seconds)))
@@ -89,7 +89,8 @@ def measure(home: Path, rate: float, runs: int, seconds: float, engine: str) -> 
             else:
                 valid.append({"empty": empty, "home": full})
             print(f"empty {empty}  home {full}{'  void' if empty['p99'] > VOID_MS else ''}", flush=True)
-    return {"rate": rate, "seconds": seconds, "engine": engine, "void": void, "runs": valid, **_median(valid)}
+    asked = {"rate": rate, "seconds": seconds, "engine": engine, "replicas": replicas}
+    return {**asked, "void": void, "runs": valid, **_median(valid)}
 
 
 def _percentiles(ms: list[float]) -> dict[str, float]:
@@ -112,8 +113,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--engine", default="ray", choices=["ray", "uvicorn"])
+    parser.add_argument("--replicas", type=int, default=1)
     given = parser.parse_args()
-    figures = measure(given.home, given.rate, given.runs, given.seconds, given.engine)
+    figures = measure(given.home, given.rate, given.runs, given.seconds, given.engine, given.replicas)
     table(
         ["", "p50 ms", "p99 ms"],
         [
