@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from recsys.schemas import Device
+from recsys.schemas import Device, Tier
 from recsys.types import Context
-from serving.api.schemas import ARTIST, TRACK, USER, Answer, Item, PublicId, Shown
+from serving.api.schemas import ARTIST, TRACK, USER, Answer, Item, PublicId, Shown, context
 
 MixLimit = Annotated[int, Query(ge=1, le=100, description="how many tracks a mix, at most")]
 NearSeed = Annotated[
@@ -130,10 +130,14 @@ class _Situated(BaseModel):
     country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
     tz: str = Field("UTC", max_length=64)
     device: Device | None = None
+    incognito: bool = Field(False, description="answer without the listener's history, train nothing")
+    explicit: bool = Field(True, description="false: no explicit tracks")
+    tier: Tier | None = Field(None, description="what the listener pays for; absent: free")
 
     @property
     def situation(self) -> Context:
-        return Context(self.country, self.tz, (self.device or Device.UNKNOWN).value)
+        device = self.device or Device.UNKNOWN
+        return context(self.country, self.tz, device, self.incognito, self.explicit, self.tier or Tier.FREE)
 
 
 class ContinuationRequest(_Situated):

@@ -6,10 +6,12 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
+from recsys.types import Context
 from serving.api.app import create_app
 from serving.api.list_schemas import (
     BecauseAnswer,
     ContinuationAnswer,
+    ContinuationRequest,
     DiscoveryAnswer,
     MixesAnswer,
     NextUpAnswer,
@@ -107,3 +109,12 @@ def test_the_page_of_lists_escapes_titles_and_names_every_list(client: TestClien
         for title in ("Daily mixes", "Discovery", "Release radar", "More like it"):
             assert title in html
     assert client.get("/lists", params={"user_id": "short"}).status_code == 422
+
+
+def test_a_body_says_of_the_situation_what_query_parameters_say() -> None:
+    told = {"country": "SE", "tz": "Europe/Stockholm", "device": "car"}
+    body = ContinuationRequest(
+        track_ids=[TRACK_IDS[0]], **told, explicit=False, incognito=True, tier="premium"
+    )
+    assert body.situation == Context(**told, explicit=False, incognito=True, tier="premium")
+    assert ContinuationRequest(track_ids=[TRACK_IDS[0]]).situation == Context()

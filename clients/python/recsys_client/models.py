@@ -111,24 +111,6 @@ class QueueItem(RootModel[str]):
     root: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
 
 
-class NextUpRequest(BaseModel):
-    """What plays now, and what is queued behind it."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-    )
-    user_id: Annotated[
-        str | None,
-        Field(description="unknown or absent: a new listener", pattern="^[0-9A-Za-z]{22}$"),
-    ] = None
-    limit: Annotated[int, Field(ge=1, le=50)] = 20
-    country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
-    tz: Annotated[str, Field(max_length=64)] = "UTC"
-    device: Device | None = None
-    current: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
-    queue: Annotated[list[QueueItem] | None, Field(description="in order", max_length=100)] = None
-
-
 class Reason(BaseModel):
     """Why a track is shown: a stable code, and a sentence for people."""
 
@@ -418,6 +400,11 @@ class ContinuationRequest(BaseModel):
     country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
     tz: Annotated[str, Field(max_length=64)] = "UTC"
     device: Device | None = None
+    incognito: Annotated[bool, Field(description="answer without the listener's history, train nothing")] = (
+        False
+    )
+    explicit: Annotated[bool, Field(description="false: no explicit tracks")] = True
+    tier: Annotated[Tier | None, Field(description="what the listener pays for; absent: free")] = None
     track_ids: Annotated[list[TrackId], Field(description="in order", max_length=200, min_length=1)]
 
 
@@ -534,6 +521,29 @@ class NextUpAnswer(BaseModel):
             ge=0,
         ),
     ]
+
+
+class NextUpRequest(BaseModel):
+    """What plays now, and what is queued behind it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_id: Annotated[
+        str | None,
+        Field(description="unknown or absent: a new listener", pattern="^[0-9A-Za-z]{22}$"),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+    country: Annotated[str | None, Field(pattern="^[A-Z]{2}$")] = None
+    tz: Annotated[str, Field(max_length=64)] = "UTC"
+    device: Device | None = None
+    incognito: Annotated[bool, Field(description="answer without the listener's history, train nothing")] = (
+        False
+    )
+    explicit: Annotated[bool, Field(description="false: no explicit tracks")] = True
+    tier: Annotated[Tier | None, Field(description="what the listener pays for; absent: free")] = None
+    current: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
+    queue: Annotated[list[QueueItem] | None, Field(description="in order", max_length=100)] = None
 
 
 class RadarAnswer(BaseModel):
