@@ -41,6 +41,11 @@ class Candidates:
             {name: column[mask] for name, column in self.columns.items()},
         )
 
+    def proposed_by(self, source: str) -> NDArray[np.bool_]:
+        """(m,) whether the source of that name proposed each candidate (see `union`)."""
+        column = self.columns.get(f"source:{source}")
+        return np.zeros(len(self), bool) if column is None else np.isfinite(column)
+
     def of(self, request: int) -> Candidates:
         """The candidates of one request, as a batch of one."""
         rows = slice(int(self.offsets[request]), int(self.offsets[request + 1]))

@@ -105,6 +105,11 @@ class Items:
         except KeyError:
             raise UnknownId(f"unknown artist {artist_id!r} in this release") from None
 
+    def artist_numbers(self, artist_ids: Iterable[str]) -> I32:
+        """Dense numbers of those artists that this release has."""
+        known = self._artists
+        return np.array([known[a] for a in artist_ids if a in known], np.int32)
+
     def country_number(self, code: str | None) -> int:
         """Column of the rights matrices for a country code; the last column for one not listed."""
         return self._countries.get(code or "", len(self.countries))

@@ -7,8 +7,7 @@ from typing import Any
 
 from recsys.errors import UnknownId
 from recsys.items import Items
-from recsys.types import Decision
-from serving.render import Renderer
+from serving.render import Renderer, facts
 
 REASONS = {
     "mix_familiar": "You play this",
@@ -30,40 +29,21 @@ REASONS = {
 Slot = dict[str, Any]
 
 
-def head(decision: Decision) -> dict[str, Any]:
-    """What an answer states about itself."""
-    return {
-        "request_id": decision.request_id,
-        "user_id": decision.user_id,
-        "surface": decision.surface,
-        "rung": decision.rung,
-        "policy": decision.policy,
-        "release": decision.release.version,
-        "logged": decision.logged,
-    }
-
-
 def shown(renderer: Renderer, slots: list[Slot]) -> list[dict[str, Any]]:
     """Tracks with the facts of their slots."""
-    return [renderer.track(slot["track"]) | _facts(renderer, slot) for slot in slots]
+    return [renderer.track(slot["track"]) | facts(slot, reason(renderer, slot["reason"])) for slot in slots]
 
 
 def shown_artists(renderer: Renderer, slots: list[Slot]) -> list[dict[str, Any]]:
     """Artists with the facts of their slots; each slot's own track is the one to play first."""
-    return [_artist(renderer.track(slot["track"])) | _facts(renderer, slot) for slot in slots]
+    return [
+        _artist(renderer.track(slot["track"])) | facts(slot, reason(renderer, slot["reason"]))
+        for slot in slots
+    ]
 
 
 def _artist(track: dict[str, Any]) -> dict[str, Any]:
     return {"artist_id": track["artist_id"], "name": track["artist_name"], "top_track": track}
-
-
-def _facts(renderer: Renderer, slot: Slot) -> dict[str, Any]:
-    return {
-        "position": slot["position"],
-        "score": slot["score"],
-        "propensity": slot["propensity"],
-        "reason": {"code": slot["reason"], "text": reason(renderer, slot["reason"])},
-    }
 
 
 def reason(renderer: Renderer, code: str) -> str:

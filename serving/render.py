@@ -66,13 +66,13 @@ class Renderer:
         rows = [
             {"id": name, "title": self._title(name, items), "items": items} for name, items in shelves.items()
         ]
-        return {**self._head(decision), "shelves": rows}
+        return {**head(decision), "shelves": rows}
 
     def radio(self, decision: Decision, seed: str, cursor: str) -> dict[str, Any]:
         """The answer of the radio endpoint."""
         items = [self._item(slot) for slot in decision.slots]
         station = {"seed": seed, "cursor": cursor, "dial": decision.listener["options"]["dial"]}
-        return {**self._head(decision), **station, "relaxed": decision.relaxed, "items": items}
+        return {**head(decision), **station, "relaxed": decision.relaxed, "items": items}
 
     def track(self, track: int) -> dict[str, Any]:
         """What is shown of one track."""
@@ -109,26 +109,8 @@ class Renderer:
             return f"You have played {self._columns['artist_name'][track] or 'this artist'}"
         return REASONS.get(kind, kind)
 
-    def _head(self, decision: Decision) -> dict[str, Any]:
-        return {
-            "request_id": decision.request_id,
-            "user_id": decision.user_id,
-            "surface": decision.surface,
-            "rung": decision.rung,
-            "policy": decision.policy,
-            "release": decision.release.version,
-            "logged": decision.logged,
-            "degraded": decision.degraded,
-        }
-
     def _item(self, slot: dict[str, Any]) -> dict[str, Any]:
-        return {
-            **self.track(slot["track"]),
-            "position": slot["position"],
-            "score": slot["score"],
-            "propensity": slot["propensity"],
-            "reason": {"code": slot["reason"], "text": self.reason(slot["reason"])},
-        }
+        return self.track(slot["track"]) | facts(slot, self.reason(slot["reason"]))
 
     def _title(self, shelf: str, items: list[dict[str, Any]]) -> str:
         code = items[0]["reason"]["code"]
@@ -138,3 +120,23 @@ class Renderer:
         if kind in OF_FIRST_REASON.get(shelf, ()):
             return self.reason(code)
         return TITLES.get(shelf, shelf)
+
+
+def head(decision: Decision) -> dict[str, Any]:
+    """What every answer states about itself."""
+    return {
+        "request_id": decision.request_id,
+        "user_id": decision.user_id,
+        "surface": decision.surface,
+        "rung": decision.rung,
+        "policy": decision.policy,
+        "release": decision.release.version,
+        "logged": decision.logged,
+        "degraded": decision.degraded,
+    }
+
+
+def facts(slot: dict[str, Any], why: str) -> dict[str, Any]:
+    """A slot as answers show it, beside its track or artist; `why` is its reason in words."""
+    named = {name: slot[name] for name in ("position", "score", "propensity")}
+    return named | {"reason": {"code": slot["reason"], "text": why}}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import limits
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recsys.errors import BadInput
+from serving.environment import read_settings
 
 
 def parse_rate(text: str) -> limits.RateLimitItem:
@@ -60,9 +61,4 @@ def from_environment() -> AccessSettings:
     Raises:
         BadInput: a value that cannot be used.
     """
-    try:
-        return AccessSettings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "RECSYS_ACCESS_" + ".".join(map(str, first["loc"])).upper()
-        raise BadInput(f"{name}: {first['msg']}") from None
+    return read_settings(AccessSettings)

@@ -1,4 +1,4 @@
-"""Declared blends of score columns, and the rules that hold on every rung of every list."""
+"""Declared blends of score columns."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.pipeline import Candidates, Filter
+from recsys.pipeline import Candidates
 from recsys.types import QueryBatch
-from serving.loaded import Retrieval
-from serving.parts.filters import PolicyFilter, RightsFilter
 
 Floats = NDArray[np.float32]
-
-
-def rules(release: Retrieval) -> tuple[Filter[QueryBatch], ...]:
-    """What no list may show: closed or unreleased tracks, and what the listener or the request excludes."""
-    return (RightsFilter(release.items), PolicyFilter(release.items))
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.errors import UnknownId
 from recsys.items import Items
-from recsys.pipeline import Candidates
+from recsys.pipeline import Candidates, Filter
 from recsys.types import Query, QueryBatch
+from serving.loaded import Retrieval
 from serving.parts.sources import rights
 
 Bools = NDArray[np.bool_]
@@ -44,16 +43,17 @@ class PolicyFilter:
             if tracks:
                 keep[rows] &= ~np.isin(candidates.ids[rows], tracks)
             artists = unwanted_artists(self.items, query)
-            if artists:
+            if len(artists):
                 keep[rows] &= ~np.isin(self.items.artist[candidates.ids[rows]], artists)
         return keep
 
 
-def unwanted_artists(items: Items, query: Query) -> list[int]:
+def unwanted_artists(items: Items, query: Query) -> NDArray[np.int32]:
     """Dense artists that may not come at `query.now`; those that the release lacks are left out."""
     snoozed = [artist for artist, until in query.user.snoozed if query.now < until]
-    found = []
-    for artist_id in (*query.user.not_interested_artists, *snoozed):
-        with suppress(UnknownId):
-            found.append(items.artist_number(artist_id))
-    return found
+    return items.artist_numbers((*query.user.not_interested_artists, *snoozed))
+
+
+def rules(release: Retrieval) -> tuple[Filter[QueryBatch], ...]:
+    """What no rung of any surface may show: by rights, and by what the listener or the request excludes."""
+    return (RightsFilter(release.items), PolicyFilter(release.items))

@@ -11,8 +11,8 @@ from recsys.items import Items
 from recsys.pipeline import Candidates, Proposal
 from recsys.types import QueryBatch
 from serving.parts.asof import frozen
-from serving.parts.sources import rights, top
-from serving.parts.taste import liked
+from serving.parts.sources import rights, stack, top
+from serving.parts.window import liked
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -49,9 +49,8 @@ class FollowedSource:
     name: str = "followed"
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        numbers = {artist: i for i, artist in enumerate(self.items.artist_ids)}
-        chosen = [[numbers[a] for a in q.user.followed if a in numbers] for q in batch.queries]
-        return _of_artists(self.items, batch, self.days, [np.array(c, np.int64) for c in chosen])
+        chosen = [self.items.artist_numbers(query.user.followed) for query in batch.queries]
+        return _of_artists(self.items, batch, self.days, chosen)
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class PlayedSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         past = frozen(batch)
-        chosen = [self.items.artist[liked(past, j)].astype(np.int64) for j in range(len(batch))]
+        chosen = [self.items.artist[liked(past, j)] for j in range(len(batch))]
         return _of_artists(self.items, batch, self.days, chosen)
 
 
@@ -107,23 +106,15 @@ class TierScorer:
         score = np.zeros(len(candidates))
         if self.column is not None:
             score += np.nan_to_num(np.asarray(candidates.columns[self.column], np.float64))
-        played, followed = proposed(candidates, "played"), proposed(candidates, "followed")
+        played, followed = candidates.proposed_by("played"), candidates.proposed_by("followed")
         return (score + np.where(followed, FOLLOWED, np.where(played, PLAYED, 0.0))).astype(np.float32)
 
 
-def proposed(candidates: Candidates, source: str) -> Bools:
-    """(m,) whether the source of that name proposed each candidate."""
-    column = candidates.columns.get(f"source:{source}")
-    return np.zeros(len(candidates), bool) if column is None else np.isfinite(column)
-
-
-def _of_artists(items: Items, batch: QueryBatch, days: int, artists: list[NDArray[np.int64]]) -> Proposal:
+def _of_artists(items: Items, batch: QueryBatch, days: int, artists: list[NDArray[np.int32]]) -> Proposal:
     """Each request's allowed new releases by its own artists; the score is minus the age in days."""
-    allowed, ids, scores = rights(items, batch), list[NDArray[np.int64]](), list[Floats]()
+    allowed, parts = rights(items, batch), []
     for j, now in enumerate(batch.now):
         new = np.flatnonzero(fresh(items, int(now), days) & allowed[j])
         mine = new[np.isin(items.artist[new], artists[j])]
-        ids.append(mine)
-        scores.append(-items.age_days(int(now))[mine].astype(np.float32))
-    offsets = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-    return Proposal(np.concatenate(ids), offsets, np.concatenate(scores))
+        parts.append((mine, -items.age_days(int(now))[mine].astype(np.float32)))
+    return stack(parts)

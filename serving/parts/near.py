@@ -13,7 +13,7 @@ from recsys.items import Items
 from recsys.pipeline import Candidates, Proposal
 from recsys.types import QueryBatch
 from serving.parts.scorers import dots
-from serving.parts.sources import normalize, rights, top
+from serving.parts.sources import normalize, rights, stack, top
 
 Floats = NDArray[np.float32]
 
@@ -81,17 +81,15 @@ class NearArtistSource:
         return normalize(sums.astype(np.float32))
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        allowed, ids, scores = rights(self.items, batch), list[NDArray[np.int64]](), list[Floats]()
+        allowed, parts = rights(self.items, batch), []
         for j, query in enumerate(batch.queries):
             faces = self._faces(allowed[j] & self._liked(query.user.not_interested), int(batch.country[j]))
             own = int(self.items.artist[query.station[0]]) if query.station else -1
             faces = faces[self.items.artist[faces] != own] if own >= 0 else faces[:0]
             cosine = (self.vectors[self.items.artist[faces]] * self.vectors[own]).sum(axis=1)
             best = np.argsort(-cosine, kind="stable")[: self.k]
-            ids.append(faces[best])
-            scores.append(cosine[best])
-        offsets = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-        return Proposal(np.concatenate(ids), offsets, np.concatenate(scores).astype(np.float32))
+            parts.append((faces[best], cosine[best]))
+        return stack(parts)
 
     def _faces(self, usable: NDArray[np.bool_], country: int) -> NDArray[np.int64]:
         """Each artist's most popular usable track."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.items import Items
 from recsys.pipeline import Candidates
 from recsys.slate import ListEffect, Problem, Quota, Rules, Shelf, Slot, SlotPolicy, fill
@@ -51,21 +52,10 @@ class ShelfSelector:
 
     def _one(self, batch: QueryBatch, j: int, own: Candidates) -> Slate:
         problem = self.problem(batch, j, own)
-        score = own.columns[self.column]
         why = {spec.name: spec.reasons(batch, j, own) for spec in self.shelves}
         slots = fill(problem, self.policy, batch.queries[j].seed)
-        placed = [
-            RankedItem(
-                track=int(own.ids[slot.row]),
-                shelf=slot.shelf,
-                position=slot.position,
-                score=float(score[slot.row]),
-                propensity=slot.propensity,
-                reason=why[slot.shelf](slot.row),
-            )
-            for slot in slots
-        ]
-        return Slate(tuple(placed), self.name, shortfalls(problem, slots))
+        placed = ranked(own, self.column, slots, lambda slot: why[slot.shelf](slot.row))
+        return Slate(placed, self.name, shortfalls(problem, slots))
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
@@ -81,6 +71,32 @@ class ShelfSelector:
             effects=tuple(effect(batch, j, own) for effect in self.effects),
             quotas=tuple(quota(batch, j, own) for quota in self.quotas),
         )
+
+
+def one_list(
+    items: Items, name: str, reasons: Reasons, column: str, epsilon: float, rules: Rules, policy: str
+) -> ShelfSelector:
+    """A selector of one shelf, best first with some exploration; `policy` is the name that answers state."""
+    shelf = ShelfSpec(name, everything, reasons)
+    return ShelfSelector((shelf,), column, EpsilonGreedy(epsilon), items, rules, policy)
+
+
+def ranked(
+    own: Candidates, column: str, slots: Sequence[Slot], reason: Callable[[Slot], str]
+) -> tuple[RankedItem, ...]:
+    """Filled slots over one request's candidates, with the scores of a column."""
+    score = own.columns[column]
+    return tuple(
+        RankedItem(
+            track=int(own.ids[slot.row]),
+            shelf=slot.shelf,
+            position=slot.position,
+            score=float(score[slot.row]),
+            propensity=slot.propensity,
+            reason=reason(slot),
+        )
+        for slot in slots
+    )
 
 
 def shortfalls(problem: Problem, slots: Sequence[Slot]) -> dict[str, int]:
@@ -100,12 +116,7 @@ def always(code: str) -> Reasons:
 
 def proposed_by(source: str) -> Member:
     """Membership: the source of that name proposed the candidate."""
-
-    def member(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:
-        column = own.columns.get(f"source:{source}")
-        return np.zeros(len(own), bool) if column is None else np.isfinite(column)
-
-    return member
+    return lambda _batch, _j, own: own.proposed_by(source)
 
 
 def everything(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:

@@ -184,7 +184,7 @@ class ArtistSource:
         return order, starts
 
     def propose(self, batch: QueryBatch) -> Proposal:
-        return _stack([self._one(batch.histories, j) for j in range(len(batch))])
+        return stack([self._one(batch.histories, j) for j in range(len(batch))])
 
     def _one(self, histories: Plays, j: int) -> tuple[NDArray[np.int64], Floats]:
         rows = slice(int(histories.offsets[j]), int(histories.offsets[j + 1]))
@@ -201,12 +201,12 @@ class ArtistSource:
         return ids, weight[self.items.artist[ids]].astype(np.float32)
 
 
-def _stack(parts: list[tuple[NDArray[np.int64], Floats]]) -> Proposal:
+def stack(parts: list[tuple[NDArray[np.int64], Floats]]) -> Proposal:
     """One proposal from one (ids, scores) pair a request."""
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in parts])]).astype(np.int64)
     ids = np.concatenate([ids for ids, _ in parts]) if parts else np.zeros(0, np.int64)
     scores = np.concatenate([s for _, s in parts]) if parts else np.zeros(0, np.float32)
-    return Proposal(ids, offsets, scores.astype(np.float32))
+    return Proposal(ids.astype(np.int64), offsets, scores.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class PopularSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         allowed = rights(self.items, batch)
-        return _stack([self._one(int(country), allowed[j]) for j, country in enumerate(batch.country)])
+        return stack([self._one(int(country), allowed[j]) for j, country in enumerate(batch.country)])
 
     def _one(self, country: int, allowed: Bools) -> tuple[NDArray[np.int64], Floats]:
         if country not in self._charts:
@@ -265,7 +265,7 @@ class NewReleaseSource:
             new = order[slice(*np.searchsorted(day, [today - self.days, today + 1]))]
             ids = np.sort(new[allowed[j, new]])
             parts.append((ids, self.model.item_vectors[ids] @ vectors[j]))
-        return _best(_stack(parts), self.k)
+        return _best(stack(parts), self.k)
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class AnchorSource:
     def propose(self, batch: QueryBatch) -> Proposal:
         allowed = rights(self.items, batch)
         found = anchors(batch.histories)
-        return _stack([self._one(int(anchor), allowed[j]) for j, anchor in enumerate(found)])
+        return stack([self._one(int(anchor), allowed[j]) for j, anchor in enumerate(found)])
 
     def _one(self, anchor: int, allowed: Bools) -> tuple[NDArray[np.int64], Floats]:
         if anchor < 0:
@@ -329,4 +329,4 @@ class LastGoodSource:
         found = [
             self._slates.get(q.user.user_id, empty) if q.user.personalized else empty for q in batch.queries
         ]
-        return _stack([(ids, -np.arange(len(ids), dtype=np.float32)) for ids in found])
+        return stack([(ids, -np.arange(len(ids), dtype=np.float32)) for ids in found])

@@ -16,7 +16,7 @@ from recsys.pipeline import Candidates, Proposal
 from recsys.plays import I64
 from recsys.types import Query, QueryBatch
 from serving.parts.filters import PolicyFilter
-from serving.parts.sources import rights
+from serving.parts.sources import rights, stack
 from serving.parts.stations import Floats, Hint, StationParts, hints
 
 Bools = NDArray[np.bool_]
@@ -34,7 +34,7 @@ class TierSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         tier = TIER_SOURCES.index(self.name)
-        return _proposal([pool[tier] for pool in pools(self.parts, batch)])
+        return stack([pool[tier] for pool in pools(self.parts, batch)])
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,12 @@ class PopularStationSource:
         found = []
         for j, query in enumerate(batch.queries):
             popular = self.parts.popularity[batch.country[j]]
-            fresh = np.flatnonzero(_without(playable(self.parts, batch, j), _played(query)))
+            may = playable(self.parts, batch, j)
+            fresh = np.flatnonzero(_without(may, _played(query)))
             best, _ = _cut(self.parts, query, fresh, popular[fresh], self.parts.settings.ranked)
-            ids = fresh[best] if len(best) else _again(self.parts, batch, j)
+            ids = fresh[best] if len(best) else _again(query, may)
             found.append((ids, popular[ids]))
-        return _proposal(found)
-
-
-@dataclass(frozen=True)
-class CleanFilter:
-    """No explicit track where that is unwanted, whatever a source believed."""
-
-    parts: StationParts
-    name: str = "clean"
-
-    def keep(self, batch: QueryBatch, candidates: Candidates) -> Bools:
-        unwanted = np.array([not query.context.explicit for query in batch.queries], bool)
-        return np.asarray(~(self.parts.items.explicit[candidates.ids] & unwanted[candidates.owner]), bool)
+        return stack(found)
 
 
 def pools(parts: StationParts, batch: QueryBatch) -> list[list[tuple[I64, Floats]]]:
@@ -83,7 +72,7 @@ def playable(parts: StationParts, batch: QueryBatch, j: int) -> Bools:
     items, one = parts.items, batch if len(batch) == 1 else batch.take(np.array([j]))
     whole = Candidates(np.arange(len(items)), np.array([0, len(items)], np.int64))
     may: Bools = rights(items, batch)[j] & PolicyFilter(items).keep(one, whole)
-    return may & ~items.explicit if not batch.queries[j].context.explicit else may
+    return may
 
 
 def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tuple[I64, Floats]]:
@@ -107,7 +96,7 @@ def _pool(parts: StationParts, batch: QueryBatch, j: int, hint: Hint) -> list[tu
         taken[ids] = True
         room += more
         tiers.append((ids, score))
-    again = _NOTHING if room >= _need(parts, query) else _again(parts, batch, j)
+    again = _NOTHING if room >= _need(parts, query) else _again(query, may)
     return [*tiers, (again, hint.near(again, exact=False))]
 
 
@@ -173,10 +162,10 @@ def _played(query: Query) -> list[int]:
     return [*query.exclude, *query.options.get("again", ())]
 
 
-def _again(parts: StationParts, batch: QueryBatch, j: int) -> I64:
+def _again(query: Query, may: Bools) -> I64:
     """The older half of what this station played, as far as it may be played still."""
-    ids = np.array(batch.queries[j].options.get("again", ()), np.int64)
-    return np.sort(ids[playable(parts, batch, j)[ids]])
+    ids = np.array(query.options.get("again", ()), np.int64)
+    return np.sort(ids[may[ids]])
 
 
 def _without(may: Bools, gone: list[int]) -> Bools:
@@ -225,10 +214,3 @@ def _place_within(groups: I64) -> I64:
     place = np.empty(len(groups), np.int64)
     place[order] = np.arange(len(groups)) - begin
     return place
-
-
-def _proposal(found: list[tuple[I64, Floats]]) -> Proposal:
-    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in found])]).astype(np.int64)
-    ids = np.concatenate([ids for ids, _ in found]) if found else np.zeros(0, np.int64)
-    score = np.concatenate([score for _, score in found]) if found else np.zeros(0, np.float32)
-    return Proposal(ids.astype(np.int64), offsets, score.astype(np.float32))

@@ -12,7 +12,8 @@ from recsys.separation import Separation
 from recsys.shares import Shares, natural_shares
 from recsys.slate import Floats, Problem, Rules, Shelf, SlotPolicy, fill
 from recsys.transitions import Smooth
-from recsys.types import Query, QueryBatch, RankedItem, Slate
+from recsys.types import Query, QueryBatch, Slate
+from serving.parts.selectors import ranked
 from serving.parts.station_pool import TIER_SOURCES
 from serving.parts.stations import Hint, StationParts, hints
 
@@ -35,19 +36,8 @@ class StationSelector:
     def _one(self, hint: Hint, own: Candidates) -> Slate:
         separation = self._separation(hint.query, own)
         slots = fill(self._problem(hint, own, separation), self.policy, hint.query.seed)
-        score = own.columns[self.column]
-        placed = [
-            RankedItem(
-                track=int(own.ids[slot.row]),
-                shelf=slot.shelf,
-                position=slot.position,
-                score=float(score[slot.row]),
-                propensity=slot.propensity,
-                reason=self.reason,
-            )
-            for slot in slots
-        ]
-        return Slate(tuple(placed), self.name, relaxed=separation.relaxed(slots))
+        placed = ranked(own, self.column, slots, lambda _slot: self.reason)
+        return Slate(placed, self.name, relaxed=separation.relaxed(slots))
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
@@ -85,7 +75,5 @@ def tiers(own: Candidates) -> I64:
     """(n,) the first tier that proposed each candidate; 0 where none did (the popular rung)."""
     tier = np.zeros(len(own), np.int64)
     for place, source in reversed(list(enumerate(TIER_SOURCES))):
-        column = own.columns.get(f"source:{source}")
-        if column is not None:
-            tier[np.isfinite(column)] = place
+        tier[own.proposed_by(source)] = place
     return tier

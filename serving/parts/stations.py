@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from models.two_tower.model import TwoTower
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.plays import I64, Outcome
+from recsys.plays import I64
 from recsys.separation import Names
 from recsys.titles import title_key
 from recsys.transitions import Sound
 from recsys.types import Query, QueryBatch
 from serving.parts.scorers import rowwise
 from serving.parts.sources import normalize
+from serving.parts.window import unskipped
 from serving.settings import RadioSettings
 
 Floats = NDArray[np.float32]
@@ -154,16 +155,9 @@ class Hint:
 def hints(parts: StationParts, batch: QueryBatch) -> list[Hint]:
     """The batch's stations; found once a batch."""
     if "stations" not in batch.memo:
-        batch.memo["stations"] = [Hint(parts, q, _listened(batch, j)) for j, q in enumerate(batch.queries)]
+        batch.memo["stations"] = [Hint(parts, q, unskipped(batch, j)) for j, q in enumerate(batch.queries)]
     found: list[Hint] = batch.memo["stations"]
     return found
-
-
-def _listened(batch: QueryBatch, j: int) -> NDArray[np.int32]:
-    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-    track = batch.histories.track[rows]
-    good = (track >= 0) & (batch.histories.outcome[rows] != Outcome.SKIP)
-    return np.asarray(track[good], np.int32)
 
 
 def _tally(numbers: NDArray[np.integer], count: int) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from recsys.pipeline import Proposal
 from recsys.plays import Outcome, Plays
 from recsys.types import QueryBatch
 from serving.list_settings import MixSettings
-from serving.parts.sources import normalize, rights
+from serving.parts.sources import normalize, rights, stack
+from serving.parts.window import heard, liked
 
 Floats = NDArray[np.float32]
 MOST_ARTISTS = 120
@@ -122,10 +123,7 @@ class MixSource:
     def propose(self, batch: QueryBatch) -> Proposal:
         found = tastes(batch, self.model, self.items, self.settings)
         allowed = rights(self.items, batch)
-        parts = [self._one(batch, j, taste, allowed[j]) for j, taste in enumerate(found)]
-        offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in parts])]).astype(np.int64)
-        ids, scores = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
-        return Proposal(ids.astype(np.int64), offsets, scores.astype(np.float32))
+        return stack([self._one(batch, j, taste, allowed[j]) for j, taste in enumerate(found)])
 
     def _one(
         self, batch: QueryBatch, j: int, taste: Taste, allowed: NDArray[np.bool_]
@@ -173,32 +171,16 @@ class NewArtistSource:
     def propose(self, batch: QueryBatch) -> Proposal:
         found = tastes(batch, self.model, self.items, self.settings)
         allowed = rights(self.items, batch)
-        ids, scores = list[NDArray[np.int64]](), list[Floats]()
+        parts = []
         for j, taste in enumerate(found):
             known = np.isin(self.items.artist, self.items.artist[heard(batch, j)])
             usable = np.flatnonzero(allowed[j] & ~known) if len(taste.centers) else np.zeros(0, np.int64)
             cosine = self._near(taste, usable)
             best = np.argsort(-cosine, kind="stable")[: self.k]
-            ids.append(usable[best])
-            scores.append(cosine[best])
-        offsets = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-        return Proposal(np.concatenate(ids).astype(np.int64), offsets, np.concatenate(scores))
+            parts.append((usable[best], cosine[best]))
+        return stack(parts)
 
     def _near(self, taste: Taste, tracks: NDArray[np.int64]) -> Floats:
         if not len(tracks):
             return np.zeros(0, np.float32)
         return taste.group(self.model.unit_vectors[tracks])[1].astype(np.float32)
-
-
-def heard(batch: QueryBatch, j: int) -> NDArray[np.int32]:
-    """The known tracks in listener j's window, skipped ones too."""
-    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-    track = batch.histories.track[rows]
-    return track[track >= 0]
-
-
-def liked(batch: QueryBatch, j: int) -> NDArray[np.int32]:
-    """The known tracks in listener j's window that were not skipped at least once."""
-    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-    track, outcome = batch.histories.track[rows], batch.histories.outcome[rows]
-    return np.unique(track[(track >= 0) & (outcome != Outcome.SKIP)])

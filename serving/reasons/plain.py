@@ -16,9 +16,9 @@ import numpy as np
 
 from recsys.items import Items
 from recsys.pipeline import Candidates
-from recsys.plays import Outcome
 from recsys.types import QueryBatch
-from serving.parts.selectors import Bools, Reason, Reasons, proposed_by
+from serving.parts.selectors import Bools, Reason, Reasons
+from serving.parts.window import unskipped
 
 TASTE_SOURCES = ("two_tower", "sequence")
 ARTIST_PLAYS = 2
@@ -36,10 +36,8 @@ def popular(items: Items) -> Reasons:
 
 def played_a_lot(_batch: QueryBatch, _j: int, own: Candidates) -> Bools:
     """(n,) proposed by the source `popular`, and played at all: a young territory has fewer tracks than it asks for."""
-    column = own.columns.get("source:popular")
-    if column is None:
-        return np.zeros(len(own), bool)
-    return np.isfinite(column) & (np.asarray(column, np.float32) > 0)
+    column = own.columns.get("source:popular", np.zeros(len(own)))
+    return own.proposed_by("popular") & (np.asarray(column, np.float32) > 0)
 
 
 def _popular_code(items: Items, batch: QueryBatch, j: int) -> str:
@@ -51,11 +49,9 @@ def made_for_you(items: Items) -> Reasons:
     """The first true statement of the list above."""
 
     def reasons(batch: QueryBatch, j: int, own: Candidates) -> Reason:
-        rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-        past = batch.histories.track[rows][batch.histories.outcome[rows] != Outcome.SKIP]
-        past = past[past >= 0]
+        past = unskipped(batch, j)
         played, artists = set(past.tolist()), Counter(items.artist[past].tolist())
-        near = np.any([proposed_by(source)(batch, j, own) for source in TASTE_SOURCES], axis=0)
+        near = np.any([own.proposed_by(source) for source in TASTE_SOURCES], axis=0)
         crowd = popular(items)(batch, j, own)
 
         def reason(row: int) -> str:

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.scorer import PairHydrator, RankScorer
 from recsys.errors import BadInput
 from recsys.items import Items
@@ -18,14 +17,16 @@ from recsys.pipeline import Candidates, Pipeline, Rung, Truncate
 from recsys.plays import Outcome
 from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch, UserState
-from serving.list_render import head, reason, shown
+from serving.list_render import reason, shown
 from serving.list_settings import BecauseSettings
 from serving.loaded import LoadedRelease
-from serving.parts.blends import Blend, rules
+from serving.parts.blends import Blend
+from serving.parts.filters import rules
 from serving.parts.near import NearScorer, NearSource
 from serving.parts.scorers import ModelScorer
-from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import Reason, ShelfSelector, always, one_list
 from serving.parts.sources import PopularSource
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ def plain_rungs(release: LoadedRelease, settings: BecauseSettings) -> list[Rung[
     """Likeness alone, and what is popular."""
     near = NearSource(release.two_tower, release.items)
     popular = PopularSource(release.items, release.popularity, k=300)
-    shelf = ShelfSpec("because", everything, always("popular_near_you"))
-    policy = EpsilonGreedy(settings.epsilon)
-    choose = ShelfSelector((shelf,), "source:popular", policy, release.items, settings.rules, "popular")
+    why, rule = always("popular_near_you"), settings.rules
+    choose = one_list(release.items, "because", why, "source:popular", settings.epsilon, rule, "popular")
     return [
         Rung("retrieval", (near,), rules(release), selector(release, settings, "source:near", "retrieval")),
         Rung("popular", (popular,), rules(release), choose),
@@ -73,10 +73,8 @@ def plain_rungs(release: LoadedRelease, settings: BecauseSettings) -> list[Rung[
 
 def selector(release: LoadedRelease, settings: BecauseSettings, column: str, rung: str) -> ShelfSelector:
     """One list whose every track has the one reason that the list has."""
-    shelf = ShelfSpec("because", everything, reasons)
-    name = f"{rung}-eps{settings.epsilon:g}"
-    policy = EpsilonGreedy(settings.epsilon)
-    return ShelfSelector((shelf,), column, policy, release.items, settings.rules, name)
+    name, rule = f"{rung}-eps{settings.epsilon:g}", settings.rules
+    return one_list(release.items, "because", reasons, column, settings.epsilon, rule, name)
 
 
 def reasons(batch: QueryBatch, j: int, _own: Candidates) -> Reason:

@@ -9,20 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.errors import BadInput, UnknownId
 from recsys.items import Items
 from recsys.pipeline import Pipeline, Rung
 from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch
-from serving.list_render import head, shown
+from serving.list_render import shown
 from serving.list_settings import ContinuationSettings
 from serving.loaded import LoadedRelease
-from serving.parts.blends import Blend, rules
+from serving.parts.blends import Blend
+from serving.parts.filters import rules
 from serving.parts.near import NearScorer, NearSource
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import ShelfSelector, always, one_list
 from serving.parts.session import SessionScorer, SessionSource, TogetherScorer, TogetherSource
 from serving.parts.sources import PopularSource
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 MOST = 200
@@ -83,12 +84,9 @@ def ladder(kit: Kit, alone: bool) -> Pipeline[QueryBatch]:
 
 def selector(release: LoadedRelease, settings: ContinuationSettings, column: str, rung: str) -> ShelfSelector:
     """One list; a playlist of one artist may go on with that artist, so nothing is capped."""
-    shelf = ShelfSpec(
-        "continuation", everything, always("continues" if rung != "popular" else "popular_near_you")
-    )
-    name = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else rung
-    policy = EpsilonGreedy(settings.epsilon)
-    return ShelfSelector((shelf,), column, policy, release.items, settings.rules, name)
+    why = always("continues" if rung != "popular" else "popular_near_you")
+    name, rule = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else rung, settings.rules
+    return one_list(release.items, "continuation", why, column, settings.epsilon, rule, name)
 
 
 def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:

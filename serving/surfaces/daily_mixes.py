@@ -22,12 +22,14 @@ from serving.list_render import mix_titles, shown
 from serving.list_settings import MixSettings
 from serving.loaded import LoadedRelease
 from serving.parts.asof import FrozenHydrator, FrozenScorer, FrozenSource, frozen
-from serving.parts.blends import Blend, Nearest, rules
+from serving.parts.blends import Blend, Nearest
+from serving.parts.filters import rules
 from serving.parts.scorers import ModelScorer
 from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, proposed_by
 from serving.parts.shares import Floors
 from serving.parts.sources import PopularSource
-from serving.parts.taste import MixSource, liked
+from serving.parts.taste import MixSource
+from serving.parts.window import liked
 from serving.surfaces import stored
 from serving.surfaces.periods import day
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.softmax import Softmax
 from ranking.scorer import PairHydrator, RankScorer
 from recsys.items import Items
@@ -25,12 +24,14 @@ from serving.list_render import shown
 from serving.list_settings import DiscoverySettings
 from serving.loaded import LoadedRelease
 from serving.parts.asof import FrozenHydrator, FrozenScorer, FrozenSource
-from serving.parts.blends import Blend, Nearest, rules
+from serving.parts.blends import Blend, Nearest
+from serving.parts.filters import rules
 from serving.parts.scorers import ModelScorer
-from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything, one_list
 from serving.parts.shares import Floors
 from serving.parts.sources import NewReleaseSource, PopularSource, SequenceSource, TwoTowerSource
-from serving.parts.taste import NewArtistSource, heard
+from serving.parts.taste import NewArtistSource
+from serving.parts.window import heard
 from serving.surfaces import stored
 from serving.surfaces.periods import week
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec
@@ -88,9 +89,8 @@ def popular(kit: Kit) -> Pipeline[QueryBatch]:
 
 
 def popular_rung(release: LoadedRelease, settings: DiscoverySettings) -> Rung[QueryBatch]:
-    shelf = ShelfSpec("discovery", everything, always("popular_near_you"))
-    policy = EpsilonGreedy(settings.epsilon)
-    choose = ShelfSelector((shelf,), "source:popular", policy, release.items, settings.rules, "popular")
+    why, rule = always("popular_near_you"), settings.rules
+    choose = one_list(release.items, "discovery", why, "source:popular", settings.epsilon, rule, "popular")
     source = PopularSource(release.items, release.popularity, k=1_000)
     return Rung("popular", (source,), rules(release), choose)
 

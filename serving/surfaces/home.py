@@ -20,7 +20,7 @@ from recsys.schemas import Surface
 from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
 from serving.loaded import LoadedRelease, Retrieval
-from serving.parts.filters import PolicyFilter, RightsFilter
+from serving.parts.filters import rules
 from serving.parts.rerank import Reranker
 from serving.parts.scorers import ModelScorer
 from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything, proposed_by
@@ -33,6 +33,7 @@ from serving.parts.sources import (
     SequenceSource,
     TwoTowerSource,
 )
+from serving.parts.window import heard
 from serving.reasons import claims, plain
 from serving.settings import HomeSettings
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec
@@ -51,11 +52,7 @@ def sources(release: Retrieval) -> tuple[Source[QueryBatch], ...]:
 
 
 def eligible(release: Retrieval) -> tuple[Stage[QueryBatch], ...]:
-    return (
-        RightsFilter(release.items),
-        PolicyFilter(release.items),
-        ModelScorer(release.two_tower),
-    )
+    return (*rules(release), ModelScorer(release.two_tower))
 
 
 def light(ranker: LightRanker, settings: HomeSettings) -> tuple[Stage[QueryBatch], ...]:
@@ -80,7 +77,7 @@ def home(kit: Kit) -> Pipeline[QueryBatch]:
     """The ladder of the home feed: full -> without the heavy scorers -> retrieval order -> last good -> popular."""
     release, settings, last_good = kit.release, kit.settings.home, kit.last_good
     base, found = eligible(release), sources(release)
-    rules = (RightsFilter(release.items), PolicyFilter(release.items))
+    keep = rules(release)
     narrow = light(release.light, settings)
     popular = PopularSource(release.items, release.popularity)
     return Pipeline(
@@ -90,8 +87,8 @@ def home(kit: Kit) -> Pipeline[QueryBatch]:
             ),
             Rung("light", found, base + narrow, selector(release, settings, "light", "light")),
             Rung("retrieval", found[:1], base, selector(release, settings, "two_tower", "retrieval")),
-            Rung("last_good", (last_good,), rules, flat(release, settings, "source:last_good", "last_good")),
-            Rung("popular", (popular,), rules, flat(release, settings, "source:popular", "popular")),
+            Rung("last_good", (last_good,), keep, flat(release, settings, "source:last_good", "last_good")),
+            Rung("popular", (popular,), keep, flat(release, settings, "source:popular", "popular")),
         ],
         kit.budget_ms,
         clock=kit.clock,
@@ -101,9 +98,9 @@ def home(kit: Kit) -> Pipeline[QueryBatch]:
 def popular(kit: Kit) -> Pipeline[QueryBatch]:
     """The non-personal answer: for listeners without the `personalization` consent."""
     release, settings = kit.release, kit.settings.home
-    rules = (RightsFilter(release.items), PolicyFilter(release.items))
+    keep = rules(release)
     found = (PopularSource(release.items, release.popularity),)
-    return Pipeline([Rung("popular", found, rules, flat(release, settings, "source:popular", "popular"))])
+    return Pipeline([Rung("popular", found, keep, flat(release, settings, "source:popular", "popular"))])
 
 
 def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:
@@ -146,12 +143,6 @@ def not_just_now(batch: QueryBatch, j: int, own: Candidates) -> NDArray[np.bool_
     rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
     recent = batch.histories.track[rows][batch.histories.start[rows] > batch.now[j] - 86_400_000]
     return proposed_by("history")(batch, j, own) & ~np.isin(own.ids, recent)
-
-
-def heard(batch: QueryBatch, j: int) -> NDArray[np.int32]:
-    """The tracks in listener j's window."""
-    rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
-    return batch.histories.track[rows]
 
 
 def respond(desk: Desk, _ask: Ask, query: Query) -> dict[str, Any]:

@@ -11,22 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.errors import BadInput
 from recsys.items import Items
 from recsys.pipeline import Pipeline, Rung
 from recsys.plays import SESSION_GAP_MS, Outcome
 from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch, history
-from serving.list_render import head, shown
+from serving.list_render import shown
 from serving.list_settings import NextUpSettings
 from serving.loaded import LoadedRelease
-from serving.parts.blends import Blend, rules
+from serving.parts.blends import Blend
+from serving.parts.filters import rules
 from serving.parts.near import NearScorer, NearSource
 from serving.parts.scorers import SkipScorer
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import ShelfSelector, always, one_list
 from serving.parts.session import SessionScorer, SessionSource
 from serving.parts.sources import PopularSource
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 MOST = 100
@@ -85,10 +86,9 @@ def ladder(kit: Kit, alone: bool) -> Pipeline[QueryBatch]:
 
 def selector(release: LoadedRelease, settings: NextUpSettings, column: str, rung: str) -> ShelfSelector:
     """One list with artists kept apart, those of the queue's end included."""
-    shelf = ShelfSpec("next_up", everything, always("follows" if rung != "popular" else "popular_near_you"))
-    name = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else rung
-    policy = EpsilonGreedy(settings.epsilon)
-    return ShelfSelector((shelf,), column, policy, release.items, settings.rules, name)
+    why = always("follows" if rung != "popular" else "popular_near_you")
+    name, rule = f"{rung}-eps{settings.epsilon:g}" if rung != "popular" else rung, settings.rules
+    return one_list(release.items, "next_up", why, column, settings.epsilon, rule, name)
 
 
 def respond(desk: Desk, ask: Ask, query: Query) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from recsys.pipeline import Pipeline, Rung
 from recsys.plays import Outcome
 from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch, UserState
-from serving.parts.filters import PolicyFilter, RightsFilter
+from serving.parts.filters import rules
 from serving.parts.scorers import ModelScorer
-from serving.parts.station_pool import TIER_SOURCES, CleanFilter, PopularStationSource, TierSource
+from serving.parts.station_pool import TIER_SOURCES, PopularStationSource, TierSource
 from serving.parts.station_selector import StationSelector
 from serving.parts.stations import HintScorer, RadioScorer, StationParts
 from serving.surfaces import stations
@@ -36,7 +36,7 @@ def radio(kit: Kit) -> Pipeline[QueryBatch]:
     items = release.items
     parts = StationParts(items, release.two_tower, release.popularity, settings)
     found = tuple(TierSource(parts, name) for name in TIER_SOURCES)
-    rules = (RightsFilter(items), PolicyFilter(items), CleanFilter(parts))
+    keep = rules(release)
     near = (HintScorer(parts, "likeness"), HintScorer(parts, "familiar"), HintScorer(parts, "near"))
     taste = (
         ModelScorer(release.two_tower),
@@ -48,14 +48,12 @@ def radio(kit: Kit) -> Pipeline[QueryBatch]:
     policy, name = EpsilonGreedy(settings.epsilon), f"eps{settings.epsilon:g}"
     return Pipeline(
         [
-            Rung(
-                "full", found, rules + near + taste, StationSelector(parts, "radio", policy, f"full-{name}")
-            ),
-            Rung("light", found, rules + near, StationSelector(parts, "near", policy, f"light-{name}")),
+            Rung("full", found, keep + near + taste, StationSelector(parts, "radio", policy, f"full-{name}")),
+            Rung("light", found, keep + near, StationSelector(parts, "near", policy, f"light-{name}")),
             Rung(
                 "popular",
                 (PopularStationSource(parts),),
-                rules,
+                keep,
                 StationSelector(parts, "source:popular", policy, "popular", "popular"),
             ),
         ],

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.errors import BadInput, UnknownId
 from recsys.pipeline import Pipeline, Rung
 from recsys.schemas import Surface
 from recsys.types import Ask, Query, QueryBatch
-from serving.list_render import head, shown
-from serving.parts.blends import rules
+from serving.list_render import shown
+from serving.parts.filters import rules
 from serving.parts.seeds import PopularFitSource, Seed, SeedSource, allowed, members
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import ShelfSelector, always, one_list
 from serving.parts.sources import rights
 from serving.parts.tunables import Attributes, TargetScorer, TunableFilter
 from serving.recommendation_settings import MAX_SEEDS
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec
 
 KINDS = ("artist", "track", "genre")
@@ -38,9 +38,8 @@ def recommendations(kit: Kit) -> Pipeline[QueryBatch]:
     kept = (*rules(release), TunableFilter(attributes))
 
     def choose(code: str, name: str) -> ShelfSelector:
-        shelf = ShelfSpec("recommendations", everything, always(code))
-        policy = EpsilonGreedy(settings.epsilon)
-        return ShelfSelector((shelf,), "fit", policy, release.items, settings.rules, name)
+        why = always(code)
+        return one_list(release.items, "recommendations", why, "fit", settings.epsilon, settings.rules, name)
 
     def fit(source: str) -> TargetScorer:
         return TargetScorer(attributes, source, settings.target_weight)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.scorer import PairHydrator, RankScorer
 from recsys.pipeline import Candidates, Pipeline, Rung
 from recsys.schemas import Surface
@@ -18,7 +17,7 @@ from serving.list_render import shown
 from serving.list_settings import RadarSettings
 from serving.loaded import LoadedRelease
 from serving.parts.asof import FrozenHydrator, FrozenScorer, FrozenSource
-from serving.parts.blends import rules
+from serving.parts.filters import rules
 from serving.parts.fresh import (
     FollowedSource,
     FreshFilter,
@@ -26,10 +25,9 @@ from serving.parts.fresh import (
     PlayedSource,
     PopularFreshSource,
     TierScorer,
-    proposed,
 )
 from serving.parts.scorers import ModelScorer
-from serving.parts.selectors import Reason, ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import Reason, ShelfSelector, always, one_list
 from serving.parts.sources import NewReleaseSource
 from serving.surfaces import stored
 from serving.surfaces.periods import day
@@ -85,22 +83,19 @@ def plain_rungs(release: LoadedRelease, settings: RadarSettings) -> list[Rung[Qu
 
 def plain(release: LoadedRelease, settings: RadarSettings, source: str, code: str) -> ShelfSelector:
     """The order of one source."""
-    shelf = ShelfSpec("release_radar", everything, always(code))
-    policy = EpsilonGreedy(settings.epsilon)
-    return ShelfSelector((shelf,), f"source:{source}", policy, release.items, settings.rules, source)
+    why, column, rule = always(code), f"source:{source}", settings.rules
+    return one_list(release.items, "release_radar", why, column, settings.epsilon, rule, source)
 
 
 def selector(release: LoadedRelease, settings: RadarSettings, column: str, rung: str) -> ShelfSelector:
     """One list by tier."""
-    shelf = ShelfSpec("release_radar", everything, reasons)
-    name = f"{rung}-eps{settings.epsilon:g}"
-    policy = EpsilonGreedy(settings.epsilon)
-    return ShelfSelector((shelf,), column, policy, release.items, settings.rules, name)
+    name, rule = f"{rung}-eps{settings.epsilon:g}", settings.rules
+    return one_list(release.items, "release_radar", reasons, column, settings.epsilon, rule, name)
 
 
 def reasons(batch: QueryBatch, j: int, own: Candidates) -> Reason:
     """Whose release it is to the listener; for somebody unknown, what is popular."""
-    followed, played = proposed(own, "followed"), proposed(own, "played")
+    followed, played = own.proposed_by("followed"), own.proposed_by("played")
     unknown = batch.histories.offsets[j] == batch.histories.offsets[j + 1]
 
     def reason(row: int) -> str:

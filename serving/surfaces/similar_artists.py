@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.errors import BadInput
 from recsys.pipeline import Pipeline, Rung
 from recsys.schemas import Surface
 from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
-from serving.list_render import head, shown_artists
-from serving.parts.blends import rules
+from serving.list_render import shown_artists
+from serving.parts.filters import rules
 from serving.parts.near import NearArtistSource
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import ShelfSelector, always, one_list
 from serving.parts.sources import PopularSource
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 
@@ -30,10 +30,9 @@ def similar_artists(kit: Kit) -> Pipeline[QueryBatch]:
     popular = PopularSource(release.items, release.popularity, k=1_000)
 
     def choose(source: str, code: str, name: str) -> ShelfSelector:
-        shelf = ShelfSpec("similar_artists", everything, always(code))
-        policy = EpsilonGreedy(settings.epsilon)
         once = Rules(artist_cap_shelf=1, artist_cap_slate=1)
-        return ShelfSelector((shelf,), f"source:{source}", policy, release.items, once, name)
+        why, column = always(code), f"source:{source}"
+        return one_list(release.items, "similar_artists", why, column, settings.epsilon, once, name)
 
     return Pipeline(
         [

@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bandits.epsilon_greedy import EpsilonGreedy
 from recsys.errors import BadInput
 from recsys.pipeline import Pipeline, Rung
 from recsys.schemas import Surface
 from recsys.slate import Rules
 from recsys.types import Ask, Query, QueryBatch
-from serving.list_render import head, shown
-from serving.parts.blends import rules
+from serving.list_render import shown
+from serving.parts.filters import rules
 from serving.parts.near import NearSource
-from serving.parts.selectors import ShelfSelector, ShelfSpec, always, everything
+from serving.parts.selectors import ShelfSelector, always, one_list
 from serving.parts.sources import PopularSource
+from serving.render import head
 from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 
 
@@ -29,10 +29,9 @@ def similar_tracks(kit: Kit) -> Pipeline[QueryBatch]:
     popular = PopularSource(release.items, release.popularity, k=settings.pool)
 
     def choose(source: str, code: str, name: str) -> ShelfSelector:
-        shelf = ShelfSpec("similar", everything, always(code))
-        policy = EpsilonGreedy(settings.epsilon)
         plain = Rules(artist_cap_shelf=0, artist_cap_slate=0)
-        return ShelfSelector((shelf,), f"source:{source}", policy, release.items, plain, name)
+        why, column = always(code), f"source:{source}"
+        return one_list(release.items, "similar", why, column, settings.epsilon, plain, name)
 
     return Pipeline(
         [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from recsys.ids import seed_of
 from recsys.pipeline import Proposal, union
 from recsys.ports import OnlineStore
 from recsys.types import Ask, Decision, Query, QueryBatch, UserState
-from serving.parts.blends import rules
+from serving.parts.filters import rules
+from serving.render import head
 from serving.surfaces.periods import Period, day
 from serving.surfaces.surface import Desk
 
@@ -50,6 +51,7 @@ class Listed:
     slots: Slots  # track_id, track (dense, in the release that renders), shelf, position, score, propensity, reason
     titles: dict[str, str]  # by shelf
     period: str
+    degraded: list[str] = field(default_factory=list)  # of the request that is answered now
     stored: bool = False  # served again from the store
     dropped: int = 0  # tracks of the first answer that may not be shown any more
 
@@ -102,7 +104,8 @@ def kept(desk: Desk, ask: Ask, query: Query, record: dict[str, Any], period: Per
         return None
     if len(slots) < LEFT * len(listed.slots):
         return None
-    return replace(listed, slots=slots, stored=True, dropped=len(listed.slots) - len(slots))
+    dropped = len(listed.slots) - len(slots)
+    return replace(listed, slots=slots, stored=True, dropped=dropped, degraded=list(query.degraded))
 
 
 def make(
@@ -154,13 +157,7 @@ def _save(store: OnlineStore, query: Query, record: dict[str, Any]) -> None:
 
 def _listed(decision: Decision, titles: dict[str, str], period: Period) -> Listed:
     return Listed(
-        request_id=decision.request_id,
-        user_id=decision.user_id,
-        surface=decision.surface,
-        rung=decision.rung,
-        policy=decision.policy,
-        release=decision.release.version,
-        logged=decision.logged,
+        **head(decision),
         slots=decision.slots,
         titles=titles,
         period=period.name,

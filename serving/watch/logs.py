@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Annotated, Literal, TextIO, TypeAlias
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from recsys.errors import BadInput
+from serving.environment import read_settings
 from serving.watch.facts import FACTS
 
 _Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -57,11 +57,7 @@ def from_environment() -> LogSettings:
     Raises:
         BadInput: a value that cannot be used.
     """
-    try:
-        return LogSettings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"RECSYS_LOG_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}") from None
+    return read_settings(LogSettings)
 
 
 def redacted(text: str) -> str:

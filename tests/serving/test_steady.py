@@ -213,6 +213,8 @@ def test_a_replica_starts_and_answers_while_the_states_are_down(
         assert service.ready()
         answer = service.recommend(Ask(Surface.HOME, "u" * 22, 5))
         assert (answer["rung"], answer["degraded"]) == ("popular", ["state"])
+        for surface in (Surface.DAILY_MIX, Surface.DISCOVERY, Surface.BECAUSE):
+            assert service.recommend(Ask(surface, "u" * 22, 5))["degraded"] == ["state"]
         assert service.status()["state_store"]["failures"] > 0
 
 
