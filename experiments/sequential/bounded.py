@@ -110,7 +110,7 @@ def betting(x: ArrayLike, alpha: float, grid: int = 1000, cap: float = 0.5) -> t
         BadInput: an outcome outside [0, 1].
     """
     values = _within(x)
-    bets = plug_in_bets(values, alpha)
+    bets = plug_in_bets(values, alpha / 2)  # either half has to grow to 2 / alpha
     n, edges = len(values), np.arange(grid + 1) / grid
     low, high = np.full(n, 1.0), np.full(n, 0.0)
     for part in np.array_split(edges, max(1, len(edges) // 64)):

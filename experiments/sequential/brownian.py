@@ -128,7 +128,8 @@ def rising(information: ArrayLike, after: float = 0.0) -> F64:
     times = np.atleast_1d(np.asarray(information, np.float64))
     if times.ndim != 1 or not times.size or not np.isfinite(times).all():
         raise BadInput("the information of the looks must be a list of numbers, at least one")
-    if (np.diff(times, prepend=after) < CLOSEST * times).any():
+    step = np.diff(times, prepend=after)
+    if ((step <= 0) | (step < CLOSEST * times)).any():
         raise BadInput(
             "each look must add at least a thousandth of its information: merge looks that are closer"
         )
