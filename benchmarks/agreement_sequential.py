@@ -75,8 +75,7 @@ def savvi_numbers() -> dict[str, Any]:
 
 def ssrm_numbers() -> dict[str, Any]:
     """Optimizely's sequential sample-ratio p-values. It was written for numpy 1 and asks for np.Inf."""
-    if not hasattr(np, "Inf"):
-        np.inf = np.inf  # type: ignore[attr-defined]
+    vars(np).setdefault("Inf", np.inf)
     from ssrm_test.ssrm_test import sequential_p_values
 
     steps = np.diff(np.array(COUNTS), axis=0, prepend=0)
@@ -105,8 +104,7 @@ def gbstats_numbers() -> dict[str, Any]:
 def confseq_numbers() -> dict[str, Any]:
     """Bounded means; the normal mixture is held to the values of confseq's own tests (tests/experiments). For numpy
     1 too."""
-    if not hasattr(np, "float_"):
-        np.float64 = np.float64  # type: ignore[attr-defined]
+    vars(np).setdefault("float_", np.float64)
     from confseq.betting import hedged_cs
     from confseq.predmix import predmix_empbern_cs
 

@@ -184,7 +184,7 @@ def sample_ratio(runs: int, weights: list[float], truth: list[float], seed: int)
     rng, w, level = np.random.default_rng(seed), np.array(weights), np.log(1000)
     once = peeking = found = small = 0
     concentration = concentration_for(UNITS)
-    exact = {}
+    exact: dict[tuple[int, ...], float] = {}
     for start in range(0, runs, 10 * CHUNK):
         size = (min(10 * CHUNK, runs - start), LOOKS)
         counts = np.cumsum(rng.multinomial(UNITS // LOOKS, truth, size), axis=1)
