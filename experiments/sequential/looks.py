@@ -44,7 +44,7 @@ class Verdict:
     reason: str
     look: int  # the look this speaks of, from 1: the one that stopped, or the last
     at: str
-    fraction: float  # of the planned information then
+    fraction: float  # of the planned information then; 0 where no end is planned
     z: float
     bound: float | None  # |z| needed at this look
     p: float | None

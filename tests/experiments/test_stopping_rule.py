@@ -137,6 +137,8 @@ def test_nothing_is_decided_before_the_least_number_of_units() -> None:
         {"kind": "group-sequential", "units": 5000, "min_units": 400},
     ):
         verdict = parse(data).look([Look(300, 5.0, 0.1)])
+        ended = parse(data).look([Look(300, 0.0, 0.1, final=True)])
+        assert (ended.stop, ended.outcome) == (True, "no difference shown")
         assert (verdict.stop, verdict.p, verdict.interval) == (False, None, (None, None))
 
 
