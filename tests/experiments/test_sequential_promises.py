@@ -16,6 +16,8 @@ from benchmarks.sequential import (
     skewed_streams,
     stage_wise,
 )
+from experiments.sequential.looks import Look
+from experiments.sequential.rule import parse
 from experiments.sequential.spending import Spending
 
 ALWAYS = ("asymptotic sequence", "mSPRT", "t mixture")
@@ -68,6 +70,28 @@ def test_twenty_thousand_a_a_tests_err_in_at_most_five_and_a_half_percent() -> N
     power = rates(first_crossings(normal_streams(20_000, EFFECT, 44)))
     for name, measured in MEASURED.items():
         assert power[name] == pytest.approx(measured, abs=0.02), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["obrien-fleming", "pocock"])
+def test_unplanned_looks_keep_the_error_of_the_rule(kind: str) -> None:
+    """3,000 A/A tests, each looked at on its own random days, ended short of the plan or beyond it."""
+    rng, rule = (
+        np.random.default_rng(49),
+        parse({"kind": "group-sequential", "units": 10_000, "spending": kind}),
+    )
+    shown = 0
+    for effects, errors in normal_streams(3000, 0.0, 50):
+        for row in range(len(effects)):
+            last = int(rng.integers(70, 101))
+            days = np.unique(np.append(rng.integers(1, last, rng.integers(1, 7)), last)) - 1
+            units = 1.1 * (days + 1) * 100
+            history = [
+                Look(float(n), float(effects[row, d]), float(errors[row, d]), final=d == days[-1])
+                for n, d in zip(units, days, strict=True)
+            ]
+            shown += rule.look(history).outcome in ("higher", "lower")
+    assert shown / 3000 == pytest.approx(0.05, abs=3.5 * _error(0.05, 3000))
 
 
 @pytest.mark.slow
