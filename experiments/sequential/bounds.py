@@ -1,6 +1,6 @@
 """Group-sequential bounds: how large |z| must be at each look so that all looks together err with probability alpha.
 
-design = Design(Spending("obrien-fleming"), alpha=0.05, sides=2)
+design = Design(Spending("obrien_fleming"), alpha=0.05, sides=2)
 bounds(design, [0.25, 0.5, 0.75, 1.0]).upper
 
 Looks may be unequal and unplanned (Lan & DeMets 1983). A futility bound is non-binding: the efficacy bound is computed
@@ -23,8 +23,8 @@ from recsys.errors import BadInput
 F64 = NDArray[np.float64]
 _LEAST = 1e-14
 """Error below which a bound counts as infinite: it lies beyond z = 7.5."""
-_BEYOND = 7.5
-_FULL = float(np.log(0.999))
+_ALPHAS = (1e-12, 0.999)
+"""What a repeated p-value is sought between."""
 
 
 @dataclass(frozen=True)
@@ -175,17 +175,18 @@ def repeated_p(
     """The smallest alpha with which this design would have stopped for an effect at the last look; 1 if none would.
 
     It may be quoted while the test runs: it is at most alpha exactly where z reaches the bound (Jennison & Turnbull
-    2000, section 9.5). With sides 2 the sign of z does not matter.
+    2000, section 9.5). With sides 2 the sign of z does not matter. Values below 1e-12 are given as that.
     """
     value = abs(z) if design.sides == 2 else z
+    low, high = np.log(_ALPHAS)
 
     def gap(log_alpha: float) -> float:
         plain = replace(design, alpha=float(np.exp(log_alpha)), futility=None)
-        return float(np.minimum(bounds(plain, information, time, final).upper[-1], _BEYOND)) - value
+        return float(np.minimum(bounds(plain, information, time, final).upper[-1], 1e3)) - value
 
-    if gap(_FULL) > 0:
+    if gap(high) > 0:
         return 1.0
-    return float(np.exp(brentq(gap, np.log(1e-12), _FULL, xtol=1e-9))) if value < _BEYOND else 0.0
+    return _ALPHAS[0] if gap(low) <= 0 else float(np.exp(brentq(gap, low, high, xtol=1e-9)))
 
 
 def classical(looks: int, alpha: float = 0.05, shape: float = 0.5, sides: int = 2) -> F64:

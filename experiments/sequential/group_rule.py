@@ -27,10 +27,10 @@ class GroupSequential(Rule):
     (one-sided tests) is non-binding; its effect is the one for which the design has `power` at `planned_looks`.
     """
 
-    kind: Literal["group-sequential"] = "group-sequential"
+    kind: Literal["group_sequential"] = "group_sequential"
     units: Positive | None = None
     se: Positive | None = None
-    spending: Kind = "obrien-fleming"
+    spending: Kind = "obrien_fleming"
     parameter: Annotated[float, Field(allow_inf_nan=False)] = 3.0
     futility: Kind | None = None
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8

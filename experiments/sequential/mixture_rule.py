@@ -68,7 +68,7 @@ class MixtureRule(Rule):
 class AlwaysValid(MixtureRule):
     """Looks whenever and as often as one likes: an asymptotic confidence sequence, tightest at `best_at` units."""
 
-    kind: Literal["always-valid"] = "always-valid"
+    kind: Literal["always_valid"] = "always_valid"
     best_at: Positive
 
     def scale(self, looks: Sequence[Look]) -> F64:

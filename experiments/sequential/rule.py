@@ -1,6 +1,6 @@
 """Stopping rules that a config can name: may the test stop now, why, and what is to be reported.
 
-rule = parse({"kind": "group-sequential", "units": 40_000})
+rule = parse({"kind": "group_sequential", "units": 40_000})
 rule.look([Look(units=10_000, effect=0.3, se=0.2), Look(units=20_000, effect=0.4, se=0.14)])
 
 A rule is fixed before the test starts; its verdict depends on rule and history alone. `higher` and `lower` speak of

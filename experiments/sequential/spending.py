@@ -1,6 +1,6 @@
 """Error spending: how much of the allowed error may have been used up at a fraction of the information.
 
-spent(Spending("obrien-fleming"), 0.5, alpha=0.025)
+spent(Spending("obrien_fleming"), 0.5, alpha=0.025)
 
 Sources: Lan & DeMets 1983 (O'Brien-Fleming and Pocock types), Kim & DeMets 1987 (power family), Hwang, Shih &
 De Cani 1990 (gamma family). The looks need neither be equally spaced nor planned, as long as their times do not
@@ -19,7 +19,7 @@ from scipy.stats import norm
 from recsys.errors import BadInput
 
 F64 = NDArray[np.float64]
-Kind = Literal["obrien-fleming", "pocock", "power", "gamma"]
+Kind = Literal["obrien_fleming", "pocock", "power", "gamma"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Spending:
         BadInput: rho is not positive, or gamma is 0 (that is the power family with rho 1).
     """
 
-    kind: Kind = "obrien-fleming"
+    kind: Kind = "obrien_fleming"
     parameter: float = 3.0
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ def spent(spending: Spending, fraction: ArrayLike, alpha: float) -> F64:
     boundaries of .025 each.
     """
     t = np.clip(np.asarray(fraction, np.float64), 0.0, 1.0)
-    if spending.kind == "obrien-fleming":
+    if spending.kind == "obrien_fleming":
         with np.errstate(divide="ignore"):
             return np.asarray(2 * norm.sf(norm.isf(alpha / 2) / np.sqrt(t)), np.float64)
     if spending.kind == "pocock":

@@ -38,7 +38,7 @@ def test_classical_constants_are_those_of_jennison_and_turnbull(
 @pytest.mark.parametrize(
     ("kind", "published"),
     [
-        ("obrien-fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]),
+        ("obrien_fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]),
         ("pocock", [2.4380, 2.4268, 2.4101, 2.3966, 2.3859]),
     ],
 )
@@ -194,7 +194,7 @@ def test_the_interval_inverts_the_ordering() -> None:
         assert exceedance(times, high, 2.5, limit * unit) == pytest.approx(level, abs=1e-7)
 
 
-@given(times=information, spending=spendings, z=st.floats(-6, 6))
+@given(times=information, spending=spendings, z=st.floats(-12, 12))
 @settings(max_examples=25, deadline=None)
 def test_the_repeated_p_is_at_most_alpha_where_the_bound_is_reached(
     times: np.ndarray, spending: Spending, z: float
@@ -202,7 +202,14 @@ def test_the_repeated_p_is_at_most_alpha_where_the_bound_is_reached(
     design = Design(spending)
     high = bounds(design, times).upper[-1]
     assume(abs(abs(z) - high) > 1e-5)
-    assert (repeated_p(design, times, z) <= design.alpha) == (abs(z) >= high)
+    p = repeated_p(design, times, z)
+    assert 0 < p <= 1
+    assert (p <= design.alpha) == (abs(z) >= high)
+
+
+def test_a_look_too_early_to_stop_has_no_small_p_however_large_z() -> None:
+    assert np.isinf(bounds(Design(), [0.01]).upper[0])
+    assert repeated_p(Design(), [0.01], 9.0) > 0.05
 
 
 def test_a_design_has_the_power_that_it_was_inflated_for() -> None:

@@ -73,12 +73,12 @@ def test_twenty_thousand_a_a_tests_err_in_at_most_five_and_a_half_percent() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["obrien-fleming", "pocock"])
+@pytest.mark.parametrize("kind", ["obrien_fleming", "pocock"])
 def test_unplanned_looks_keep_the_error_of_the_rule(kind: str) -> None:
     """3,000 A/A tests, each looked at on its own random days, ended short of the plan or beyond it."""
     rng, rule = (
         np.random.default_rng(49),
-        parse({"kind": "group-sequential", "units": 10_000, "spending": kind}),
+        parse({"kind": "group_sequential", "units": 10_000, "spending": kind}),
     )
     shown = 0
     for effects, errors in normal_streams(3000, 0.0, 50):

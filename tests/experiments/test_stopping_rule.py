@@ -17,11 +17,11 @@ from recsys.errors import BadInput
 
 RULES: list[dict[str, Any]] = [
     {"kind": "fixed", "units": 5000},
-    {"kind": "group-sequential", "units": 5000},
-    {"kind": "group-sequential", "units": 5000, "spending": "pocock", "alternative": "greater"},
-    {"kind": "group-sequential", "se": 0.03, "alternative": "less", "null": 0.02, "futility": "power"},
-    {"kind": "always-valid", "best_at": 2500, "max_units": 8000},
-    {"kind": "always-valid", "best_at": 2500, "alternative": "greater", "null": -0.05},
+    {"kind": "group_sequential", "units": 5000},
+    {"kind": "group_sequential", "units": 5000, "spending": "pocock", "alternative": "greater"},
+    {"kind": "group_sequential", "se": 0.03, "alternative": "less", "null": 0.02, "futility": "power"},
+    {"kind": "always_valid", "best_at": 2500, "max_units": 8000},
+    {"kind": "always_valid", "best_at": 2500, "alternative": "greater", "null": -0.05},
     {"kind": "msprt", "mixing_sd": 0.1},
 ]
 rules = st.sampled_from(RULES).map(parse)
@@ -88,8 +88,8 @@ def test_swapping_the_arms_mirrors_the_verdict(history: list[Look], kind: int) -
 @given(history=histories, factor=st.floats(0.01, 100))
 @settings(max_examples=30, deadline=None)
 def test_less_is_greater_of_the_negative(history: list[Look], factor: float) -> None:
-    less = parse({"kind": "group-sequential", "units": 5000, "alternative": "less", "null": 0.02 * factor})
-    greater = parse({"kind": "group-sequential", "units": 5000, "alternative": "greater", "null": -0.02})
+    less = parse({"kind": "group_sequential", "units": 5000, "alternative": "less", "null": 0.02 * factor})
+    greater = parse({"kind": "group_sequential", "units": 5000, "alternative": "greater", "null": -0.02})
     scaled = [replace(k, effect=k.effect * factor, se=k.se * factor) for k in history]
     here, there = less.look(scaled), greater.look([replace(k, effect=-k.effect) for k in history])
     assert here.stop == there.stop
@@ -100,7 +100,7 @@ def test_less_is_greater_of_the_negative(history: list[Look], factor: float) -> 
 def test_a_futile_test_ends_early_and_a_promising_one_does_not() -> None:
     rule = parse(
         {
-            "kind": "group-sequential",
+            "kind": "group_sequential",
             "units": 5000,
             "alternative": "greater",
             "futility": "pocock",
@@ -114,7 +114,7 @@ def test_a_futile_test_ends_early_and_a_promising_one_does_not() -> None:
 
 
 def test_overrunning_and_underrunning_ends_use_up_the_error() -> None:
-    rule = parse({"kind": "group-sequential", "units": 5000})
+    rule = parse({"kind": "group_sequential", "units": 5000})
     early = rule.look([Look(2000, 0.0, 0.045), Look(3000, 0.08, 0.0365, final=True)])
     assert early.stop
     assert early.bound is not None
@@ -124,7 +124,7 @@ def test_overrunning_and_underrunning_ends_use_up_the_error() -> None:
 
 
 def test_a_look_with_nothing_new_does_not_count() -> None:
-    rule = parse({"kind": "group-sequential", "units": 5000})
+    rule = parse({"kind": "group_sequential", "units": 5000})
     history = [Look(2000, 0.1, 0.045), Look(2001, 0.1, 0.045)]
     assert rule.look(history) == rule.look(history[:1])
     ended = rule.look([Look(4998, 0.01, 0.03), Look(5000, 0.2, 0.03)])
@@ -133,8 +133,8 @@ def test_a_look_with_nothing_new_does_not_count() -> None:
 
 def test_nothing_is_decided_before_the_least_number_of_units() -> None:
     for data in (
-        {"kind": "always-valid", "best_at": 2500},
-        {"kind": "group-sequential", "units": 5000, "min_units": 400},
+        {"kind": "always_valid", "best_at": 2500},
+        {"kind": "group_sequential", "units": 5000, "min_units": 400},
     ):
         verdict = parse(data).look([Look(300, 5.0, 0.1)])
         ended = parse(data).look([Look(300, 0.0, 0.1, final=True)])
@@ -144,7 +144,7 @@ def test_nothing_is_decided_before_the_least_number_of_units() -> None:
 
 def test_looks_that_contradict_each_other_are_named() -> None:
     """Running limits can pass each other only if the effect changes; then no interval is shown."""
-    rule = parse({"kind": "always-valid", "best_at": 2000, "null": 0.5})
+    rule = parse({"kind": "always_valid", "best_at": 2000, "null": 0.5})
     verdict = rule.look([Look(1000, 0.45, 0.05), Look(50_000, 0.75, 0.005)])
     assert verdict.interval_kind == "none"
     assert "contradict" in verdict.reason
@@ -157,11 +157,11 @@ def test_looks_that_contradict_each_other_are_named() -> None:
         {"kind": "fixed"},
         {"kind": "fixed", "units": -1},
         {"kind": "fixed", "units": 10, "colour": "red"},
-        {"kind": "group-sequential"},
-        {"kind": "group-sequential", "units": 10, "se": 1.0},
-        {"kind": "group-sequential", "units": 10, "futility": "pocock"},
-        {"kind": "group-sequential", "units": 10, "spending": "power", "parameter": -1},
-        {"kind": "always-valid", "best_at": 10, "alpha": 0.7},
+        {"kind": "group_sequential"},
+        {"kind": "group_sequential", "units": 10, "se": 1.0},
+        {"kind": "group_sequential", "units": 10, "futility": "pocock"},
+        {"kind": "group_sequential", "units": 10, "spending": "power", "parameter": -1},
+        {"kind": "always_valid", "best_at": 10, "alpha": 0.7},
         {"kind": "msprt", "mixing_sd": float("inf")},
         {"units": 10},
         "fixed",
