@@ -59,6 +59,7 @@ def test_p_is_at_most_alpha_exactly_where_the_interval_excludes_no_effect(
 
 
 @given(scale=scales, alpha=alphas)
+@settings(deadline=None)
 def test_many_degrees_of_freedom_give_the_gaussian_bound_and_few_a_wider_one(
     scale: float, alpha: float
 ) -> None:
@@ -68,6 +69,7 @@ def test_many_degrees_of_freedom_give_the_gaussian_bound_and_few_a_wider_one(
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0.1, 9)), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_the_running_intersection_is_nested(pairs: list[tuple[float, float]]) -> None:
     middle, half = np.array(pairs).T
     low, high = running(middle - half, middle + half)
@@ -77,6 +79,7 @@ def test_the_running_intersection_is_nested(pairs: list[tuple[float, float]]) ->
 
 
 @given(effect=st.floats(-2, 2), se=st.floats(0.01, 1), factor=st.floats(0.01, 100))
+@settings(deadline=None)
 def test_an_msprt_does_not_depend_on_the_unit_of_the_outcome(effect: float, se: float, factor: float) -> None:
     here = p_value(effect / se, mixing(se, 0.3))
     there = p_value(effect * factor / (se * factor), mixing(se * factor, 0.3 * factor))
