@@ -66,7 +66,7 @@ def unit_table(
     after = counts(design, lazy.collect_schema())
     dated = design.start is not None or design.exposure is not None
     before = pl.col(design.day).cast(pl.Date) < design.start if design.start is not None else pl.lit(False)
-    parts = [_part(column, after, before, dated) for column in wanted]
+    parts = [_masked(column, after, before, dated) for column in wanted]
     out = [_total(column) for column in wanted]
     groups = dict.fromkeys((*design.strata, *design.cohorts))
     table = (
@@ -87,16 +87,20 @@ def unit_table(
     return table.with_columns(pl.when(BEFORE).then(pl.col(pre)) if pre else []).drop(BEFORE)
 
 
-def _part(column: Column, after: pl.Expr, before: pl.Expr, dated: bool) -> pl.Expr:
-    """What a row adds to a column."""
+def part(column: Column) -> pl.Expr:
+    """What a row that counts adds to a column."""
     if column.how == "first":
         return pl.col(column.source).cast(pl.Float64).fill_nan(None).alias(column.name)
     value = pl.lit(1.0) if column.how == "rows" else pl.col(column.source).cast(pl.Float64)
-    if column.how == "any":
-        value = (value > 0).cast(pl.Float64)
-    if dated or column.pre:
-        value = pl.when(before if column.pre else after).then(value).otherwise(0.0)
-    return value.alias(column.name)
+    return ((value > 0).cast(pl.Float64) if column.how == "any" else value).alias(column.name)
+
+
+def _masked(column: Column, after: pl.Expr, before: pl.Expr, dated: bool) -> pl.Expr:
+    """The same, and 0 for a row that does not count."""
+    value = part(column)
+    if column.how == "first" or not (dated or column.pre):
+        return value
+    return pl.when(before if column.pre else after).then(value).otherwise(0.0).alias(column.name)
 
 
 def _total(column: Column) -> pl.Expr:
