@@ -14,7 +14,7 @@ from experiments.analysis import multiple
 from experiments.analysis.bayes import Prior, summary, two_betas
 from experiments.analysis.effects import NOTHING, difference, lift, non_inferiority
 from experiments.analysis.estimate import Pair
-from experiments.analysis.proportions import compare_proportions, score
+from experiments.analysis.proportions import compare_proportions, constrained_control, score
 from experiments.analysis.quantiles import compare_quantiles, quantile
 from experiments.analysis.trigger import diluted
 
@@ -87,6 +87,19 @@ def test_the_score_interval_is_where_the_score_test_does_not_reject(successes, t
             assert abs(score(successes, trials, end)) == pytest.approx(1.959964, abs=1e-3)
     assume(abs(found.p_value - 0.05) > 1e-6)
     assert found.interval.covers(0) == (found.p_value > 0.05)
+
+
+@given(st.tuples(st.integers(1, 39), st.integers(1, 49)), st.floats(-0.6, 0.6))
+@settings(max_examples=60, deadline=None)
+def test_the_constrained_proportions_are_the_likeliest_with_that_difference(successes, effect):
+    trials, found = (40, 50), constrained_control(successes, (40, 50), effect)
+
+    def likelihood(control: float) -> float:
+        p = np.clip([control, control + effect], 1e-12, 1 - 1e-12)
+        return float(stats.binom.logpmf(successes, trials, p).sum())
+
+    low, high = max(0.0, -effect), min(1.0, 1 - effect)
+    assert all(likelihood(found) >= likelihood(p) - 1e-9 for p in np.linspace(low, high, 101))
 
 
 @given(st.tuples(st.integers(0, 40), st.integers(0, 40)))
