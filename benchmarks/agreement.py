@@ -68,9 +68,13 @@ def difference(name: str, theirs: float, figures: dict[str, float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gbstats", required=True, help="a python that has gbstats")
-    parser.add_argument("--confidence", required=True, help="a python that has spotify-confidence and statsmodels")
+    parser.add_argument(
+        "--confidence", required=True, help="a python that has spotify-confidence and statsmodels"
+    )
     parser.add_argument("--out", type=Path, default=REFERENCE)
     given = parser.parse_args()
     sample = data()

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.analysis import multiple
 from experiments.analysis.bayes import Prior, summary
-from experiments.analysis.effects import Tested, difference, lift
+from experiments.analysis.effects import Inference, difference, lift
 from experiments.analysis.estimate import Adjustment, Pair, Term, compare
 from experiments.analysis.moments import F64, Moments
 from experiments.analysis.proportions import compare_proportions
@@ -42,7 +42,7 @@ def ours(data: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _named(name: str, found: Tested) -> dict[str, float]:
+def _named(name: str, found: Inference) -> dict[str, float]:
     return {
         f"{name} effect": found.effect,
         f"{name} low": found.interval.low,
@@ -82,7 +82,10 @@ def _regressions(data: dict[str, Any]) -> dict[str, float]:
     off = x - x.mean()
     design = np.stack([np.ones(len(w)), w, off, w * off], 1)
     second: F64 = np.array([0, 1.0, 0, 0])
-    out = {f"interacted {kind} se": fit(y, design, kind).combine(second)[1] for kind in ("HC0", "HC1", "HC2", "HC3")}
+    out = {
+        f"interacted {kind} se": fit(y, design, kind).combine(second)[1]
+        for kind in ("HC0", "HC1", "HC2", "HC3")
+    }
     out["clustered se"] = fit_clustered(y, design, groups).combine(second)[1]
     value, on = (np.array(data["series"][k], float) for k in ("value", "treated"))
     line = fit_hac(value, np.stack([np.ones(len(on)), on], 1), 4)

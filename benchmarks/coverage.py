@@ -59,14 +59,24 @@ def main() -> None:
     table(
         ["interval", "covers", "± (1 sd)", "error / spread"],
         [
-            [name + (" *" if name in COUNTER_EXAMPLES else ""), f"{row['coverage']:.4f}"]
-            + [f"{row['monte_carlo_error']:.4f}", row["error_over_spread"]]
+            [
+                name + (" *" if name in COUNTER_EXAMPLES else ""),
+                f"{row['coverage']:.4f}",
+                f"{row['monte_carlo_error']:.4f}",
+                row["error_over_spread"],
+            ]
             for name, row in figures.items()
         ],
     )
     cut = gain(figures)
     print(f"CUPED cut the variance by {cut['variance_cut']:.3f}; rho squared is {cut['rho_squared']:.3f}")
-    print(write("coverage", {"runs": given.runs, "seed": given.seed, "intervals": figures, "cuped": cut}, given.out))
+    print(
+        write(
+            "coverage",
+            {"runs": given.runs, "seed": given.seed, "intervals": figures, "cuped": cut},
+            given.out,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.analysis.effects import Tested, difference, lift, non_inferiority
+from experiments.analysis.effects import Inference, difference, lift, non_inferiority
 from experiments.analysis.estimate import Adjustment, Pair, Term, compare
 from experiments.analysis.moments import Moments
 from experiments.analysis.proportions import compare_proportions
@@ -34,12 +34,16 @@ class Drawn:
 Draws = dict[str, Drawn]
 
 
-def _drawn(found: Tested, truth: float) -> Drawn:
+def _drawn(found: Inference, truth: float) -> Drawn:
     return Drawn(found.interval.covers(truth), found.effect, found.se)
 
 
 def _pair(
-    names: tuple[str, ...], control: list[F64], treatment: list[F64], term: Term, how: Adjustment = "interacted"
+    names: tuple[str, ...],
+    control: list[F64],
+    treatment: list[F64],
+    term: Term,
+    how: Adjustment = "interacted",
 ) -> Pair:
     arms = [Moments.of(names, np.stack(columns, axis=1)) for columns in (control, treatment)]
     return compare(arms[0], arms[1], term, how)
@@ -95,7 +99,7 @@ def _skip_rate(scale: float) -> float:
     x = (np.arange(20_000) + 0.5) / 20_000
     density = x**7 * (1 - x) ** 11
     heavy, light = (float(density @ np.minimum(f * x * scale, 1)) / density.sum() for f in (0.6, 1.2))
-    return (0.3 * 21 * heavy + 0.7 * 6 * light) / (0.3 * 21 + 0.7 * 6)
+    return float((0.3 * 21 * heavy + 0.7 * 6 * light) / (0.3 * 21 + 0.7 * 6))
 
 
 BASE, SCALED = _skip_rate(1.0), _skip_rate(0.95)
@@ -126,14 +130,10 @@ def adjusted_mean(rng: Rng) -> Draws:
     pooled = _pair(("y", "x"), [y[0], x[0]], [y[1], x[1]], Term("y", None, ("x",)), "pooled")
     out["mean, CUPED (one slope)"] = _drawn(difference(pooled), 0.2)
     out["lift of a mean, CUPED"] = _drawn(lift(pair), 0.2 / 5)
-    out["mean, same draws unadjusted"] = _drawn(
-        difference(_pair(("y",), [y[0]], [y[1]], Term("y"))), 0.2
-    )
+    out["mean, same draws unadjusted"] = _drawn(difference(_pair(("y",), [y[0]], [y[1]], Term("y"))), 0.2)
     z, known = rng.exponential(size=(2, N)), rng.random((2, N)) > 0.2
     worked = [y[0] + z[0], y[1] + z[1] + 0.5 * x[1] + 0.3 * (z[1] - 1)]
-    columns = [
-        [worked[i], np.where(known[i], x[i], 0), (~known[i]).astype(float), z[i]] for i in (0, 1)
-    ]
+    columns = [[worked[i], np.where(known[i], x[i], 0), (~known[i]).astype(float), z[i]] for i in (0, 1)]
     term = Term("y", None, ("x", "x.missing", "z"))
     mixed = _pair(("y", "x", "x.missing", "z"), columns[0], columns[1], term)
     out["mean, covariates, effects vary, some missing"] = _drawn(difference(mixed), 0.2)

@@ -32,7 +32,7 @@ def frame(c: Arm, t: Arm, column: str, shift: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compared(method: Any, data: pd.DataFrame, absolute: bool = True, margin: Any = None, **more: str) -> Any:
+def compared(method: Any, data: pd.DataFrame, absolute: bool = True, margin: Any = None, **more: Any) -> Any:
     test = method(data, "sum", "squares", "n", categorical_group_columns="arm", **more)
     return test.difference("c", "t", absolute=absolute, non_inferiority_margins=margin).iloc[0]
 
@@ -41,7 +41,7 @@ def main() -> None:
     c, t = ({k: np.array(v, float) for k, v in arm.items()} for arm in json.load(sys.stdin)["arms"])
     y, b = frame(c, t, "y"), frame(c, t, "b")
     mean, share = compared(StudentsTTest, y), compared(ZTest, b)
-    features = {
+    features: dict[str, Any] = {
         "feature_column": "x",
         "feature_sum_squares_column": "xx",
         "feature_cross_sum_column": "xy",
@@ -58,7 +58,9 @@ def main() -> None:
     }
     below = frame(c, t, "y", -30.0)
     flipped = compared(StudentsTTest, below, absolute=False)
-    worse = compared(StudentsTTest, frame({**c}, {**t, "y": t["y"] - 4}, "y", -30.0), margin=(0.1, "increase"))
+    worse = compared(
+        StudentsTTest, frame({**c}, {**t, "y": t["y"] - 4}, "y", -30.0), margin=(0.1, "increase")
+    )
     oddities = {
         "lift on a negative baseline": flipped["difference"],
         "its interval's lower end": flipped["ci_lower"],

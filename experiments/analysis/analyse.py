@@ -15,7 +15,7 @@ from experiments.analysis.caveats import about_pair, about_units
 from experiments.analysis.cohorts import cohort_effects
 from experiments.analysis.columns import denominator, numerator
 from experiments.analysis.design import Design, Metric
-from experiments.analysis.effects import Interval, Tested, critical, difference, lift, non_inferiority
+from experiments.analysis.effects import Inference, Interval, critical, difference, lift, non_inferiority
 from experiments.analysis.estimate import Pair, Term, compare
 from experiments.analysis.moments import Moments
 from experiments.analysis.plan import Plan
@@ -42,7 +42,11 @@ def from_summary(whole: Summary, design: Design, frame: Frame | None = None) -> 
     """The same from moments; `frame` is read only for quantiles."""
     effects = []
     for metric in design.metrics:
-        pairs = quantile_pairs(frame, design, metric) if metric.kind == "quantile" else _pairs(whole, design, metric)
+        pairs = (
+            quantile_pairs(frame, design, metric)
+            if metric.kind == "quantile"
+            else _pairs(whole, design, metric)
+        )
         effects += [
             effect(metric, pair, design, arm, whole.arms[0], whole.arms[i + 1])
             for i, (arm, pair) in enumerate(zip(design.treatments, pairs, strict=True))
@@ -95,7 +99,7 @@ def effect(
         relative.interval,
         pair.variance_reduction,
         method,
-        summary(found.effect, found.se, metric.prior, metric.better, design.confidence),
+        summary(found.effect, found.se, metric.prior.at(pair.control), metric.better, design.confidence),
         non_inferiority(pair, margin.absolute, margin.relative, metric.better, (1 - design.confidence) / 2)
         if margin
         else None,
@@ -130,7 +134,7 @@ def _widened(e: Effect, level: float, design: Design) -> Interval:
 
 def _test(
     metric: Metric, pair: Pair, design: Design, control: Moments | None, treatment: Moments | None
-) -> tuple[Tested, str]:
+) -> tuple[Inference, str]:
     adjusted = not math.isclose(pair.variance_reduction, 0, abs_tol=1e-15)
     if metric.kind == "proportion" and not adjusted and control is not None and treatment is not None:
         name = numerator(metric)
@@ -138,7 +142,9 @@ def _test(
         successes, trials = zip(*arms, strict=True)
         return compare_proportions(successes, trials, design.confidence), "score (Miettinen–Nurminen)"
     kind = {"ratio": "delta method", "quantile": "outer interval of quantiles"}.get(metric.kind, "Welch t")
-    return difference(pair, design.confidence), f"{kind}, {design.adjustment} covariates" if adjusted else kind
+    return difference(
+        pair, design.confidence
+    ), f"{kind}, {design.adjustment} covariates" if adjusted else kind
 
 
 def _pairs(whole: Summary, design: Design, metric: Metric) -> list[Pair]:

@@ -1,6 +1,6 @@
 """Bayesian summaries: a normal posterior of any effect, and beta posteriors of two proportions.
 
-summary(effect, se, Prior(0, 0.02), better="higher").chance_to_beat
+summary(effect, se, Prior(sd=0.02), better="higher").chance_to_beat
 The normal posterior treats (effect, se) as a normal likelihood, which large samples make true for every metric here.
 """
 
@@ -18,11 +18,19 @@ from experiments.analysis.moments import F64
 
 
 class Prior(BaseModel):
-    """A normal prior of the effect, in the metric's unit; without an sd it is flat (improper)."""
+    """A normal prior of the effect; without an sd it is flat (improper). In the metric's unit, or as a lift."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     mean: float = 0.0
     sd: float | None = Field(default=None, gt=0)
+    relative: bool = False  # mean and sd are shares of the control's value
+
+    def at(self, control: float) -> Prior:
+        """The same in the metric's unit."""
+        if not self.relative:
+            return self
+        size = abs(control)
+        return Prior(mean=self.mean * size, sd=self.sd * size if self.sd and size else None)
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,7 @@ def two_betas(
     Integrals by the midpoint rule over 4,000 equal steps of the control's posterior probability (each step is one
     quantile of its beta); accurate to about 1e-4 of the posterior sd.
     """
-    (a0, b0), (a1, b1) = (
-        (prior[0] + s, prior[1] + n - s) for s, n in zip(successes, trials, strict=True)
-    )
+    (a0, b0), (a1, b1) = ((prior[0] + s, prior[1] + n - s) for s, n in zip(successes, trials, strict=True))
     u = (np.arange(4000) + 0.5) / 4000
     p0 = betaincinv(a0, b0, u)
     below = betainc(a1, b1, p0)  # P(treatment <= p0)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from experiments.analysis.effects import Tested, tested
+from experiments.analysis.effects import Inference, infer
 from experiments.analysis.moments import F64
 from recsys.errors import BadInput
 
@@ -30,7 +30,7 @@ class Bipartite:
     how many equal listeners the exposures amount to; intervals need hundreds. `naive_se`: what ignoring shared
     listeners would have said."""
 
-    effect: Tested
+    effect: Inference
     naive_se: float
     artists: int
     effective: float
@@ -76,7 +76,7 @@ def bipartite(
     se = float(np.sqrt(scores @ scores)) / square
     mean_share = np.asarray(shares.mean(axis=0)).ravel()
     return Bipartite(
-        tested(slope, se, confidence=confidence),
+        infer(slope, se, confidence=confidence),
         float(np.sqrt((moved * rest) @ (moved * rest))) / square,
         len(y),
         float(1 / (mean_share @ mean_share)),
@@ -86,6 +86,6 @@ def bipartite(
 
 def _without(values: F64, held: F64) -> F64:
     """Residuals of a regression on `held`."""
-    slopes: F64 = np.linalg.lstsq(held, values, rcond=None)[0]
+    slopes = np.linalg.lstsq(held, values, rcond=None)[0]
     residuals: F64 = values - held @ slopes
     return residuals

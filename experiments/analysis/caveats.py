@@ -6,18 +6,20 @@ import math
 
 from experiments.analysis.columns import covariates, denominator, numerator
 from experiments.analysis.design import Design, Metric
-from experiments.analysis.effects import Tested, p_two_sided
+from experiments.analysis.effects import Inference, p_two_sided
 from experiments.analysis.estimate import Pair, Term, compare
 from experiments.analysis.moments import Moments
 from experiments.analysis.summary import PRE_MISSING, Summary
 
 FEW_UNITS = 50
-SKEW_FACTOR = 355  # units per arm needed for a 95% interval of a mean: 355 skewness^2 (Kohavi et al., KDD 2014)
+SKEW_FACTOR = (
+    355  # units per arm needed for a 95% interval of a mean: 355 skewness^2 (Kohavi et al., KDD 2014)
+)
 IMBALANCE = 1e-4  # p-value, shared by the covariates, at which a difference before exposure is not chance
 
 
 def about_pair(
-    metric: Metric, pair: Pair, relative: Tested, control: Moments | None, treatment: Moments | None
+    metric: Metric, pair: Pair, relative: Inference, control: Moments | None, treatment: Moments | None
 ) -> tuple[str, ...]:
     """Caveats of one metric and treatment."""
     found = []
@@ -49,7 +51,9 @@ def about_units(whole: Summary, design: Design) -> tuple[str, ...]:
         for name in unique:
             pair = compare(whole.arms[0], moments, Term(name))
             if pair.se > 0 and p_two_sided(pair.effect / pair.se, pair.df) < IMBALANCE / len(unique):
-                found.append(f"{name} differs between {design.control} and {arm}: was it fixed before exposure?")
+                found.append(
+                    f"{name} differs between {design.control} and {arm}: was it fixed before exposure?"
+                )
     return tuple(found)
 
 

@@ -20,7 +20,9 @@ from experiments.analysis.summary import Summary, adjusters
 SMALLEST = 10  # units per arm; a smaller level is not shown
 
 
-def cohort_effects(whole: Summary, design: Design) -> tuple[tuple[CohortEffect, ...], tuple[Interaction, ...]]:
+def cohort_effects(
+    whole: Summary, design: Design
+) -> tuple[tuple[CohortEffect, ...], tuple[Interaction, ...]]:
     """Every metric but quantiles, each treatment, each cohort of the design."""
     effects: list[CohortEffect] = []
     tests: list[Interaction] = []
@@ -81,6 +83,4 @@ def _rows(
 
 
 def _with(test: Interaction, p_adjusted: float) -> Interaction:
-    return Interaction(
-        test.metric, test.arm, test.cohort, test.statistic, test.df, test.p_value, p_adjusted
-    )
+    return Interaction(test.metric, test.arm, test.cohort, test.statistic, test.df, test.p_value, p_adjusted)

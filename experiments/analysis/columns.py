@@ -33,7 +33,9 @@ def of_metric(design: Design, metric: Metric) -> Iterator[Column]:
     """The columns of one metric."""
     if metric.kind == "quantile":
         return
-    yield Column(numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum", metric=metric)
+    yield Column(
+        numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum", metric=metric
+    )
     if metric.per is not None:
         yield Column(denominator(metric), metric.per, "rows" if metric.per == ROWS else "sum", metric=metric)
     if own_pre(design, metric):

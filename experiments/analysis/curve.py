@@ -18,7 +18,7 @@ import polars as pl
 
 from experiments.analysis.columns import Column, denominator, numerator
 from experiments.analysis.design import ROWS, Design, Metric
-from experiments.analysis.effects import Interval, Tested, tested
+from experiments.analysis.effects import Inference, Interval, infer
 from experiments.analysis.estimate import influence
 from experiments.analysis.moments import F64, Moments
 from experiments.analysis.units import ARM, MIXED, UNIT, Frame, counts, part, rows_of
@@ -47,8 +47,8 @@ class Curve:
     n_control: int
     n_treatment: int
     points: tuple[Point, ...]
-    slope: Tested
-    log_slope: Tested
+    slope: Inference
+    log_slope: Inference
 
 
 def effect_curve(frame: Frame, design: Design, metric: Metric, horizon: int) -> tuple[Curve, ...]:
@@ -87,25 +87,23 @@ def _curve(
     points = []
     for age in range(days):
         se = math.sqrt(cov[age, age])
-        plain = tested(float(effect[age]), se, df, level)
-        wide = tested(float(effect[age]), se, df, 1 - (1 - level) / days)
+        plain = infer(float(effect[age]), se, df, level)
+        wide = infer(float(effect[age]), se, df, 1 - (1 - level) / days)
         points.append(Point(age, plain.effect, se, plain.interval, wide.interval))
     ages = np.arange(days, dtype=float)
     slopes = [_trend(x, effect, cov, df, level) for x in (ages, np.log1p(ages))]
     return Curve(metric.name, arm, n_control, n_treatment, tuple(points), *slopes)
 
 
-def _trend(x: F64, effect: F64, cov: F64, df: float, confidence: float) -> Tested:
+def _trend(x: F64, effect: F64, cov: F64, df: float, confidence: float) -> Inference:
     off = x - x.mean()
     weights = off / (off @ off)
-    return tested(float(weights @ effect), math.sqrt(weights @ cov @ weights), df, confidence)
+    return infer(float(weights @ effect), math.sqrt(weights @ cov @ weights), df, confidence)
 
 
 def _estimates(m: Moments, metric: Metric, horizon: int) -> tuple[F64, F64]:
     """One arm's value per age and their covariance."""
-    pairs = [
-        influence(m, f"y{age}", f"d{age}" if metric.kind == "ratio" else None) for age in range(horizon)
-    ]
+    pairs = [influence(m, f"y{age}", f"d{age}" if metric.kind == "ratio" else None) for age in range(horizon)]
     weights = np.array([w for _, w in pairs])
     return np.array([v for v, _ in pairs]), weights @ m.covariance @ weights.T / m.n
 

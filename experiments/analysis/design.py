@@ -105,12 +105,16 @@ class Design(_Strict):
     day: str = "day"  # a date, or the time of the row; needed only with start, end, exposure, looks
     start: date | None = None  # rows before are the pre-period
     end: date | None = None  # the last day that counts
-    exposure: str | None = None  # column: the unit's first exposure (date or time), null for none: triggered analysis
+    exposure: str | None = (
+        None  # column: the unit's first exposure (date or time), null for none: triggered analysis
+    )
     strata: tuple[str, ...] = ()  # post-stratification, fixed before exposure
     cohorts: tuple[str, ...] = ()  # where effects may differ, fixed before exposure
     adjustment: Adjustment = "interacted"
     confidence: Open = 0.95
-    correction: Correction = "none"  # over primary and secondary metrics and treatments; guardrails stay as they are
+    correction: Correction = (
+        "none"  # over primary and secondary metrics and treatments; guardrails stay as they are
+    )
     lift: Literal["fieller", "delta"] = "fieller"
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ NOTHING = Interval(-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Tested:
+class Inference:
     """An effect with its error, interval and two-sided p-value."""
 
     effect: float
@@ -60,21 +60,21 @@ def p_two_sided(statistic: float, df: float = math.inf) -> float:
     return float(2 * (ndtr(below) if math.isinf(df) else stdtr(df, below)))
 
 
-def tested(effect: float, se: float, df: float = math.inf, confidence: float = 0.95) -> Tested:
+def infer(effect: float, se: float, df: float = math.inf, confidence: float = 0.95) -> Inference:
     """Interval and test of an effect with a t or normal reference; of an se of 0 or NaN, what can be said."""
     if math.isnan(se) or math.isnan(effect):
-        return Tested(effect, se, NOTHING, float("nan"))
+        return Inference(effect, se, NOTHING, float("nan"))
     half = critical(confidence, df) * se
     p = p_two_sided(effect / se, df) if se > 0 else float("nan")
-    return Tested(effect, se, Interval(effect - half, effect + half), p)
+    return Inference(effect, se, Interval(effect - half, effect + half), p)
 
 
-def difference(pair: Pair, confidence: float = 0.95) -> Tested:
+def difference(pair: Pair, confidence: float = 0.95) -> Inference:
     """Treatment minus control: Welch's t (Biometrika 1947), which does not assume equal variances."""
-    return tested(pair.effect, pair.se, pair.df, confidence)
+    return infer(pair.effect, pair.se, pair.df, confidence)
 
 
-def lift(pair: Pair, confidence: float = 0.95, method: Literal["fieller", "delta"] = "fieller") -> Tested:
+def lift(pair: Pair, confidence: float = 0.95, method: Literal["fieller", "delta"] = "fieller") -> Inference:
     """(treatment - control) / |control|: up is up whatever the sign of the baseline.
 
     Fieller's interval (J. R. Stat. Soc. B 1954) solves (treatment - r control)^2 <= q^2 Var for r. It is not
@@ -83,7 +83,7 @@ def lift(pair: Pair, confidence: float = 0.95, method: Literal["fieller", "delta
     """
     c, sign = pair.control, math.copysign(1, pair.control)
     if c == 0 or math.isnan(c):
-        return Tested(float("nan"), float("nan"), NOTHING, difference(pair, confidence).p_value)
+        return Inference(float("nan"), float("nan"), NOTHING, difference(pair, confidence).p_value)
     r = pair.treatment / c
     variance = (pair.variance_treatment - 2 * r * pair.covariance + r**2 * pair.variance_control) / c**2
     se, q = math.sqrt(max(variance, 0.0)), critical(confidence, pair.df)
@@ -93,7 +93,7 @@ def lift(pair: Pair, confidence: float = 0.95, method: Literal["fieller", "delta
         interval = Interval(sign * (r - 1) - q * se, sign * (r - 1) + q * se)
     else:
         interval = _fieller(pair, q, sign)
-    return Tested(sign * (r - 1), se, interval, difference(pair, confidence).p_value)
+    return Inference(sign * (r - 1), se, interval, difference(pair, confidence).p_value)
 
 
 def _fieller(pair: Pair, q: float, sign: float) -> Interval:

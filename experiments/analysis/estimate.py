@@ -128,9 +128,7 @@ def _arm(m: Moments, numerator: str, denominator: str | None, covariates: tuple[
     value, weights = influence(m, numerator, denominator)
     at, cov = m.index(covariates), m.covariance
     weighted = cov @ weights
-    return _Arm(
-        m.n, value, float(weights @ weighted), weighted[at], m.mean[at], cov[np.ix_(at, at)]
-    )
+    return _Arm(m.n, value, float(weights @ weighted), weighted[at], m.mean[at], cov[np.ix_(at, at)])
 
 
 def _slopes(
@@ -165,7 +163,7 @@ def _solve(x_cov: F64, with_x: F64) -> tuple[F64, int]:
 
 def _residual(arm: _Arm, slope: F64, used: int) -> float:
     """Variance of the arm's mean residual: (n - 1) / (n - 1 - slopes) corrects for fitting them."""
-    rest = arm.influence - 2 * slope @ arm.with_x + slope @ arm.x_cov @ slope
+    rest = float(arm.influence - 2 * slope @ arm.with_x + slope @ arm.x_cov @ slope)
     return float(max(rest, 0.0) * (arm.n - 1) / max(arm.n - 1 - used, 1) / max(arm.n, 1))
 
 

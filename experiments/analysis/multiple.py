@@ -56,7 +56,8 @@ def levels(p: Sequence[float], correction: Correction, confidence: float = 0.95)
         return np.full(len(values), 1 - alpha / m)
     claimed = benjamini_hochberg(p) <= alpha
     count = np.where(claimed, claimed.sum(), min(claimed.sum() + 1, m))
-    return 1 - count * alpha / m
+    out: F64 = 1 - count * alpha / m
+    return out
 
 
 def _stepwise(p: Sequence[float], factors: Callable[[int], F64], down: bool) -> F64:
@@ -64,10 +65,7 @@ def _stepwise(p: Sequence[float], factors: Callable[[int], F64], down: bool) -> 
     known = np.flatnonzero(np.isfinite(values))
     order = known[np.argsort(values[known], kind="stable")]
     scaled = values[order] * factors(len(order))
-    if down:
-        scaled = np.maximum.accumulate(scaled)
-    else:
-        scaled = np.minimum.accumulate(scaled[::-1])[::-1]
+    scaled = np.maximum.accumulate(scaled) if down else np.minimum.accumulate(scaled[::-1])[::-1]
     out = np.full(len(values), np.nan)
     out[order] = np.minimum(scaled, 1.0)
     return out

@@ -72,12 +72,10 @@ def _cells(table: pl.DataFrame, design: Design) -> tuple[str, ...]:
     sizes = (
         table.group_by(cell(design).alias("cell"))
         .agg(*((pl.col(ARM) == i).sum().alias(str(i)) for i in range(len(design.arms))))
-        .with_columns(
-            least=pl.min_horizontal(pl.exclude("cell")), all=pl.sum_horizontal(pl.exclude("cell"))
-        )
+        .with_columns(least=pl.min_horizontal(pl.exclude("cell")), all=pl.sum_horizontal(pl.exclude("cell")))
         .filter(pl.col("least") >= SMALLEST_CELL)
         .sort("all", "cell", descending=[True, False])
     )
     names = sizes["cell"].to_list()
     others = table.height > int(sizes["all"].sum())
-    return tuple(names[: MOST_CELLS] if others else names[1:][: MOST_CELLS])
+    return tuple(names[:MOST_CELLS] if others else names[1:][:MOST_CELLS])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc
 
-from experiments.analysis.effects import Tested, tested
+from experiments.analysis.effects import Inference, infer
 from experiments.analysis.interleave import Interleaved
 from experiments.analysis.moments import F64
 from recsys.errors import BadInput
@@ -23,8 +23,8 @@ class Preference:
     clustered by listener. `mean_credit`: the same for the credits themselves, more sensitive where lists get several
     clicks. `sign_p`: the exact binomial test over listeners (each votes for whom more of its lists were won)."""
 
-    lead: Tested
-    mean_credit: Tested
+    lead: Inference
+    mean_credit: Inference
     sign_p: float
     wins_a: int
     wins_b: int
@@ -62,13 +62,13 @@ def preference(
     )
 
 
-def _mean(values: F64, code: NDArray[np.integer], confidence: float) -> Tested:
+def _mean(values: F64, code: NDArray[np.integer], confidence: float) -> Inference:
     """Mean over lists, a ratio over listeners (delta method)."""
     sums, rows = np.bincount(code, weights=values), np.bincount(code)
     mean = float(sums.sum() / rows.sum())
     off = (sums - mean * rows) / rows.mean()
     n = len(rows)
-    return tested(mean, float(np.sqrt(off @ off / (n - 1) / n)), n - 1, confidence)
+    return infer(mean, float(np.sqrt(off @ off / (n - 1) / n)), n - 1, confidence)
 
 
 def _sign_test(a: int, b: int) -> float:

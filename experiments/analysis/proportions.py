@@ -12,12 +12,12 @@ import math
 
 from scipy.optimize import brentq
 
-from experiments.analysis.effects import Interval, Tested, critical, p_two_sided
+from experiments.analysis.effects import Inference, Interval, critical, p_two_sided
 
 Counts = tuple[int, int]
 
 
-def compare_proportions(successes: Counts, trials: Counts, confidence: float = 0.95) -> Tested:
+def compare_proportions(successes: Counts, trials: Counts, confidence: float = 0.95) -> Inference:
     """Treatment minus control, both tuples (control, treatment); units must be independent.
 
     Raises:
@@ -29,7 +29,7 @@ def compare_proportions(successes: Counts, trials: Counts, confidence: float = 0
     se = math.sqrt(p0 * (1 - p0) / trials[0] + p1 * (1 - p1) / trials[1])
     q = critical(confidence)
     low, high = (_end(successes, trials, p1 - p0, sign * q) for sign in (1, -1))
-    return Tested(p1 - p0, se, Interval(low, high), p_two_sided(score(successes, trials, 0.0)))
+    return Inference(p1 - p0, se, Interval(low, high), p_two_sided(score(successes, trials, 0.0)))
 
 
 def score(successes: Counts, trials: Counts, effect: float) -> float:

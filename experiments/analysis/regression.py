@@ -101,8 +101,8 @@ def fit_cosine(y: F64, x: F64, series: Codes | None = None) -> Fit:
 
 
 def _solve(y: F64, x: F64) -> tuple[F64, F64, F64]:
-    inverse = np.linalg.pinv(x.T @ x, hermitian=True)
-    b = inverse @ (x.T @ y)
+    inverse: F64 = np.linalg.pinv(x.T @ x, hermitian=True).astype(np.float64)
+    b: F64 = inverse @ (x.T @ y)
     return b, inverse, y - x @ b
 
 

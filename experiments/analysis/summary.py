@@ -56,7 +56,9 @@ def summarise(frame: Frame, design: Design, partitions: int = 1) -> Summary:
         whole = reduce(Summary.merge, (summarise_table(table, design, plan) for table in tables))
     empty = [name for name, m in zip(design.arms, whole.arms, strict=True) if not m.n]
     if empty:
-        raise BadInput(f"no units in arm {', '.join(empty)}: check the design's arms against column {design.arm}")
+        raise BadInput(
+            f"no units in arm {', '.join(empty)}: check the design's arms against column {design.arm}"
+        )
     return whole
 
 
@@ -91,7 +93,7 @@ def matrix(table: pl.DataFrame, design: Design, plan: Plan) -> tuple[tuple[str, 
     ready = table.select([_ready(c, plan) for c in wanted] + made)
     values = ready.to_numpy(order="c") if ready.width else np.zeros((table.height, 0))
     if not np.isfinite(values).all():
-        bad = [name for name, fine in zip(ready.columns, np.isfinite(values).all(0), strict=True) if not fine]
+        bad = [name for i, name in enumerate(ready.columns) if not np.isfinite(values[:, i]).all()]
         raise BadInput(f"values that are not finite numbers in {', '.join(bad)}: mend or drop those rows")
     return tuple(ready.columns), values
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from experiments.analysis.effects import Tested, tested
+from experiments.analysis.effects import Inference, infer
 from experiments.analysis.moments import F64
 from experiments.analysis.regression import Fit, fit_cosine, fit_hac
 from recsys.errors import BadInput
@@ -29,8 +29,8 @@ Draw = Callable[[np.random.Generator], NDArray[np.integer]]
 class Switchback:
     """`total`: always on against always off. `immediate`: the period's own part. `carry_over_p`: are lags all 0?"""
 
-    total: Tested
-    immediate: Tested
+    total: Inference
+    immediate: Inference
     carry_over_p: float
     periods: int
 
@@ -63,8 +63,8 @@ def switchback(
     total, immediate = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     total[: lags + 1], immediate[0] = 1, 1
     return Switchback(
-        tested(*fitted.combine(total), fitted.df, confidence),
-        tested(*fitted.combine(immediate), fitted.df, confidence),
+        infer(*fitted.combine(total), fitted.df, confidence),
+        infer(*fitted.combine(immediate), fitted.df, confidence),
         _wald(fitted, lags),
         int(usable.sum()),
     )
@@ -118,4 +118,5 @@ def _wald(fitted: Fit, lags: int) -> float:
     if not lags:
         return float("nan")
     b, cov = fitted.coefficients[1 : lags + 1], fitted.covariance[1 : lags + 1, 1 : lags + 1]
-    return float(fdtrc(lags, fitted.df, max(b @ np.linalg.pinv(cov, hermitian=True) @ b, 0.0) / lags))
+    distance = float(b @ np.linalg.pinv(cov, hermitian=True) @ b)
+    return float(fdtrc(lags, fitted.df, max(distance, 0.0) / lags))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-from experiments.analysis.effects import Tested, tested
+from experiments.analysis.effects import Inference, infer
 
 
-def diluted(effect: float, se: float, exposed: int, units: int, confidence: float = 0.95) -> Tested:
+def diluted(effect: float, se: float, exposed: int, units: int, confidence: float = 0.95) -> Inference:
     """The effect on the mean over all `units`, of whom `exposed` could be touched, of a mean or proportion.
 
     The trigger rate is an estimate too, and independent of the effect; its variance is added. Ratios and relative
@@ -25,4 +25,4 @@ def diluted(effect: float, se: float, exposed: int, units: int, confidence: floa
         raise ValueError("exposed units must be some, and no more than all units")
     rate = exposed / units
     variance = rate**2 * se**2 + effect**2 * rate * (1 - rate) / units
-    return tested(rate * effect, math.sqrt(variance), confidence=confidence)
+    return infer(rate * effect, math.sqrt(variance), confidence=confidence)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.analysis.effects import Tested, tested
+from experiments.analysis.effects import Inference, infer
 from experiments.analysis.moments import F64
 from experiments.analysis.regression import Fit, fit_clustered
 from recsys.errors import BadInput
@@ -28,10 +28,10 @@ Codes = NDArray[np.integer]
 class TwoSided:
     """Contrasts of cell means against pairs with neither side treated."""
 
-    both: Tested  # both sides treated
-    listener_spillover: Tested  # listener treated, artist not: what treated listeners do elsewhere
-    artist_spillover: Tested  # artist treated, listener not
-    interaction: Tested  # both - listener - artist: what needs both sides
+    both: Inference  # both sides treated
+    listener_spillover: Inference  # listener treated, artist not: what treated listeners do elsewhere
+    artist_spillover: Inference  # artist treated, listener not
+    interaction: Inference  # both - listener - artist: what needs both sides
     pairs: int
     listeners: int
     artists: int
@@ -60,12 +60,10 @@ def two_sided(
         _largest(fits, np.array(w, float), confidence)
         for w in ((0, 1, 1, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
     )
-    return TwoSided(
-        both, first, second, extra, len(a), len(np.unique(listener)), len(np.unique(artist))
-    )
+    return TwoSided(both, first, second, extra, len(a), len(np.unique(listener)), len(np.unique(artist)))
 
 
-def _largest(fits: list[Fit], weights: F64, confidence: float) -> Tested:
+def _largest(fits: list[Fit], weights: F64, confidence: float) -> Inference:
     effect = fits[0].combine(weights)[0]
     se = max(fitted.combine(weights)[1] for fitted in fits)
-    return tested(effect, se, min(fitted.df for fitted in fits), confidence)
+    return infer(effect, se, min(fitted.df for fitted in fits), confidence)

@@ -23,7 +23,14 @@ START = date(2026, 5, 8)
 METRICS = (
     Metric(name="minutes"),
     Metric(name="capped", column="minutes", cap=Cap(high_quantile=0.95)),
-    Metric(name="skip_rate", kind="ratio", column="skips", per="plays", better="lower", margin=Margin(relative=0.05)),
+    Metric(
+        name="skip_rate",
+        kind="ratio",
+        column="skips",
+        per="plays",
+        better="lower",
+        margin=Margin(relative=0.05),
+    ),
     Metric(name="minutes_a_day", kind="ratio", column="minutes", per="rows"),
     Metric(name="saved", kind="proportion", column="saves", covariates=(), role="guardrail"),
     Metric(name="aged", column="minutes", covariates=("age",)),
@@ -66,9 +73,7 @@ def world(listeners: int = 600, days: int = 14, effect: float = 0.0, seed: int =
         }
     )
     new = pl.col("user_id").is_in([f"listener {i}" for i in range(0, listeners, 5)])
-    return frame.filter(~(new & (pl.col("day") < START))).sample(
-        fraction=0.9, shuffle=True, seed=seed
-    )
+    return frame.filter(~(new & (pl.col("day") < START))).sample(fraction=0.9, shuffle=True, seed=seed)
 
 
 FRAME = world()
@@ -79,9 +84,7 @@ def numbers(analysis: Analysis) -> dict[str, list[float]]:
     return {
         f"{e.metric} {e.arm}": [e.effect, e.se, e.p_value, e.p_adjusted, *e.lift_interval.__dict__.values()]
         for e in analysis.effects
-    } | {
-        f"{c.metric} {c.arm} {c.level}": [c.effect, c.se, c.p_adjusted] for c in analysis.cohorts
-    }
+    } | {f"{c.metric} {c.arm} {c.level}": [c.effect, c.se, c.p_adjusted] for c in analysis.cohorts}
 
 
 def same(a: Analysis, b: Analysis) -> None:
@@ -170,7 +173,9 @@ def test_silent_units_count_as_zero_and_units_of_two_arms_not_at_all():
             "minutes": [2.0, 4.0, 100.0, 6.0, 5.0, 1.0, 9.0, 9.0],
         }
     )
-    plain = Design(metrics=(Metric(name="minutes", covariates=()),), control="off", treatments=("on",), start=START)
+    plain = Design(
+        metrics=(Metric(name="minutes", covariates=()),), control="off", treatments=("on",), start=START
+    )
     found = analyse(base, plain)
     assert found.effect("minutes").control_value == pytest.approx(2.0)  # c was silent after the start
     assert found.effect("minutes").treatment_value == pytest.approx(4.0)
@@ -193,7 +198,9 @@ def test_only_exposed_units_count_and_only_from_their_exposure_on():
     row = analyse(base, design).effect("minutes")
     assert (row.control_value, row.treatment_value) == pytest.approx((3.0, 7.0))
     by_day = base.with_columns(pl.col("seen").dt.date())
-    assert analyse(by_day, design).effect("minutes").control_value == pytest.approx(28.0)  # the whole day counts
+    assert analyse(by_day, design).effect("minutes").control_value == pytest.approx(
+        28.0
+    )  # the whole day counts
 
 
 def test_a_covariate_that_the_treatment_moved_is_named():
@@ -288,7 +295,9 @@ def test_a_frame_that_does_not_fit_the_design_is_refused_in_one_line(change, mes
 
 
 def test_values_that_are_not_numbers_are_refused_by_name():
-    broken = FRAME.with_columns(minutes=pl.when(pl.col("user_id") == "listener 7").then(float("inf")).otherwise(1.0))
+    broken = FRAME.with_columns(
+        minutes=pl.when(pl.col("user_id") == "listener 7").then(float("inf")).otherwise(1.0)
+    )
     with pytest.raises(BadInput, match=r"minutes\.y"):
         analyse(broken, DESIGN)
 

@@ -22,7 +22,11 @@ OURS = ours(REFERENCE["data"])
 def test_every_figure_agrees_to_a_millionth(peer):
     figures = REFERENCE["peers"][peer]["figures"]
     assert len(figures) >= 7
-    apart = {name: (OURS[name], value) for name, value in figures.items() if OURS[name] != pytest.approx(value, rel=1e-6)}
+    apart = {
+        name: (OURS[name], value)
+        for name, value in figures.items()
+        if OURS[name] != pytest.approx(value, rel=1e-6)
+    }
     assert not apart
 
 
@@ -42,5 +46,9 @@ def test_what_peers_get_wrong_is_on_record_and_not_ours():
     assert gb["one-sided 'lesser' upper bound"] < gb["one-sided 'lesser' estimate"]
     assert confidence["its interval's lower end"] > confidence["its interval's upper end"]
     narrower = REFERENCE["peers"]["statsmodels"]["oddities"]["score interval high"]
-    assert narrower < OURS["score high"] - 5e-4  # see test_analysis_effects: ours is at the likelihood's maximum
-    assert confidence["null hypothesis of a 10% margin on a baseline of about -20"] > 0  # a margin that demands a gain
+    assert (
+        narrower < OURS["score high"] - 5e-4
+    )  # see test_analysis_effects: ours is at the likelihood's maximum
+    assert (
+        confidence["null hypothesis of a 10% margin on a baseline of about -20"] > 0
+    )  # a margin that demands a gain

@@ -1,4 +1,4 @@
-"""Designs beyond two arms of listeners: switchbacks, two sides, graphs, interleaving. Intervals hold, tests have power."""
+"""Designs beyond two arms of listeners: switchbacks, two sides, graphs, interleaving: intervals hold."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_shared_audiences_need_the_listeners_errors():
     listener, artist, weight = graph(rng, 800, 100)
     on, base = rng.integers(0, 2, 800), rng.normal(size=100)
     one = bipartite(listener, artist, weight, on, base)
-    twice = bipartite(np.tile(listener, 2), np.r_[artist, artist + 100], np.tile(weight, 2), on, np.tile(base, 2))
+    twice = bipartite(
+        np.tile(listener, 2), np.r_[artist, artist + 100], np.tile(weight, 2), on, np.tile(base, 2)
+    )
     assert twice.effect.effect == pytest.approx(one.effect.effect)
     assert twice.effect.se == pytest.approx(one.effect.se)
     assert twice.naive_se == pytest.approx(one.naive_se / np.sqrt(2))

@@ -141,7 +141,9 @@ def test_two_beta_posteriors_match_sampling():
     assert found.sd == pytest.approx(gap.std(), rel=0.005)
     assert found.chance_to_beat == pytest.approx((gap > 0).mean(), abs=0.001)
     assert found.loss_treatment == pytest.approx(np.maximum(-gap, 0).mean(), rel=0.03)
-    assert (found.interval.low, found.interval.high) == pytest.approx(np.quantile(gap, [0.025, 0.975]), abs=3e-4)
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        np.quantile(gap, [0.025, 0.975]), abs=3e-4
+    )
 
 
 @given(P_VALUES)

@@ -19,7 +19,8 @@ VALUES = arrays(float, st.tuples(st.integers(1, 30), st.just(3)), elements=st.fl
 
 def close(a: Moments, b: Moments) -> bool:
     return a.n == b.n and all(
-        np.allclose(getattr(a, part), getattr(b, part), rtol=1e-9, atol=1e-6) for part in ("mean", "cross", "third")
+        np.allclose(getattr(a, part), getattr(b, part), rtol=1e-9, atol=1e-6)
+        for part in ("mean", "cross", "third")
     )
 
 
@@ -117,7 +118,10 @@ def test_a_ratio_to_one_is_the_mean(how):
     c, t = arms(3)
     c[:, 1] = t[:, 1] = 1.0
     for covariates in ((), ("x",)):
-        ratio, mean = pair(c, t, Term("y", "d", covariates), how), pair(c, t, Term("y", None, covariates), how)
+        ratio, mean = (
+            pair(c, t, Term("y", "d", covariates), how),
+            pair(c, t, Term("y", None, covariates), how),
+        )
         assert (ratio.effect, ratio.se, ratio.df) == pytest.approx((mean.effect, mean.se, mean.df))
 
 
@@ -129,7 +133,9 @@ def test_a_slope_per_arm_is_the_interacted_regression_and_its_error_that_of_hc2(
     x = both[:, 2] - both[:, 2].mean()
     fitted = fit(both[:, 0], np.stack([np.ones(len(w)), w, x, w * x], 1))
     assert found.effect == pytest.approx(fitted.coefficients[1], rel=1e-9)
-    slopes = fitted.coefficients[3] ** 2 * both[:, 2].var(ddof=1) / len(w)  # what HC leaves out: the centre is an estimate
+    slopes = (
+        fitted.coefficients[3] ** 2 * both[:, 2].var(ddof=1) / len(w)
+    )  # what HC leaves out: the centre is an estimate
     assert found.se == pytest.approx(np.sqrt(fitted.covariance[1, 1] + slopes), rel=0.005)
 
 
@@ -139,7 +145,9 @@ def test_duplicate_constant_and_random_covariates_change_next_to_nothing():
     names = (*NAMES, "copy", "constant", "noise")
 
     def more(v: np.ndarray) -> Moments:
-        return Moments.of(names, np.column_stack([v, v[:, 2] * 2 + 1, np.ones(len(v)), rng.normal(size=len(v))]))
+        return Moments.of(
+            names, np.column_stack([v, v[:, 2] * 2 + 1, np.ones(len(v)), rng.normal(size=len(v))])
+        )
 
     one = pair(c, t, Term("y", None, ("x",)))
     other = compare(more(c), more(t), Term("y", None, ("x", "copy", "constant", "noise")))
@@ -164,9 +172,7 @@ def test_cells_of_strata_give_the_post_stratified_estimate():
     y = [np.array([0.0, 3, 9])[s] + i * 0.2 * s + rng.normal(size=2000) for i, s in enumerate(level)]
     weight = np.bincount(np.concatenate(level)) / 4000
     gaps = [y[1][level[1] == s].mean() - y[0][level[0] == s].mean() for s in range(3)]
-    within = [
-        sum(y[i][level[i] == s].var(ddof=1) / (level[i] == s).sum() for i in (0, 1)) for s in range(3)
-    ]
+    within = [sum(y[i][level[i] == s].var(ddof=1) / (level[i] == s).sum() for i in (0, 1)) for s in range(3)]
     columns = [np.stack([y[i], level[i] == 1, level[i] == 2], 1).astype(float) for i in (0, 1)]
     found = pair(*columns, Term("y", None, ("d", "x")))
     assert found.effect == pytest.approx(float(weight @ gaps), rel=1e-9)
