@@ -69,7 +69,7 @@ def frame(columns: dict[str, np.ndarray], strings: bool) -> pl.DataFrame:
 def design(adjusted: bool) -> Design:
     means = [Metric(name=f"m{i}") for i in range(14)]
     ratios = [
-        Metric(name=f"m{i} per m{i - 5}", kind="ratio", column=f"m{i}", per=f"m{i - 5}")
+        Metric(name=f"m{i} per m{i - 5}", kind="ratio", numerator=f"m{i}", denominator=f"m{i - 5}")
         for i in range(14, 19)
     ]
     share = Metric(name="m19", kind="proportion")

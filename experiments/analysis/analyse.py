@@ -81,7 +81,7 @@ def effect(
         metric.name,
         metric.kind,
         metric.role,
-        metric.better,
+        metric.direction,
         arm,
         design.control,
         pair.n_control,
@@ -99,8 +99,8 @@ def effect(
         relative.interval,
         pair.variance_reduction,
         method,
-        summary(found.effect, found.se, metric.prior.at(pair.control), metric.better, design.confidence),
-        non_inferiority(pair, margin.absolute, margin.relative, metric.better, (1 - design.confidence) / 2)
+        summary(found.effect, found.se, metric.prior.at(pair.control), metric.direction, design.confidence),
+        non_inferiority(pair, margin.absolute, margin.relative, metric.direction, (1 - design.confidence) / 2)
         if margin
         else None,
         about_pair(metric, pair, relative, control, treatment),

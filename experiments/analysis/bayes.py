@@ -1,6 +1,6 @@
 """Bayesian summaries: a normal posterior of any effect, and beta posteriors of two proportions.
 
-summary(effect, se, Prior(sd=0.02), better="higher").chance_to_beat
+summary(effect, se, Prior(sd=0.02), direction="increase").chance_to_beat
 The normal posterior treats (effect, se) as a normal likelihood, which large samples make true for every metric here.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import betainc, betaincinv, ndtr, ndtri
 
-from experiments.analysis.effects import Better, Interval
+from experiments.analysis.effects import Direction, Interval
 from experiments.analysis.moments import F64
 
 
@@ -46,7 +46,11 @@ class Posterior:
 
 
 def summary(
-    effect: float, se: float, prior: Prior | None = None, better: Better = "higher", confidence: float = 0.95
+    effect: float,
+    se: float,
+    prior: Prior | None = None,
+    direction: Direction = "increase",
+    confidence: float = 0.95,
 ) -> Posterior:
     """Conjugate normal update (Gelman et al., Bayesian Data Analysis, section 2.5); expected losses in closed form."""
     prior = prior or Prior()
@@ -56,7 +60,7 @@ def summary(
     precision = 1 / se**2 + (1 / prior.sd**2 if prior.sd else 0.0)
     mean = (effect / se**2 + (prior.mean / prior.sd**2 if prior.sd else 0.0)) / precision
     sd, half = 1 / math.sqrt(precision), float(ndtri(0.5 + confidence / 2)) / math.sqrt(precision)
-    gain = mean if better == "higher" else -mean
+    gain = mean if direction == "increase" else -mean
     return Posterior(
         mean,
         sd,
@@ -78,7 +82,7 @@ def two_betas(
     successes: tuple[int, int],
     trials: tuple[int, int],
     prior: tuple[float, float] = (1.0, 1.0),
-    better: Better = "higher",
+    direction: Direction = "increase",
     confidence: float = 0.95,
 ) -> Posterior:
     """Exact posterior of (treatment - control) for proportions, each arm (control, treatment) with a beta prior.
@@ -99,7 +103,7 @@ def two_betas(
     tail = (1 - confidence) / 2
     interval = Interval(*(_quantile(p0, a1, b1, q) for q in (tail, 1 - tail)))
     losses = (fall, fall + mean)  # of the treatment, of the control, where higher is better
-    if better == "lower":
+    if direction == "decrease":
         beats, losses = 1 - beats, losses[::-1]
     return Posterior(mean, math.sqrt(variance), interval, beats, *losses)
 

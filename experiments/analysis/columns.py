@@ -36,8 +36,13 @@ def of_metric(design: Design, metric: Metric) -> Iterator[Column]:
     yield Column(
         numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum", metric=metric
     )
-    if metric.per is not None:
-        yield Column(denominator(metric), metric.per, "rows" if metric.per == ROWS else "sum", metric=metric)
+    if metric.denominator is not None:
+        yield Column(
+            denominator(metric),
+            metric.denominator,
+            "rows" if metric.denominator == ROWS else "sum",
+            metric=metric,
+        )
     if own_pre(design, metric):
         yield from [Column(c.name + ".pre", c.source, c.how, True, metric) for c in _own(metric)]
     for source in metric.covariates or ():
@@ -69,6 +74,8 @@ def denominator(metric: Metric) -> str:
 def _own(metric: Metric) -> list[Column]:
     above: Literal["any", "sum"] = "any" if metric.kind == "proportion" else "sum"
     found = [Column(numerator(metric), metric.source, above)]
-    if metric.per is not None:
-        found.append(Column(denominator(metric), metric.per, "rows" if metric.per == ROWS else "sum"))
+    if metric.denominator is not None:
+        found.append(
+            Column(denominator(metric), metric.denominator, "rows" if metric.denominator == ROWS else "sum")
+        )
     return found

@@ -117,8 +117,10 @@ def _by_age(
     last = design.end or lazy.select(day.max()).collect().item()
     units = _followed(lazy, design, after, last - timedelta(days=horizon - 1))
     wanted = [Column(numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum")]
-    if metric.per is not None:
-        wanted.append(Column(denominator(metric), metric.per, "rows" if metric.per == ROWS else "sum"))
+    if metric.denominator is not None:
+        wanted.append(
+            Column(denominator(metric), metric.denominator, "rows" if metric.denominator == ROWS else "sum")
+        )
     rows = (
         lazy.filter(after)
         .select(pl.col(design.unit).alias(UNIT), day.alias(AGE), *(part(c) for c in wanted))

@@ -1,6 +1,6 @@
 """What is asked of the data: metrics and how the experiment was run. Unknown keys are refused.
 
-Design(metrics=(Metric(name="minutes"), Metric(name="skip_rate", kind="ratio", column="skips", per="plays")),
+Design(metrics=(Metric(name="minutes"), Metric(name="skip_rate", kind="ratio", numerator="skips", denominator="plays")),
        control="control", treatments=("treatment",), start=date(2026, 5, 1))
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from experiments.analysis.bayes import Prior
-from experiments.analysis.effects import Better
+from experiments.analysis.effects import Direction
 from experiments.analysis.estimate import Adjustment
 from experiments.analysis.multiple import Correction
 
@@ -58,7 +58,7 @@ class Margin(_Strict):
 
 
 class Metric(_Strict):
-    """One metric. A unit's value is the sum of its rows' (`proportion`: whether any row is above 0).
+    """One metric. A unit's value is the sum of its rows' (`proportion`: whether any row is above 0); nulls add nothing.
 
     `covariates`: columns that were fixed before exposure, constant in a unit; None takes the metric's own values in
     the rows before `Design.start`, () none at all. A quantile takes no covariates.
@@ -67,11 +67,12 @@ class Metric(_Strict):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["mean", "proportion", "ratio", "quantile"] = "mean"
     column: str | None = None  # None: the metric's name
-    per: str | None = None  # a ratio's denominator: a column, or "rows"
+    numerator: str | None = None  # of a ratio
+    denominator: str | None = None  # of a ratio: a column, or "rows"
     quantile: Open | None = None
     of: Literal["rows", "units"] = "rows"  # what a quantile is taken over
     role: Literal["primary", "secondary", "guardrail"] = "primary"
-    better: Better = "higher"
+    direction: Direction = "increase"
     covariates: tuple[str, ...] | None = None
     cap: Cap | None = None
     margin: Margin | None = None
@@ -79,8 +80,11 @@ class Metric(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Metric:
-        if (self.kind == "ratio") != (self.per is not None):
-            raise ValueError(f"{self.name}: a ratio, and only a ratio, needs `per`")
+        parts = {self.numerator is not None, self.denominator is not None}
+        if parts != {self.kind == "ratio"} or (self.kind == "ratio" and self.column):
+            raise ValueError(
+                f"{self.name}: a ratio, and only a ratio, has a numerator and a denominator, no column"
+            )
         if (self.kind == "quantile") != (self.quantile is not None):
             raise ValueError(f"{self.name}: a quantile metric, and no other, needs `quantile`")
         if self.cap and self.kind in ("proportion", "quantile"):
@@ -91,7 +95,7 @@ class Metric(_Strict):
 
     @property
     def source(self) -> str:
-        return self.column or self.name
+        return self.numerator or self.column or self.name
 
 
 class Design(_Strict):

@@ -1,6 +1,6 @@
 """From two arms' estimates to tests and intervals: difference (Welch), relative lift (Fieller or delta), margins.
 
-difference(pair), lift(pair), non_inferiority(pair, Margin(relative=0.01), "higher")
+difference(pair), lift(pair), non_inferiority(pair, relative=0.01)
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from experiments.analysis.estimate import Pair
 
-Better = Literal["higher", "lower"]
+Direction = Literal["increase", "decrease"]
+"""Which way is better."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def non_inferiority(
     pair: Pair,
     absolute: float | None = None,
     relative: float | None = None,
-    better: Better = "higher",
+    direction: Direction = "increase",
     alpha: float = 0.025,
 ) -> NonInferiority:
     """One-sided test against a margin; give one of the two.
@@ -125,7 +126,7 @@ def non_inferiority(
     """
     if (absolute is None) == (relative is None) or (absolute or relative or 0.0) < 0:
         raise ValueError("give one margin, absolute or relative, and not negative")
-    up = 1.0 if better == "higher" else -1.0
+    up = 1.0 if direction == "increase" else -1.0
     share = 0.0 if relative is None else relative * math.copysign(1, pair.control)
     weight = 1 - up * share  # of the control
     margin = absolute if absolute is not None else abs(share * pair.control)

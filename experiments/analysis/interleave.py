@@ -20,7 +20,8 @@ from experiments.analysis.moments import F64
 from recsys.errors import BadInput
 
 I64 = NDArray[np.int64]
-Credit = Literal["inverse_rank", "rank_difference", "binary"]
+Credit = Literal["inverse_rank", "rank_difference"]
+"""The paper's binary credit (who ranks it higher) is left out: often no mixture is unbiased under it."""
 DEEPEST = 12
 """Slots of an optimised list: up to 2^12 lists are weighed."""
 
@@ -127,7 +128,7 @@ def _value(a: Sequence[int], b: Sequence[int], item: int, credit: Credit) -> flo
     rank_b = list(b).index(item) + 1 if item in b else len(b) + 1
     if credit == "inverse_rank":
         return 1 / rank_a - 1 / rank_b
-    return float(rank_b - rank_a) if credit == "rank_difference" else float(np.sign(rank_b - rank_a))
+    return float(rank_b - rank_a)
 
 
 def _sensitivity(credits: F64) -> F64:

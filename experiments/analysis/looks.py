@@ -3,6 +3,7 @@
 for look in looks(frame, design): look.day, look.metric, look.effect, look.se, look.information
 A look equals analyse() with `end` set to its day, caps and covariates included; rows are read once, running totals
 are kept per unit, and each look costs one pass over the units in numpy. Quantile metrics have no looks.
+A sequential test needs one estimand at all looks: totals grow with every day, so give it ratios per day or per play.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class Look:
     metric: str
     arm: str
     pair: Pair
+
+    @property
+    def units(self) -> int:
+        """Of the two arms compared."""
+        return self.pair.n_control + self.pair.n_treatment
 
     @property
     def effect(self) -> float:

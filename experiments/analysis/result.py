@@ -17,7 +17,7 @@ class Effect:
     metric: str
     kind: str
     role: str
-    better: str
+    direction: str  # which way is better
     arm: str
     control: str
     n_control: int  # units

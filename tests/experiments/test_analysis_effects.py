@@ -66,9 +66,9 @@ def test_a_relative_margin_counts_the_control_s_own_error():
 def test_a_margin_is_on_the_worse_side_for_negative_baselines_and_for_metrics_that_should_fall():
     assert non_inferiority(pair(-10, -10.5), relative=0.1).passed
     assert not non_inferiority(pair(-10, -11.5), relative=0.1).passed
-    assert non_inferiority(pair(10, 10.5), relative=0.1, better="lower").passed
-    assert not non_inferiority(pair(10, 11.5), relative=0.1, better="lower").passed
-    assert non_inferiority(pair(10, 5), relative=0.1, better="lower").passed
+    assert non_inferiority(pair(10, 10.5), relative=0.1, direction="decrease").passed
+    assert not non_inferiority(pair(10, 11.5), relative=0.1, direction="decrease").passed
+    assert non_inferiority(pair(10, 5), relative=0.1, direction="decrease").passed
 
 
 @pytest.mark.parametrize("margins", [{}, {"absolute": 1, "relative": 0.1}, {"absolute": -1}])
@@ -127,7 +127,7 @@ def test_the_posterior_is_the_conjugate_one_and_its_losses_are_integrals():
 
 
 def test_where_lower_is_better_the_chance_and_the_losses_turn_round():
-    up, down = summary(0.3, 0.2), summary(0.3, 0.2, better="lower")
+    up, down = summary(0.3, 0.2), summary(0.3, 0.2, direction="decrease")
     assert up.chance_to_beat == pytest.approx(1 - down.chance_to_beat)
     assert (up.loss_treatment, up.loss_control) == pytest.approx((down.loss_control, down.loss_treatment))
     assert up.interval == down.interval
