@@ -17,6 +17,7 @@ from benchmarks.results import FOLDER, table, write
 
 COUNTER_EXAMPLES = {
     "lift on a baseline near 0, delta",
+    "ratio, rows taken as independent",
     "the same, clusters ignored",
     "capped mean, caps per arm",
 }

@@ -115,8 +115,16 @@ def ratio(rng: Rng) -> Draws:
     return {
         "ratio, delta": _drawn(difference(plain), truth),
         "lift of a ratio, Fieller": _drawn(lift(plain), truth / BASE),
-        "ratio, covariates": _drawn(difference(adjusted), truth),
+        "ratio, CUPED": _drawn(difference(adjusted), truth),
+        "lift of a ratio, CUPED": _drawn(lift(adjusted), truth / BASE),
+        "ratio, rows taken as independent": _drawn(_by_rows(c, t), truth),
     }
+
+
+def _by_rows(c: list[F64], t: list[F64]) -> Inference:
+    """A test of proportions of plays: what a library without the delta method does."""
+    skips, plays = (int(c[1].sum()), int(t[1].sum())), (int(c[0].sum()), int(t[0].sum()))
+    return compare_proportions(skips, plays)
 
 
 def adjusted_mean(rng: Rng) -> Draws:
@@ -166,6 +174,7 @@ def quantile(rng: Rng) -> Draws:
     pair = compare_quantiles(values[0], values[1], 0.9, (code[0], code[1]))
     alone = compare_quantiles(values[0], values[1], 0.9)
     out["90% quantile, clustered rows"] = _drawn(difference(pair), truth)
+    out["lift of that quantile, Fieller"] = _drawn(lift(pair), 0.1)
     out["the same, clusters ignored"] = _drawn(difference(alone), truth)
     return out
 

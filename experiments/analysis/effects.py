@@ -19,6 +19,8 @@ Direction = Literal["increase", "decrease"]
 
 @dataclass(frozen=True)
 class Interval:
+    """Two ends, inclusive; infinite where the data set no bound."""
+
     low: float
     high: float
 

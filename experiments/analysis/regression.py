@@ -82,7 +82,7 @@ def fit_hac(y: F64, x: F64, bandwidth: int, series: Codes | None = None) -> Fit:
 
 
 def fit_cosine(y: F64, x: F64, series: Codes | None = None) -> Fit:
-    """Rows in time order within each series: B = 0.41 T^(2/3) cosine averages of the scores per series, t with their
+    """Rows in time order within each series: B = 0.4 T^(2/3) cosine averages of the scores per series, t with their
     total number of degrees of freedom."""
     b, inverse, residuals = _solve(y, x)
     n, k = x.shape
@@ -92,7 +92,7 @@ def fit_cosine(y: F64, x: F64, series: Codes | None = None) -> Fit:
     for one in range(int(code.max()) + 1):
         own = scores[code == one]
         length = len(own)
-        count = max(int(0.41 * length ** (2 / 3)), 1)
+        count = max(int(0.4 * length ** (2 / 3)), 1)
         waves = np.cos(np.pi * np.outer(np.arange(1, count + 1), np.arange(length) + 0.5) / length)
         averages = np.sqrt(2 / length) * waves @ own
         meat += length / count * averages.T @ averages
