@@ -55,7 +55,7 @@ def arrays(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
 def frame(columns: dict[str, np.ndarray], strings: bool) -> pl.DataFrame:
     """The same as polars has it; listener ids as numbers, or as the 22 characters of a public id."""
     out = pl.DataFrame(columns).with_columns(
-        pl.lit(FIRST) + pl.duration(days=pl.col("day")),
+        (pl.lit(FIRST) + pl.duration(days=pl.col("day"))).cast(pl.Date).alias("day"),
         pl.col("arm").replace_strict(
             {0: "control", 1: "treatment"}, return_dtype=pl.Enum(["control", "treatment"])
         ),

@@ -121,3 +121,8 @@ def _require(lazy: pl.LazyFrame, design: Design) -> None:
     missing = sorted(needed - set(schema.names()))
     if missing:
         raise BadInput(f"the frame lacks {', '.join(missing)}: name the columns in the design, or add them")
+    dates = {design.day, design.exposure} & set(schema.names())
+    if design.start or design.end or design.exposure:
+        wrong = sorted(name for name in dates if schema[name].base_type() not in (pl.Date, pl.Datetime))
+        if wrong:
+            raise BadInput(f"column {', '.join(wrong)} is neither a date nor a time: cast it")

@@ -286,6 +286,7 @@ def test_curves_follow_the_same_units_on_all_days():
         ({"unit": "listener"}, "lacks listener"),
         ({"treatments": ("off course",)}, "no units in arm off course"),
         ({"metrics": (Metric(name="nothing"),)}, "lacks nothing"),
+        ({"day": "plays"}, "neither a date nor a time"),
     ],
 )
 def test_a_frame_that_does_not_fit_the_design_is_refused_in_one_line(change, message):
