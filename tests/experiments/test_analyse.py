@@ -126,6 +126,12 @@ def test_an_effect_is_found_in_every_form_and_covariates_sharpen_it():
     assert found.effect("minutes").se < 0.9 * found.effect("aged").se
 
 
+def test_narrow_floats_are_summed_in_wide_ones():
+    narrow = FRAME.with_columns(pl.col("minutes", "latency", "age").cast(pl.Float32))
+    wide = narrow.with_columns(pl.col("minutes", "latency", "age").cast(pl.Float64))
+    same(analyse(narrow, DESIGN), analyse(wide, DESIGN))
+
+
 def test_treatments_are_exchangeable():
     swapped = DESIGN.model_copy(update={"treatments": ("more", "on")})
     same_rows = {(e.metric, e.arm): e.effect for e in analyse(FRAME, swapped).effects}
