@@ -6,10 +6,12 @@ columns(design)      # [Column("minutes.y", "minutes", "sum"), Column("minutes.y
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from experiments.analysis.design import ROWS, Design, Metric
+
+How = Literal["sum", "any", "rows", "first"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Column:
 
     name: str
     source: str
-    how: Literal["sum", "any", "rows", "first"]
+    how: How
     pre: bool = False  # of the rows before the start
     metric: Metric | None = None
 
@@ -33,20 +35,20 @@ def of_metric(design: Design, metric: Metric) -> Iterator[Column]:
     """The columns of one metric."""
     if metric.kind == "quantile":
         return
-    yield Column(
-        numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum", metric=metric
-    )
-    if metric.denominator is not None:
-        yield Column(
-            denominator(metric),
-            metric.denominator,
-            "rows" if metric.denominator == ROWS else "sum",
-            metric=metric,
-        )
+    yield from own(metric)
     if own_pre(design, metric):
-        yield from [Column(c.name + ".pre", c.source, c.how, True, metric) for c in _own(metric)]
+        yield from (replace(column, name=column.name + ".pre", pre=True) for column in own(metric))
     for source in metric.covariates or ():
         yield Column(source, source, "first")
+
+
+def own(metric: Metric) -> list[Column]:
+    """A metric's numerator, and its denominator where it has one."""
+    found = [Column(numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum")]
+    if metric.denominator is not None:
+        how: How = "rows" if metric.denominator == ROWS else "sum"
+        found.append(Column(denominator(metric), metric.denominator, how))
+    return [replace(column, metric=metric) for column in found]
 
 
 def covariates(design: Design, metric: Metric) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ def covariates(design: Design, metric: Metric) -> tuple[str, ...]:
     if metric.kind == "quantile" or design.adjustment == "none":
         return ()
     if own_pre(design, metric):
-        return tuple(c.name + ".pre" for c in _own(metric))
+        return tuple(column.name + ".pre" for column in own(metric))
     return metric.covariates or ()
 
 
@@ -69,13 +71,3 @@ def numerator(metric: Metric) -> str:
 
 def denominator(metric: Metric) -> str:
     return f"{metric.name}.d"
-
-
-def _own(metric: Metric) -> list[Column]:
-    above: Literal["any", "sum"] = "any" if metric.kind == "proportion" else "sum"
-    found = [Column(numerator(metric), metric.source, above)]
-    if metric.denominator is not None:
-        found.append(
-            Column(denominator(metric), metric.denominator, "rows" if metric.denominator == ROWS else "sum")
-        )
-    return found

@@ -16,8 +16,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from experiments.analysis.columns import Column, denominator, numerator
-from experiments.analysis.design import ROWS, Design, Metric
+from experiments.analysis.columns import own
+from experiments.analysis.design import Design, Metric
 from experiments.analysis.effects import Inference, Interval, infer
 from experiments.analysis.estimate import influence
 from experiments.analysis.moments import F64, Moments
@@ -116,11 +116,7 @@ def _by_age(
     after, day = counts(design, lazy.collect_schema()), pl.col(design.day).cast(pl.Date)
     last = design.end or lazy.select(day.max()).collect().item()
     units = _followed(lazy, design, after, last - timedelta(days=horizon - 1))
-    wanted = [Column(numerator(metric), metric.source, "any" if metric.kind == "proportion" else "sum")]
-    if metric.denominator is not None:
-        wanted.append(
-            Column(denominator(metric), metric.denominator, "rows" if metric.denominator == ROWS else "sum")
-        )
+    wanted = own(metric)
     rows = (
         lazy.filter(after)
         .select(pl.col(design.unit).alias(UNIT), day.alias(AGE), *(part(c) for c in wanted))

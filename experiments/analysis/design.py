@@ -99,26 +99,30 @@ class Metric(_Strict):
 
 
 class Design(_Strict):
-    """How to read the frame: one row per unit and day (or finer), with arm, metric and covariate columns."""
+    """How to read the frame: one row per unit and day (or finer), with arm, metric and covariate columns.
+
+    Attributes:
+        day: column with the row's date or time; needed only with start, end or exposure, and for looks.
+        start: rows before it are the pre-period. `end`: the last day that counts.
+        exposure: column with the unit's first exposure, a date or a time; null for none (triggered analysis).
+        strata, cohorts: columns fixed before exposure, to adjust for and to look into.
+        correction: over primary and secondary metrics and treatments; guardrails stay as they are.
+    """
 
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
     control: str
     treatments: Annotated[tuple[str, ...], Field(min_length=1)]
     unit: str = "user_id"
     arm: str = "arm"
-    day: str = "day"  # a date, or the time of the row; needed only with start, end, exposure, looks
-    start: date | None = None  # rows before are the pre-period
-    end: date | None = None  # the last day that counts
-    exposure: str | None = (
-        None  # column: the unit's first exposure (date or time), null for none: triggered analysis
-    )
-    strata: tuple[str, ...] = ()  # post-stratification, fixed before exposure
-    cohorts: tuple[str, ...] = ()  # where effects may differ, fixed before exposure
+    day: str = "day"
+    start: date | None = None
+    end: date | None = None
+    exposure: str | None = None
+    strata: tuple[str, ...] = ()
+    cohorts: tuple[str, ...] = ()
     adjustment: Adjustment = "interacted"
     confidence: Open = 0.95
-    correction: Correction = (
-        "none"  # over primary and secondary metrics and treatments; guardrails stay as they are
-    )
+    correction: Correction = "holm"
     lift: Literal["fieller", "delta"] = "fieller"
 
     @model_validator(mode="after")

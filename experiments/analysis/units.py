@@ -13,7 +13,7 @@ from experiments.analysis.columns import Column, columns
 from experiments.analysis.design import Design
 from recsys.errors import BadInput
 
-UNIT, ARM, MIXED, FIRST, BEFORE = "__unit", "__arm", "__mixed", "__first", "__before"
+UNIT, ARM, MIXED, BEFORE = "__unit", "__arm", "__mixed", "__before"
 Frame = pl.DataFrame | pl.LazyFrame
 
 
@@ -59,15 +59,16 @@ def unit_table(
     """One row per unit: __unit, __arm, __mixed (seen in two arms), the wanted columns, strata and cohorts.
 
     Units without a row that counts stay, with zeros: silence is an outcome. Values before the start are null for
-    units without such a row. Sums are in float64.
+    units without such a row. Sums are in float64; what several metrics share is summed once.
     """
     lazy = rows_of(frame, design, last)
     wanted = columns(design) if wanted is None else wanted
     after = counts(design, lazy.collect_schema())
     dated = design.start is not None or design.exposure is not None
     before = pl.col(design.day).cast(pl.Date) < design.start if design.start is not None else pl.lit(False)
-    parts = [_masked(column, after, before, dated) for column in wanted]
-    out = [_total(column) for column in wanted]
+    shared = {(c.source, c.how, c.pre): c for c in wanted}
+    parts = [_masked(column, after, before, dated) for column in shared.values()]
+    out = [_total(column) for column in shared.values()]
     groups = dict.fromkeys((*design.strata, *design.cohorts))
     table = (
         lazy.select(
@@ -83,8 +84,12 @@ def unit_table(
         )
         .collect(engine="streaming")
     )
-    pre = [column.name for column in wanted if column.pre]
-    return table.with_columns(pl.when(BEFORE).then(pl.col(pre)) if pre else []).drop(BEFORE)
+    values = [pl.col(shared[c.source, c.how, c.pre].name).alias(c.name) for c in wanted]
+    values = [
+        pl.when(BEFORE).then(value).alias(c.name) if c.pre else value
+        for c, value in zip(wanted, values, strict=True)
+    ]
+    return table.select(UNIT, ARM, MIXED, *values, *groups)
 
 
 def part(column: Column) -> pl.Expr:
