@@ -7,6 +7,7 @@ analysis.effect("minutes").interval
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.analysis import multiple
@@ -25,6 +26,8 @@ from experiments.analysis.result import Analysis, Effect
 from experiments.analysis.summary import Summary, adjusters, summarise
 from experiments.analysis.units import Frame
 
+SCORE = "score (Miettinen–Nurminen)"
+
 
 def analyse(frame: Frame, design: Design, partitions: int = 1) -> Analysis:
     """Every metric of the design, each treatment against the control.
@@ -42,11 +45,8 @@ def from_summary(whole: Summary, design: Design, frame: Frame | None = None) -> 
     """The same from moments; `frame` is read only for quantiles."""
     effects = []
     for metric in design.metrics:
-        pairs = (
-            quantile_pairs(frame, design, metric)
-            if metric.kind == "quantile"
-            else _pairs(whole, design, metric)
-        )
+        values = metric.kind == "quantile"
+        pairs = quantile_pairs(frame, design, metric) if values else _pairs(whole, design, metric)
         effects += [
             effect(metric, pair, design, arm, whole.arms[0], whole.arms[i + 1])
             for i, (arm, pair) in enumerate(zip(design.treatments, pairs, strict=True))
@@ -90,7 +90,7 @@ def effect(
         pair.treatment,
         found.effect,
         found.se,
-        None if math.isinf(pair.df) else pair.df,
+        None if math.isinf(pair.df) or method == SCORE else pair.df,
         found.interval,
         found.p_value,
         found.p_value,
@@ -107,7 +107,7 @@ def effect(
     )
 
 
-def corrected(effects: list[Effect], design: Design) -> tuple[Effect, ...]:
+def corrected(effects: Sequence[Effect], design: Design) -> tuple[Effect, ...]:
     """Adjusted p-values and intervals over primary and secondary metrics.
 
     Guardrails are left out: shipping needs all of them to pass, so testing many does not raise the chance of a wrong
@@ -115,12 +115,12 @@ def corrected(effects: list[Effect], design: Design) -> tuple[Effect, ...]:
     """
     family = [i for i, e in enumerate(effects) if e.role != "guardrail" and design.correction != "none"]
     p = [effects[i].p_value for i in family]
-    adjusted = multiple.adjust(p, design.correction)
+    out, adjusted = list(effects), multiple.adjust(p, design.correction)
     levels = multiple.levels(p, design.correction, design.confidence)
     for i, value, level in zip(family, adjusted, levels, strict=True):
         e = effects[i]
-        effects[i] = replace(e, p_adjusted=float(value), interval_adjusted=_widened(e, float(level), design))
-    return tuple(effects)
+        out[i] = replace(e, p_adjusted=float(value), interval_adjusted=_widened(e, float(level), design))
+    return tuple(out)
 
 
 def _widened(e: Effect, level: float, design: Design) -> Interval:
@@ -140,11 +140,10 @@ def _test(
         name = numerator(metric)
         arms = [(round(m.mean[m.names.index(name)] * m.n), m.n) for m in (control, treatment)]
         successes, trials = zip(*arms, strict=True)
-        return compare_proportions(successes, trials, design.confidence), "score (Miettinen–Nurminen)"
+        return compare_proportions(successes, trials, design.confidence), SCORE
     kind = {"ratio": "delta method", "quantile": "outer interval of quantiles"}.get(metric.kind, "Welch t")
-    return difference(
-        pair, design.confidence
-    ), f"{kind}, {design.adjustment} covariates" if adjusted else kind
+    method = f"{kind}, {design.adjustment} covariates" if adjusted else kind
+    return difference(pair, design.confidence), method
 
 
 def _pairs(whole: Summary, design: Design, metric: Metric) -> list[Pair]:

@@ -117,17 +117,14 @@ def _total(column: Column) -> pl.Expr:
 
 def _require(lazy: pl.LazyFrame, design: Design) -> None:
     schema = lazy.collect_schema()
-    needed = {design.unit, design.arm, *design.strata, *design.cohorts}
+    dated = design.start or design.end or design.exposure
+    dates = [name for name in (design.day, design.exposure) if name and dated]
+    needed = {design.unit, design.arm, *design.strata, *design.cohorts, *dates}
     needed |= {c.source for c in columns(design) if c.how != "rows"}
     needed |= {m.source for m in design.metrics}
-    if design.start or design.end or design.exposure:
-        needed.add(design.day)
-    needed |= {design.exposure} if design.exposure else set()
     missing = sorted(needed - set(schema.names()))
     if missing:
         raise BadInput(f"the frame lacks {', '.join(missing)}: name the columns in the design, or add them")
-    dates = {design.day, design.exposure} & set(schema.names())
-    if design.start or design.end or design.exposure:
-        wrong = sorted(name for name in dates if schema[name].base_type() not in (pl.Date, pl.Datetime))
-        if wrong:
-            raise BadInput(f"column {', '.join(wrong)} is neither a date nor a time: cast it")
+    wrong = [name for name in dates if not isinstance(schema[name], pl.Date | pl.Datetime)]
+    if wrong:
+        raise BadInput(f"column {', '.join(wrong)} is neither a date nor a time: cast it")

@@ -158,6 +158,7 @@ RANKINGS = st.tuples(st.permutations(range(9)), st.permutations(range(9))).map(l
 
 
 @given(RANKINGS, st.integers(0, 100))
+@settings(deadline=None)
 def test_team_draft_takes_from_the_tops_without_repeats_and_shares_the_slots(rankings, seed):
     a, b = rankings
     shown = team_draft(a, b, 5, np.random.default_rng(seed))

@@ -34,6 +34,7 @@ def test_a_lift_points_up_when_the_metric_goes_up_whatever_the_sign_of_the_basel
 
 
 @given(c=st.floats(0.5, 50), t=st.floats(-50, 50), se=st.floats(0.001, 0.1))
+@settings(deadline=None)
 def test_fieller_and_delta_agree_where_the_baseline_is_far_from_zero(c, t, se):
     assume(c / se > 100)
     one, other = lift(pair(c, t, se)), lift(pair(c, t, se), method="delta")
@@ -147,6 +148,7 @@ def test_two_beta_posteriors_match_sampling():
 
 
 @given(P_VALUES)
+@settings(deadline=None)
 def test_adjusted_p_values_are_those_of_scipy_and_keep_their_order(p):
     assert multiple.benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p, method="bh"))
     assert multiple.benjamini_yekutieli(p) == pytest.approx(stats.false_discovery_control(p, method="by"))
