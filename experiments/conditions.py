@@ -47,6 +47,19 @@ def lookup(attributes: Any, path: str) -> Any:
     return found
 
 
+def asks(condition: Mapping[str, Any]) -> set[str]:
+    """The attributes that a condition asks about (the first step of a dotted path)."""
+    names: set[str] = set()
+    for key, value in condition.items():
+        if key == "$not":
+            names |= asks(value)
+        elif key in COMBINED:
+            names = names.union(*map(asks, value))
+        else:
+            names.add(key.split(".")[0])
+    return names
+
+
 def is_operators(condition: Any) -> bool:
     """Whether a value is `{"$op": ...}` and not a literal object."""
     return isinstance(condition, Mapping) and all(key.startswith("$") for key in condition)

@@ -30,10 +30,20 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which arm of each running experiment a listener is in, and the release that follows from it."""
+    """Which arm of each running experiment a listener is in, and what follows from it.
+
+    Attributes:
+        arms: by experiment; of a holdout, "held" or "open".
+        parameters: settings by dotted path that the arms set.
+        overridden: experiments whose arm a person chose; analysis leaves them out.
+        version: of the config that says so.
+    """
 
     arms: dict[str, str] = field(default_factory=dict)
     release: str = "champion"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,24 @@ from experiments.growthbook import gates
 from experiments.growthbook.context import Context, Feature, Json
 from experiments.growthbook.run import run
 
-_COPIED = (
-    "coverage weights hashAttribute fallbackAttribute disableStickyBucketing bucketVersion minBucketVersion "
-    "namespace meta ranges name phase seed hashVersion filters condition"
-).split()
+_COPIED = [
+    "coverage",
+    "weights",
+    "hashAttribute",
+    "fallbackAttribute",
+    "disableStickyBucketing",
+    "bucketVersion",
+    "minBucketVersion",
+    "namespace",
+    "meta",
+    "ranges",
+    "name",
+    "phase",
+    "seed",
+    "hashVersion",
+    "filters",
+    "condition",
+]
 
 
 def evaluate(context: Context, name: str, above: tuple[str, ...] = ()) -> Feature:
@@ -69,7 +83,7 @@ def _experiment(context: Context, name: str, rule: Json, above: tuple[str, ...])
 
 def _leaf(context: Context, rule: Json) -> dict[str, Any]:
     """Weights of a contextual bandit: of the first leaf whose condition holds, else the rule's own (leaf -1)."""
-    bandit = context.bandits.get(rule.get("contextualBanditRef"))
+    bandit = context.bandits.get(rule.get("contextualBanditRef", ""))
     if bandit is None:
         return {}
     for leaf in bandit.get("contexts", ()):
@@ -86,8 +100,8 @@ def _leaf(context: Context, rule: Json) -> dict[str, Any]:
 
 def _in_rollout(context: Context, name: str, rule: Json) -> bool:
     """Whether a forced value reaches the unit: its range, else its coverage."""
-    span, coverage = rule.get("range"), rule.get("coverage")
-    if span is None and coverage is None:
+    span, coverage = rule.get("range"), rule.get("coverage", 1.0)
+    if span is None and "coverage" not in rule:
         return True
     if span is None and coverage == 0:
         return False
@@ -98,4 +112,4 @@ def _in_rollout(context: Context, name: str, rule: Json) -> bool:
     place = bucket(rule.get("seed", name), gates.text(unit), rule.get("hashVersion", 1))
     if place is None:
         return False
-    return span[0] <= place < span[1] if span is not None else place <= coverage
+    return span[0] <= place < span[1] if span is not None else bool(place <= coverage)
