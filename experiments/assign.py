@@ -113,7 +113,7 @@ def assign(
             arms[plan.gates[number].name] = HELD if held else OPEN
     release = next((arm.release for arm in chosen if arm.release != CHAMPION), CHAMPION)
     parameters = {path: value for arm in chosen for path, value in arm.parameters.items()}
-    return Assignment(arms, release, parameters, tuple(overridden), plan.version)
+    return Assignment(arms, release, parameters, tuple(overridden), version=plan.version)
 
 
 def arm_of(

@@ -74,6 +74,7 @@ class Experiment(Strict):
     Attributes:
         coverage: the share of units that take part, where it stays as it is; else `ramp`, whose shares only grow.
         targeting: a condition on attributes of the request, in GrowthBook's language; {} is everybody.
+        stop, stopped: the planned end, and an earlier one that `recsys experiment stop` writes down.
         surfaces: where a request can show an effect; where it is not given, what the arms set says it.
         holdouts: whether units that a holdout holds back stay out; false for switches that must reach all.
         active: false is a draft, which nothing but an override enters.
@@ -93,6 +94,7 @@ class Experiment(Strict):
     weight_changes: tuple[WeightChange, ...] = ()
     start: Time | None = None
     stop: Time | None = None
+    stopped: Time | None = None
     surfaces: tuple[Text, ...] | None = None
     holdouts: bool = True
     active: bool = True
@@ -107,6 +109,8 @@ class Experiment(Strict):
         _sum_to_one([arm.weight for arm in self.arms], "arms")
         if self.start and self.stop and self.stop <= self.start:
             raise refuse("stop must be after start", "stop")
+        if self.start and self.stopped and self.stopped <= self.start:
+            raise refuse("stopped must be after start", "stopped")
         self._check_schedule(names)
         self._check_question(names)
         return self
@@ -135,6 +139,11 @@ class Experiment(Strict):
             raise refuse(f"no arm is called {self.question.control}", "question", "control")
 
     @property
+    def end(self) -> datetime | None:
+        """When it ends, or ended."""
+        return min(filter(None, (self.stop, self.stopped)), default=None)
+
+    @property
     def is_flag(self) -> bool:
         return self.question is None
 
@@ -155,8 +164,8 @@ class Experiment(Strict):
 
     def overlaps(self, other: Experiment) -> bool:
         """Whether both run at some moment."""
-        ends_first = self.stop is not None and other.start is not None and self.stop <= other.start
-        starts_last = other.stop is not None and self.start is not None and other.stop <= self.start
+        ends_first = self.end is not None and other.start is not None and self.end <= other.start
+        starts_last = other.end is not None and self.start is not None and other.end <= self.start
         return self.active and other.active and not ends_first and not starts_last
 
     def history(self) -> list[tuple[datetime | None, float, list[float]]]:

@@ -144,7 +144,7 @@ def _trial(
         since=tuple(at for at, _ in schedule),
         tables=tuple(table.astype(np.uint8).tobytes() for _, table in schedule),
         start=millis(experiment.start, 0),
-        stop=millis(experiment.stop, FOREVER),
+        stop=millis(experiment.end, FOREVER),
         layer=layer,
         low=low,
         high=high,
