@@ -58,19 +58,20 @@ class _Subject:
         return self._attributes
 
     def codes(self, unit: str) -> Sequence[int]:
-        if unit not in self._codes:
-            self._codes[unit] = code_units(unit)
-        return self._codes[unit]
+        found = self._codes.get(unit)
+        if found is None:
+            found = self._codes[unit] = code_units(unit)
+        return found
 
     def gate(self, number: int) -> int | None:
         """The unit's slot in a layer or holdout; None where the request has no such unit."""
-        if number not in self._gates:
+        found = self._gates.get(number)
+        if found is None:
             gate = self.plan.gates[number]
             unit = self.ids.get(gate.unit)
-            if not unit:
-                return None
-            self._gates[number] = gate.placer.slot(unit, self.codes(unit))
-        return self._gates[number]
+            if unit:
+                found = self._gates[number] = gate.placer.slot(unit, self.codes(unit))
+        return found
 
     def held(self, number: int) -> bool | None:
         """Whether a holdout holds the unit back; None where it is not running or says nothing of the request."""
@@ -92,7 +93,7 @@ def assign(
     """
     plan = config.plan
     if plan.idle:
-        return Assignment(version=plan.version)
+        return plan.nobody
     subject = _Subject(plan, {"listener": user_id, "session": session}, now, attributes)
     arms: dict[str, str] = {}
     overridden: list[str] = []

@@ -31,7 +31,7 @@ class Layer(Strict):
 
     name: Name
     salt: Salt | None = None  # the layer's name where it is not given
-    hash: Hash = Hash.GROWTHBOOK_2
+    hash: Hash = Hash.OPTIMIZELY  # MurmurHash3: a request asks every layer, and this is the cheapest
     unit: Unit = "listener"
     description: str = ""
 
@@ -45,7 +45,7 @@ class Holdout(Strict):
 
     name: Name
     salt: Salt
-    hash: Hash = Hash.GROWTHBOOK_2
+    hash: Hash = Hash.OPTIMIZELY
     unit: Unit = "listener"
     share: Annotated[float, Field(gt=0, lt=1, strict=True)]
     layers: tuple[Name, ...] | None = None

@@ -18,7 +18,7 @@ import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.bucketing import MASK, OFFSET, PRIME, code_units, fnv1a32
+from experiments.bucketing import OFFSET, PRIME, code_units, fnv, fnv1a32
 
 Slots = NDArray[np.uint32]
 _CHUNK = 16_384
@@ -155,10 +155,4 @@ class Placer:
         """The slot of a unit whose code units are at hand; the same as `slot(kind, salt, unit)`."""
         if self.kind is not Hash.GROWTHBOOK_2:
             return slot(self.kind, self.salt, unit)
-        value = self._state
-        for code in codes:
-            value = ((value ^ code) * PRIME) & MASK
-        text, value = str(value).encode(), OFFSET
-        for code in text:
-            value = ((value ^ code) * PRIME) & MASK
-        return value % 10_000
+        return fnv(OFFSET, str(fnv(self._state, codes)).encode()) % 10_000

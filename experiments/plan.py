@@ -17,6 +17,7 @@ from experiments.allocation import Table, changed, ranged
 from experiments.experiment import FOREVER, Experiment, Slice
 from experiments.fields import millis
 from experiments.hashing import Hash, Placer
+from recsys.types import Assignment
 
 if TYPE_CHECKING:
     from experiments.config import Config, Holdout
@@ -84,10 +85,15 @@ class Plan:
     cohorts: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, list[Any]]
 
-    @property
+    @cached_property
     def idle(self) -> bool:
         """Whether nobody is in anything."""
         return not self.trials and not self.holdouts
+
+    @cached_property
+    def nobody(self) -> Assignment:
+        """What everybody gets while nothing runs."""
+        return Assignment(version=self.version)
 
     @cached_property
     def holdouts(self) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +89,11 @@ class Trials:
         """The listener's arms, which of them can show on a surface, and the settings that this surface reads."""
         live = self.live
         if live.config.plan.idle:
-            return Assignment(version=live.config.version)
+            return live.config.plan.nobody
         found = assign(live.config, user.user_id, now, attributes(user, context))
-        return replace(
-            found,
-            shown=shown(found, live.reach, surface),
-            parameters=live.on(surface, found.parameters),
-        )
+        parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
+        seen = shown(found, live.reach, surface)
+        return Assignment(found.arms, found.release, parameters, found.overridden, seen, found.version)
 
     def answering(
         self,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.assign import arm_of, assign, assign_many, explain
-from experiments.config import Config, load
+from experiments.config import Config, Layer, load
 from experiments.hashing import Hash, Units, slot, slots
 from experiments.plan import tables
 
@@ -279,7 +279,8 @@ def test_places_of_many_units_are_uniform_over_a_thousand_salts(kind: Hash) -> N
 def test_layers_divide_listeners_independently_of_each_other() -> None:
     """Every pair of twenty layers whose names differ by a digit: χ² of the 10 × 10 table, corrected for 190 tests."""
     units = Units.of([f"{i:022d}" for i in range(20_000)])
-    places = [slots(Hash.GROWTHBOOK_2, f"layer-{i}", units) // 1_000 for i in range(20)]
+    kind = Layer(name="layer-1").hash
+    places = [slots(kind, f"layer-{i}", units) // 1_000 for i in range(20)]
     values = [dependence(a, b) for i, a in enumerate(places) for b in places[:i]]
     assert min(values) > 0.001 / len(values)
     assert stats.kstest(values, "uniform").pvalue > 1e-4
@@ -298,7 +299,7 @@ def dependence(a: Any, b: Any) -> float:
 
 def test_arms_are_independent_of_the_layer_slice_and_of_other_experiments() -> None:
     units = Units.of([f"{i:022d}" for i in range(50_000)])
-    layer = slots(Hash.GROWTHBOOK_2, "ranking", units)
+    layer = slots(Layer(name="ranking").hash, "ranking", units)
     inside = layer < 3_000
     arms = slots(Hash.GROWTHBOOK_2, "ranker-1", units)[inside]
     other = slots(Hash.GROWTHBOOK_2, "ranker-2", units)[inside]
