@@ -26,8 +26,7 @@ from experiments.config import Config
 from experiments.experiment import Arm, Experiment
 from experiments.exposure import Exposure
 
-Details = FlagResolutionDetails[Any]
-_KINDS: dict[str, tuple[type, ...]] = {
+_KINDS: dict[str, Any] = {
     "boolean": (bool,),
     "string": (str,),
     "integer": (int,),
@@ -53,7 +52,9 @@ class Provider:
     ) -> None:
         self._config, self._exposed, self._clock = config, exposed, clock
 
-    def resolve(self, key: str, default: Any, kind: str, context: EvaluationContext | None) -> Details:
+    def resolve(
+        self, key: str, default: Any, kind: str, context: EvaluationContext | None
+    ) -> FlagResolutionDetails[Any]:
         """A flag's value for a unit; the default, with the reason, where there is none."""
         config, context = self._config(), context or EvaluationContext()
         experiment, path = _meant(config, key)
@@ -94,22 +95,22 @@ class Provider:
 
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "boolean", evaluation_context)
 
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "string", evaluation_context)
 
     def resolve_integer_details(
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "integer", evaluation_context)
 
     def resolve_float_details(
         self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "float", evaluation_context)
 
     def resolve_object_details(
@@ -117,27 +118,27 @@ class Provider:
         flag_key: str,
         default_value: Sequence[Any] | Mapping[str, Any],
         evaluation_context: EvaluationContext | None = None,
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "object", evaluation_context)
 
     async def resolve_boolean_details_async(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "boolean", evaluation_context)
 
     async def resolve_string_details_async(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "string", evaluation_context)
 
     async def resolve_integer_details_async(
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "integer", evaluation_context)
 
     async def resolve_float_details_async(
         self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "float", evaluation_context)
 
     async def resolve_object_details_async(
@@ -145,7 +146,7 @@ class Provider:
         flag_key: str,
         default_value: Sequence[Any] | Mapping[str, Any],
         evaluation_context: EvaluationContext | None = None,
-    ) -> Details:
+    ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "object", evaluation_context)
 
     def get_metadata(self) -> Metadata:
@@ -203,5 +204,5 @@ def _reason(experiment: Experiment, verdict: Verdict) -> Reason:
     return Reason.STATIC if len(experiment.arms) == 1 else Reason.SPLIT
 
 
-def _error(default: Any, code: ErrorCode, message: str) -> Details:
+def _error(default: Any, code: ErrorCode, message: str) -> FlagResolutionDetails[Any]:
     return FlagResolutionDetails(default, error_code=code, error_message=message, reason=Reason.ERROR)

@@ -18,6 +18,7 @@ from serving.decisions import to_event
 from serving.loaded import LoadedRelease
 from serving.replay import as_of, compare
 from serving.service import Service
+from serving.trials import folder
 
 TWO = """
 layers:
@@ -41,7 +42,9 @@ overrides:
 
 @pytest.fixture
 def home(tiny_home: Home, tmp_path: Path) -> Home:
-    return Home.of(Path(shutil.copytree(tiny_home.root, tmp_path / "home")))
+    copy = Home.of(Path(shutil.copytree(tiny_home.root, tmp_path / "home")))
+    shutil.rmtree(folder(copy), ignore_errors=True)  # versions that other tests kept
+    return copy
 
 
 @pytest.fixture
