@@ -97,6 +97,7 @@ def test_one_by_one_and_in_bulk_everybody_gets_the_same_arms() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_million_units_get_the_same_arms_online_and_in_bulk() -> None:
     for part in range(10):
         ids = mixed_ids(100_000, part)
@@ -265,15 +266,34 @@ def test_places_are_uniform_over_a_thousand_salts(kind: Hash) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", list(Hash))
-def test_places_of_many_units_are_uniform_over_a_thousand_salts(kind: Hash) -> None:
-    units = Units.of([f"{i:022d}" for i in range(20_000)])
-    values = []
-    for i in range(1_000):
-        counts = np.bincount(slots(kind, f"salt-{i}", units) * 100 // kind.steps, minlength=100)
-        values.append(float(stats.chisquare(counts).pvalue))
+@pytest.mark.parametrize("kind", [kind for kind in Hash if kind is not Hash.GROWTHBOOK_1])
+def test_places_of_many_numbered_units_are_uniform_over_a_thousand_salts(kind: Hash) -> None:
+    values = uniformity(kind, [f"{i:022d}" for i in range(20_000)], 1_000)
     assert min(values) > 1e-3 / 1_000
-    assert kind is Hash.GROWTHBOOK_1 or stats.kstest(values, "uniform").pvalue > 1e-4
+    assert stats.kstest(values, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.slow
+def test_the_older_hash_is_uniform_on_random_ids() -> None:
+    draw = random.Random(5)
+    values = uniformity(
+        Hash.GROWTHBOOK_1, ["".join(draw.choices("aZ09bYx", k=22)) for _ in range(20_000)], 1_000
+    )
+    assert min(values) > 1e-3 / 1_000
+
+
+def test_the_older_hash_is_not_uniform_on_numbered_ids() -> None:
+    """A reason to leave version 1 to systems that need it: consecutive ids are spread unevenly under some salts."""
+    numbered = [f"{i:022d}" for i in range(20_000)]
+    assert min(uniformity(Hash.GROWTHBOOK_1, numbered, 20)) < 1e-6
+    assert min(uniformity(Hash.GROWTHBOOK_2, numbered, 20)) > 1e-4
+
+
+def uniformity(kind: Hash, ids: list[str], salts: int) -> list[float]:
+    """p-values of the χ² test of 100 equal bins under each of some salts."""
+    units = Units.of(ids)
+    bins = [slots(kind, f"salt-{i}", units) * 100 // kind.steps for i in range(salts)]
+    return [float(stats.chisquare(np.bincount(b, minlength=100)).pvalue) for b in bins]
 
 
 def test_layers_divide_listeners_independently_of_each_other() -> None:
