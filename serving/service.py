@@ -77,7 +77,7 @@ class Service:
         self._freshness = Freshness()
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
-        self._fleet = Fleet(home, settings, background, self.live.prepare, load)
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock, self._stop = threading.Lock(), threading.Event()
         self.unlogged = 0
@@ -176,7 +176,7 @@ class Service:
             limit=ask.limit,
             user=user,
             context=ask.context,
-            assignment=self._trials.assign(user, ask.context, ask.surface, now),
+            assignment=self._trials.assign(user, ask.context, ask.surface, now, user.user_id != anonymous),
             degraded=(looked_up,) if looked_up else (),
         )
 

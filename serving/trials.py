@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from experiments.assign import assign
-from experiments.config import Config
+from experiments.config import CHAMPION, Config
 from experiments.exposure import shown
 from experiments.parameters import Space, overlay
 from experiments.running import Live, Running
@@ -85,14 +85,24 @@ class Trials:
         if self._running is not None:
             self._running.follow()
 
-    def assign(self, user: UserState, context: Context, surface: Surface, now: int) -> Assignment:
-        """The listener's arms, which of them can show on a surface, and the settings that this surface reads."""
+    def releases(self) -> frozenset[str]:
+        """Aliases and versions that arms name."""
+        return frozenset(arm.release for e in self.live.config.running for arm in e.arms) - {CHAMPION}
+
+    def assign(
+        self, user: UserState, context: Context, surface: Surface, now: int, lasting: bool = True
+    ) -> Assignment:
+        """The listener's arms, which of them can show on a surface, and the settings that this surface reads.
+
+        An id that does not last (a request without a listener, or incognito) is a unit of one request: it gets its
+        arms, and counts in no experiment.
+        """
         live = self.live
         if live.config.plan.idle:
             return live.config.plan.nobody
         found = assign(live.config, user.user_id, now, attributes(user, context))
         parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
-        seen = shown(found, live.reach, surface)
+        seen = shown(found, live.reach, surface) if lasting else ()
         return Assignment(found.arms, found.release, parameters, found.overridden, seen, found.version)
 
     def answering(

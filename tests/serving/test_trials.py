@@ -13,9 +13,11 @@ from experiments.exposure import exposures
 from experiments.source import Source, Sources
 from recsys.errors import BadInput
 from recsys.home import Home
+from recsys.release import MANIFEST, seal, verify
 from recsys.types import Context
 from serving.decisions import to_event
 from serving.loaded import LoadedRelease
+from serving.registry import Registry
 from serving.replay import as_of, compare
 from serving.service import Service
 from serving.trials import folder
@@ -139,3 +141,30 @@ def test_without_experiments_a_request_is_in_none(tiny_home: Home, home: Home) -
         answer = service.home(None, 3, Context())
         decision = service.decision_record(answer["request_id"])
     assert (decision.arms, decision.exposed, decision.parameters) == ({}, [], {})
+
+
+def test_who_has_no_lasting_id_gets_arms_and_counts_in_no_experiment(service: Service) -> None:
+    user = service.listeners(1)[0]["user_id"]
+    for answer in (service.home(None, 3, Context()), service.home(user, 3, Context(incognito=True))):
+        decision = service.decision_record(answer["request_id"])
+        assert set(decision.arms) == {"wide", "calm"}
+        assert decision.exposed == []
+
+
+def test_a_release_that_an_arm_names_by_version_is_loaded_and_answers(home: Home) -> None:
+    twin = Path(shutil.copytree(home.releases / "v1", home.releases / "v2"))
+    (twin / MANIFEST).unlink()
+    seal(twin, "2", {}, verify(home.releases / "v1").until, {}, {})
+    Registry(home).register(twin, None, {})
+    place = folder(home)
+    place.mkdir()
+    arms = "arms: [{name: a, weight: 0.5}, {name: b, weight: 0.5, release: '2'}]"
+    with Service.open(home, background=False) as service:
+        (place / "e.yaml").write_text(f"experiments:\n  - {{name: two, salt: s, {arms}}}\n")
+        service.refresh()
+        service.refresh()
+        found = set()
+        for row in service.listeners(20):
+            decision = service.decision_record(service.home(row["user_id"], 3, Context())["request_id"])
+            found.add((decision.arms["two"], decision.release.version))
+    assert found == {("a", "1"), ("b", "2")}
