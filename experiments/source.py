@@ -21,6 +21,8 @@ from recsys.errors import BadInput
 
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 24
+MOST_SAID = 400
+"""Characters of a message."""
 Loc = Sequence[str | int]
 
 
@@ -33,7 +35,10 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path} line {self.line}: {self.message}"
+        """One line of print, whatever stood in the file."""
+        said = "".join(c if c.isprintable() else " " for c in self.message)
+        said = said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]} ..."
+        return f"{self.path} line {self.line}: {said}"
 
 
 class Refused(BadInput):

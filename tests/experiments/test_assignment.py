@@ -15,6 +15,8 @@ from scipy import stats
 
 from experiments.assign import arm_of, assign, assign_many, explain
 from experiments.config import Config, Layer, load
+from experiments.growthbook.context import Context
+from experiments.growthbook.run import run
 from experiments.hashing import Hash, Units, slot, slots
 from experiments.plan import tables
 
@@ -148,6 +150,17 @@ def test_arms_follow_weights_and_coverage_and_route_the_release() -> None:
         assert assignment.release == ("r2" if treated else "champion")
         assert assignment.parameters == ({"home.epsilon": 0.1} if treated else {})
         assert assignment.version == found.version
+
+
+@pytest.mark.parametrize("kind", [Hash.GROWTHBOOK_1, Hash.GROWTHBOOK_2])
+def test_a_client_with_growthbook_s_sdk_finds_the_same_arm(kind: Hash) -> None:
+    arms = [{"name": n, "weight": w} for n, w in (("a", 0.2), ("b", 0.3), ("c", 0.5))]
+    found = config(experiments=[experiment(arms=arms, coverage=0.6, hash=kind)])
+    theirs = {"key": "e", "seed": "e-salt", "variations": ["a", "b", "c"], "weights": [0.2, 0.3, 0.5]}
+    theirs |= {"coverage": 0.6, "hashVersion": 1 if kind is Hash.GROWTHBOOK_1 else 2}
+    for user in (unit for unit in mixed_ids(2_000, 4) if unit):
+        outcome = run(Context(attributes={"id": user}), theirs)
+        assert assign(found, user, BEGIN).arms.get("e") == (outcome.value if outcome.in_experiment else None)
 
 
 def test_disjoint_slices_of_a_layer_never_share_a_listener_and_leave_nobody_out() -> None:

@@ -124,6 +124,8 @@ MISTAKES = {
     "SQL in a name": ("name: radio", """name: "radio'; DROP TABLE events; --\"""", 30, "match pattern"),
     "markup in a name": ("name: radio", "name: <script>alert(1)</script>", 30, "match pattern"),
     "path in a name": ("name: radio", "name: ../../etc/passwd", 30, "match pattern"),
+    "escape sequence in a key": ("    salt: radio-1", '    salt: radio-1\n    "\\e[31mred\\nfake line 1: fine": 1', 32, "no such key"),
+    "key of great length": ("    salt: radio-1", "    salt: radio-1\n    " + "k" * 900 + ": 1", 32, " ..."),
     "newline in a name": ("name: radio", 'name: "radio\\nfake: line"', 30, "match pattern"),
     "code in a tag": ("name: radio", 'name: !!python/object/apply:os.system ["true"]', 30, "tags are not allowed"),
     "an alias": ("metrics:\n", "metrics: &m\n", 4, "anchors and aliases"),
@@ -165,8 +167,8 @@ def test_a_mistake_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, text)
     assert f"experiments.yaml line {line}:" in message
     assert says in message
-    assert "\n" not in message
-    assert "Traceback" not in message
+    assert message.isprintable()
+    assert len(message) < 800
 
 
 @pytest.mark.parametrize(
