@@ -33,10 +33,10 @@ class EpsilonGreedy:
 
     def pick(self, utility: NDArray[np.float64], allowed: NDArray[np.bool_], u: float) -> tuple[int, float]:
         """What `at_quantile` gives for the distribution, without writing it out: home fills 50 slots a request."""
-        rows = np.flatnonzero(allowed)
-        best = int(rows[np.argmax(utility[rows])])
+        rows = allowed.nonzero()[0]
+        best = int(rows[utility[rows].argmax()])
         share, bonus = self.epsilon / len(rows), 1 - self.epsilon
-        before = share * float(np.searchsorted(rows, best))
+        before = share * float(rows.searchsorted(best))
         if before <= u < before + share + bonus or not share:
             return best, share + bonus
         place = int((u if u < before else u - bonus) / share)

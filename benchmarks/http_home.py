@@ -29,6 +29,8 @@ from recsys.home import Home
 from recsys.state_store import LocalStore
 
 VOID_MS = 15.0
+RADIO_RATE = 10.0
+"""Next pages of radio a second."""
 RECSYS = [sys.executable, "-c", "from serving.cli import main; main()"]
 """The command line, of this very checkout."""
 
@@ -73,6 +75,38 @@ async def open_loop(address: str, paths: list[str], rate: float, seconds: float)
     return out
 
 
+async def next_pages(address: str, users: list[str], rate: float, seconds: float) -> list[float]:
+    """Latency in ms of the next pages of stations, open loop: each listener has one station, and goes on in it."""
+    import aiohttp
+
+    out: list[float] = []
+    cursors: dict[str, str] = {}
+
+    async def page(session: aiohttp.ClientSession, user: str) -> None:
+        more = f"&cursor={cursors[user]}" if user in cursors else ""
+        async with session.get(f"{address}/v1/radio?seed={seed}&user_id={user}&limit=10{more}") as answer:
+            cursors[user] = (await answer.json())["cursor"]
+
+    async def one(session: aiohttp.ClientSession, due: float, user: str) -> None:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        try:
+            await page(session, user)
+            out.append((time.perf_counter() - due) * 1000)
+        except (aiohttp.ClientError, KeyError):
+            out.append(float("inf"))
+
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{address}/v1/home?user_id={users[0]}&limit=1") as answer:
+            shown = (await answer.json())["shelves"][0]["items"][0]
+        seed = f"artist:{shown['artist_id']}"
+        for user in users:
+            await page(session, user)
+        begin, source = time.perf_counter() + 0.1, cycle(users)
+        calls = [one(session, begin + i / rate, next(source)) for i in range(int(rate * seconds))]
+        await asyncio.gather(*calls)
+    return out
+
+
 def measure(home: Path, rate: float, runs: int, seconds: float, engine: str, replicas: int) -> dict[str, Any]:
     """All runs; medians over the valid ones."""
     users = LocalStore(Home.of(home).state_db).keys(500)
@@ -89,8 +123,10 @@ def measure(home: Path, rate: float, runs: int, seconds: float, engine: str, rep
             else:
                 valid.append({"empty": empty, "home": full})
             print(f"empty {empty}  home {full}{'  void' if empty['p99'] > VOID_MS else ''}", flush=True)
+        radio = _percentiles(asyncio.run(next_pages(address, users[:100], RADIO_RATE, seconds)))
+        print(f"radio's next page at {RADIO_RATE:g}/s {radio}", flush=True)
     asked = {"rate": rate, "seconds": seconds, "engine": engine, "replicas": replicas}
-    return {**asked, "void": void, "runs": valid, **_median(valid)}
+    return {**asked, "void": void, "runs": valid, **_median(valid), "radio": radio, "radio_rate": RADIO_RATE}
 
 
 def _percentiles(ms: list[float]) -> dict[str, float]:
@@ -119,11 +155,14 @@ def main() -> None:
     table(
         ["", "p50 ms", "p99 ms"],
         [
-            [what, figures.get(f"{what}_p50", "-"), figures.get(f"{what}_p99", "-")]
-            for what in ("empty", "home")
+            *(
+                [what, figures.get(f"{what}_p50", "-"), figures.get(f"{what}_p99", "-")]
+                for what in ("empty", "home")
+            ),
+            ["radio's next page", figures["radio"]["p50"], figures["radio"]["p99"]],
         ],
     )
-    print(write(f"http-home-{given.engine}", figures))
+    print(write(f"http-home-{given.engine}-{given.rate:g}-replicas-{given.replicas}", figures))
 
 
 if __name__ == "__main__":

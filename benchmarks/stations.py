@@ -27,6 +27,7 @@ from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
 from recsys.plays import WINDOW, Outcome
 from recsys.schemas import Surface
+from recsys.separation import Gaps
 from recsys.state_store import LocalStore
 from recsys.transitions import Sound
 from recsys.types import Context, Query, UserState
@@ -34,8 +35,10 @@ from serving.loaded import LoadedRelease
 from serving.recommender import Recommender, request_seed
 from serving.registry import CHAMPION, Registry
 from serving.settings import RadioSettings, ServiceSettings
+from serving.surfaces.periods import day
 from serving.surfaces.radio import tuned
 from serving.surfaces.stations import Station
+from serving.surfaces.stored import planned
 
 KINDS = ("track", "artist", "album", "playlist", "genre", "words")
 BATCH = 200
@@ -179,6 +182,43 @@ def stations(world: World, count: int, limit: int) -> dict[str, Any]:
     }
 
 
+def mixes(world: World, count: int) -> dict[str, Any]:
+    """Violations and figures of the daily mixes of `count` listeners, up to six of a hundred tracks each."""
+    settings, now = world.settings.lists.mixes, world.now + LATER
+    rules = Rules(world.items, world.availability, Gaps(settings.rules.artist_gap, 0, 0))
+    period, broken, made, slots = day(now, "UTC"), Counter[str](), 0, 0
+    for first in progress(range(0, count, BATCH), "mixes"):
+        walks = [world.walk(i) for i in range(first, min(first + BATCH, count))]
+        walks = [walk for walk in walks if walk.user.personalized]
+        queries = [planned(_mix(walk, now), period, period.start, settings.tracks) for walk in walks]
+        _, result = world.recommenders[1].run(queries)
+        for walk, slate in zip(walks, result.slates, strict=True):
+            shelves: dict[str, list[str]] = {}
+            for item in slate.items:
+                shelves.setdefault(item.shelf, []).append(world.items.track_id(item.track))
+            shown = [track for tracks in shelves.values() for track in tracks]
+            broken["shared"] += len(shown) - len(set(shown))
+            for tracks in shelves.values():
+                walk.heard = [Heard(track, frozenset(slate.relaxed)) for track in tracks]
+                for place in range(len(tracks)):
+                    broken.update(rules.broken(walk, place, now, world.withdrawn[1]))
+                most = max(Counter(rules.facts[track]["artist_id"] for track in tracks).values())
+                broken["artist_cap"] += most > settings.rules.artist_cap_shelf
+            made, slots = made + len(shelves), slots + len(shown)
+    broken += Counter()  # drops what never happened
+    return {
+        "mixes": made,
+        "slots": slots,
+        "violations": dict(broken),
+        "violations_total": sum(broken.values()),
+    }
+
+
+def _mix(walk: Walk, now: int) -> Query:
+    request_id = f"{walk.station.station_id}.mix"
+    return Query(request_id, Surface.DAILY_MIX, now, request_seed(request_id), 1, walk.user, walk.context)
+
+
 def twins(world: World, count: int, limit: int = 20, skips: int = 3) -> dict[str, Any]:
     """Share of a genre in the next `limit` tracks with three skips of it over the share without."""
     rows: list[tuple[str, float, float]] = []
@@ -307,6 +347,7 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, default=Path("var"))
     parser.add_argument("--stations", type=int, default=10_000)
+    parser.add_argument("--mixes", type=int, default=1_000, help="listeners whose daily mixes are checked")
     parser.add_argument("--twins", type=int, default=1_000)
     parser.add_argument("--limit", type=int, default=20, help="tracks a page")
     parser.add_argument("--smooth", type=float, nargs="*", default=[0.0, RadioSettings().smooth_weight])
@@ -321,6 +362,8 @@ def main() -> None:
     figures: dict[str, Any] = {"tracks": len(world.items)}
     if given.stations:
         figures["stations"] = stations(world, given.stations, given.limit)
+    if given.mixes:
+        figures["mixes"] = mixes(world, given.mixes)
     if given.twins:
         figures["twins"] = twins(world, given.twins)
     if given.smooth:
@@ -328,7 +371,7 @@ def main() -> None:
         figures["dial"] = turned(world, 200)
     figures["page"] = latency(world, 100, given.limit)
     figures["seconds"] = time.perf_counter() - begin
-    for name in ("stations", "twins", "page"):
+    for name in ("stations", "mixes", "twins", "page"):
         table(["", name], [[key, value] for key, value in figures.get(name, {}).items()])
     for row in [*figures.get("smooth", []), *figures.get("dial", [])]:
         print(row)

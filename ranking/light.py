@@ -75,7 +75,7 @@ def light_features(batch: QueryBatch, candidates: Candidates, columns: tuple[str
             out[:, 2 * j] = here
             out[:, 2 * j + 1] = _squash(np.where(here, value, 0.0))
     window = Window.of(batch)
-    found = window.group(window.plays.track).look_up(candidates.owner, candidates.ids)
+    found = window.tracks.look_up(candidates.owner, candidates.ids)
     for j, name in enumerate((*_COUNTS, "skips"), start=2 * len(columns)):
         out[:, j] = np.log1p(found[name])
     return out

@@ -181,6 +181,8 @@ def mover_process(home: Home, interval: float, seconds: float = 30.0) -> Iterato
 def main(root: str, interval: str) -> None:
     """What a mover process runs: moves until standard input ends."""
     os.nice(19)  # whatever answers requests goes first
+    with suppress(OSError):  # where Linux shares CPUs out by session, niceness counts inside one alone
+        Path("/proc/self/autogroup").write_text("19")
     home = Home.of(root)
     home.log.mkdir(parents=True, exist_ok=True)
     with Mover(open_log(home), Lake(home.lake), float(interval), turn=home.log / "mover.lock"):

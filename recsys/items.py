@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,8 @@ class Items:
 
     def numbers(self, track_ids: Iterable[str | None]) -> I32:
         """Dense numbers, -1 where unknown."""
-        get = self._numbers.get
-        return np.fromiter((get(t, -1) if t else -1 for t in track_ids), np.int32)
+        known: dict[str | None, int] = self._numbers  # type: ignore[assignment]  # read only
+        return np.fromiter(map(known.get, track_ids, repeat(-1)), np.int32)
 
     def artist_number(self, artist_id: str) -> int:
         try:

@@ -32,8 +32,11 @@ class Record:
 class EventLog(Protocol):
     """Append-only, durable on return, idempotent by event id over a stated horizon."""
 
-    def append(self, events: Sequence[Event]) -> list[Appended]:
+    def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:
         """Durable once this returns. Safe from several threads; concurrent calls share one fsync.
+
+        With `wait` False it may return earlier: what was appended outlives this process, and is durable no later than
+        the next append that waits, or the next look at `end`.
 
         Raises:
             LogUnavailable: nothing of the batch was made durable (disk full, read-only).

@@ -114,7 +114,7 @@ class EvidenceModel:
 
     def __call__(self, histories: Plays, now: I64) -> Evidence:
         """Features of b requests at `now` (b,) UTC ms from plays strictly before."""
-        known = histories.where(histories.track >= 0) if (histories.track < 0).any() else histories
+        known = _known(histories)
         recent = known.last(self.window)
         return Evidence(
             near=self._near(recent),
@@ -128,12 +128,7 @@ class EvidenceModel:
         """Decayed sums of successor shares over the last plays: by count, of heard ones, of skipped ones."""
         from scipy import sparse
 
-        weight = self.decay ** _distance(recent)
-        skipped = recent.outcome == Outcome.SKIP
-        total = self.successors.total[recent.track]
-        votes = np.concatenate(
-            [weight * total, weight * ~skipped * RULE_SCALE, weight * skipped * RULE_SCALE]
-        )
+        votes = self._votes(recent).ravel()
         indptr = np.concatenate([recent.offsets + block * recent.rows for block in range(3)])
         indptr = np.delete(indptr, [len(recent) + 1, 2 * len(recent) + 2])
         columns = np.concatenate([recent.track] * 3)
@@ -180,15 +175,60 @@ class EvidenceModel:
         tables = ((evidence.repeats, tracks), (evidence.artists, artists), (evidence.albums, albums))
         return np.concatenate([near, following, *(table.columns(key) for table, key in tables)], axis=2)
 
-    def scores(self, evidence: Evidence, weights: F32) -> F32:
-        """(b, n) weighted sums for every track; `weights` (b, len(FEATURES))."""
-        r, p, g = len(RULES), len(REPEATS), len(GROUP)
-        out = evidence.repeats.dense(weights[:, r : r + p])
-        _add(out, evidence.near, weights[:, : r - 1].T.ravel())
-        _add(out, evidence.next, weights[:, r - 1])
-        out += evidence.artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
-        out += evidence.albums.dense(weights[:, r + p + g :])[:, self.album.number]
+    def scores(self, histories: Plays, now: I64, weights: F32) -> F32:
+        """(b, n) weighted sums of the features for every track; `weights` (b, len(FEATURES))."""
+        if len(histories) == 1:
+            known = _known(histories)
+            out = self._own(known, now, weights)
+            self._add_rules(out[0], known.last(self.window), weights[0])
+            return out
+        evidence = self(histories, now)
+        out = self._weighted(evidence.repeats, evidence.artists, evidence.albums, weights)
+        _add(out, evidence.near, weights[:, : len(RULES) - 1].T.ravel())
+        _add(out, evidence.next, weights[:, len(RULES) - 1])
         return out
+
+    def _own(self, known: Plays, now: I64, weights: F32) -> F32:
+        """(b, n) what the listeners' own plays of a track, its artist and its album add."""
+        repeats = _repeats(known, now, len(self.artist.number))
+        artists, albums = (_groups(known, g, self.window, self.decay) for g in (self.artist, self.album))
+        return self._weighted(repeats, artists, albums, weights)
+
+    def _weighted(self, repeats: Table, artists: Table, albums: Table, weights: F32) -> F32:
+        r, p, g = len(RULES), len(REPEATS), len(GROUP)
+        out = repeats.dense(weights[:, r : r + p])
+        out += artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
+        out += albums.dense(weights[:, r + p + g :])[:, self.album.number]
+        return out
+
+    def _add_rules(self, out: F32, recent: Plays, weights: F32) -> None:
+        """Adds the features of co-occurrence of one request to `out` (n,): a few hundred entries, for which sparse
+        matrices would cost more to make than to multiply."""
+        if not recent.rows:
+            return
+        near, following = self.successors.near, self.successors.next
+        begin = near.indptr[recent.track]
+        size = near.indptr[recent.track + 1] - begin
+        stop = size.cumsum()
+        at = np.repeat(begin - stop + size, size) + np.arange(stop[-1])
+        tracks, place = np.unique(near.indices[at], return_inverse=True)
+        votes = np.repeat(self._votes(recent), size, axis=1) * near.data[at]
+        for weight, vote in zip(weights, votes, strict=False):
+            out[tracks] += weight * np.log1p(np.bincount(place, vote, len(tracks))).astype(np.float32)
+        last = slice(*following.indptr[recent.track[-1] : recent.track[-1] + 2])
+        out[following.indices[last]] += weights[len(RULES) - 1] * np.log1p(RULE_SCALE * following.data[last])
+
+    def _votes(self, recent: Plays) -> NDArray[np.floating]:
+        """(3, rows) what each of the last plays says for its successors: by count, if heard, if skipped."""
+        weight = self.decay ** _distance(recent)
+        skipped = recent.outcome == Outcome.SKIP
+        total = self.successors.total[recent.track]
+        return np.stack([weight * total, weight * ~skipped * RULE_SCALE, weight * skipped * RULE_SCALE])
+
+
+def _known(histories: Plays) -> Plays:
+    """The plays of tracks that the release knows."""
+    return histories.where(histories.track >= 0)
 
 
 def _logged(votes: Sparse, successors: Sparse) -> Sparse:

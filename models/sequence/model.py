@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import F32, EvidenceModel
+from models.sequence.inference import Inference
 from models.sequence.network import Network, TokenTensors, inserted
 from models.sequence.tokens import request_tokens
 from recsys.items import Items
 from recsys.plays import I32, I64, Plays
+from recsys.topk import largest
 from recsys.types import QueryBatch
 
 CHUNK = 64
@@ -39,6 +41,7 @@ class SequenceModel:
         self, config: SequenceConfig, items: Items, network: Network, evidence: EvidenceModel
     ) -> None:
         self.config, self.items, self.network, self.evidence = config, items, network.eval(), evidence
+        self._inference = Inference.of(network)
         with torch.inference_mode():
             every = torch.arange(len(items) + 2)
             self._vectors = network.items(every)
@@ -111,7 +114,7 @@ class SequenceModel:
 
     def _score(self, batch: QueryBatch) -> F32:
         states, weights = self._encode(batch)
-        scores = self.evidence.scores(self.evidence(batch.histories, batch.now), weights)
+        scores = self.evidence.scores(batch.histories, batch.now, weights)
         scores += states @ self.item_vectors.T
         scores += self.item_bias
         return scores
@@ -124,15 +127,14 @@ class SequenceModel:
         Args:
             allowed: (n_tracks,) or (b, n_tracks) mask.
         """
-        cost = -(self._scores(batch) if len(batch) <= CHUNK else self.score(batch))
+        scores = self._scores(batch) if len(batch) <= CHUNK else self.score(batch)
         if allowed is not None:
-            cost[~np.broadcast_to(allowed, cost.shape)] = np.inf
-        k = min(k, cost.shape[1])
-        top = np.argpartition(cost, k - 1, axis=1)[:, :k]
-        value = -np.take_along_axis(cost, top, axis=1)
+            scores = np.where(allowed, scores, np.float32(-np.inf))
+        top = np.stack([largest(row, k) for row in scores]) if len(scores) else np.zeros((0, k), np.int64)
+        value = np.take_along_axis(scores, top, axis=1)
         order = np.lexsort((top, -value), axis=1)
         top, value = np.take_along_axis(top, order, axis=1), np.take_along_axis(value, order, axis=1)
-        return np.where(np.isfinite(value), top, -1).astype(np.int64), value
+        return np.where(np.isfinite(value), top, -1), value
 
     def _encode(self, batch: QueryBatch) -> tuple[F32, F32]:
         """States (b, d) and evidence weights (b, features)."""
@@ -140,10 +142,10 @@ class SequenceModel:
         longest = int(tokens.length.max(initial=0)) + 1
         with torch.inference_mode():
             if len(batch) == 1:
-                states = self.network.last(TokenTensors.of(tokens, longest), self._vectors)
-            else:
-                states = self.network(TokenTensors.of(tokens, longest))
-                states = states[torch.arange(len(batch)), torch.from_numpy(tokens.length)]
+                groups = self.network.items.content[:, :2].numpy()
+                return self._inference(tokens, self._vectors.numpy(), groups)
+            states = self.network(TokenTensors.of(tokens, longest))
+            states = states[torch.arange(len(batch)), torch.from_numpy(tokens.length)]
             return states.numpy(), self.network.weigh(states).numpy()
 
     def save(self, folder: Path) -> None:

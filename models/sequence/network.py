@@ -136,19 +136,6 @@ class Block(nn.Module):
         x = x + self._drop(self.out(mixed.transpose(1, 2).reshape(b, t, d)))
         return x + self._drop(self.down(functional.gelu(self.up(self.norm_2(x)))))
 
-    def last(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """(1, t, d) to (1, 1, d): the last slot alone, for inference; it attends to all, so no mask is needed."""
-        _, t, d = x.shape
-        width = d // self.heads
-        normed, weight = self.norm_1(x), self.qkv.weight
-        q = functional.linear(normed[:, -1:], weight[:d]).view(1, 1, self.heads, width).transpose(1, 2)
-        k, v = functional.linear(normed, weight[d:]).view(1, t, 2, self.heads, width).permute(2, 0, 3, 1, 4)
-        q, k = rotate(q, (rotation[0][-1:], rotation[1][-1:])), rotate(k, rotation)
-        mixed = functional.scaled_dot_product_attention(q, k, v)
-        x = x[:, -1:] + self.out(mixed.transpose(1, 2).reshape(1, 1, d))
-        state: Tensor = x + self.down(functional.gelu(self.up(self.norm_2(x))))
-        return state
-
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout, self.training) if self.training else x
 
@@ -228,18 +215,6 @@ class Network(nn.Module):
         live._modules = dict(self._modules)
         live.items = self.items.revised(items, rows)
         return live
-
-    def last(self, tokens: TokenTensors, vectors: Tensor) -> Tensor:
-        """(1, d) state after the last of t slots (one request, all slots real), in less than half the time.
-
-        `vectors` (tracks + 2, d) are `items` of every number.
-        """
-        x = self._embed(tokens, functional.embedding(tokens.track, vectors))
-        turn = (self.cos[: x.shape[1]], self.sin[: x.shape[1]])
-        for block in self.blocks[:-1]:
-            x = block(x, turn)
-        state: Tensor = self.norm(self.blocks[-1].last(x, turn))[:, 0]  # type: ignore[operator]
-        return state
 
     def _embed(self, tokens: TokenTensors, tracks: Tensor) -> Tensor:
         x: Tensor = tracks * self.heard(tokens.outcome)  # a skipped track pulls another way

@@ -26,7 +26,10 @@ KINDS = 3
 """Kin of a track that lend it their plays: its artist's, its album's and its genre's tracks."""
 TRACK_FEATURES = len(HALF_LIVES_H) + 9 + 3 * KINDS
 LISTENER_FEATURES = 5
-_ORGANIC = [SURFACES.index(s.value) for s in (Surface.LIBRARY, Surface.SEARCH)]
+_ORGANIC = np.array([s in (Surface.LIBRARY.value, Surface.SEARCH.value) for s in SURFACES] + [False])
+"""By surface, the last place for one not known (-1): whether the listener looked the track up."""
+_DENSE = 1 << 16
+"""Keys up to this are counted in a table as they are."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,10 @@ def trace(plays: Plays) -> Traces:
     stream = (plays.outcome[order] != Outcome.SKIP).astype(np.float64)
     angle = plays.hour[order] * (np.pi / 12)
     long = HALF_LIVES_H[-1]
-    columns = [(stream, half_life) for half_life in HALF_LIVES_H]
-    columns += [(1 - stream, HALF_LIVES_H[2]), (stream * np.cos(angle), long), (stream * np.sin(angle), long)]
-    sums = np.empty((n, len(columns)), np.float32)
-    for column, (values, half_life) in enumerate(columns):
-        sums[order, column] = _decayed(values, hours / half_life, group)
-    k = len(HALF_LIVES_H)
+    k, skips = len(HALF_LIVES_H), HALF_LIVES_H[2]
+    values = np.column_stack([*[stream] * k, 1 - stream, stream * np.cos(angle), stream * np.sin(angle)])
+    sums = np.empty(values.shape, np.float32)
+    sums[order] = _decayed(values, hours[:, None] / np.array([*HALF_LIVES_H, skips, long, long]), group)
     return Traces(previous, following, sums[:, :k], sums[:, k], sums[:, k + 1 :])
 
 
@@ -112,14 +113,15 @@ def kin(items: Items) -> I64:
 
 
 def _decayed(values: NDArray[np.float64], time: NDArray[np.float64], group: I64) -> NDArray[np.float64]:
-    """Running sums within each group, each value halved per unit of time; rows sorted by group and time."""
+    """(n, c) running sums within each group, each value halved per unit of its column's time (n, c); rows sorted by
+    group and time."""
     total, step = values.copy(), 1
     while step < len(values):
         joined = np.flatnonzero(group[step:] == group[:-step])
         if not len(joined):
             break
         decay = np.exp2(time[joined] - time[joined + step])
-        total[joined + step] += (total[joined] * decay).copy()
+        total[joined + step] += total[joined] * decay
         step *= 2
     return total
 
@@ -170,7 +172,7 @@ def _track_features(
             np.log(hours + 0.1) / 3 - 1,
             outcome == Outcome.SKIP,
             outcome == Outcome.FINISH,
-            np.isin(plays.surface[rows], _ORGANIC),
+            _ORGANIC[plays.surface[rows]],
             near / (streams[:, -1] + 0.1),
             plays.device[rows] == queries.device[owner],
             np.log1p(place) / 2 - 1,
@@ -183,7 +185,9 @@ def _track_features(
 
 def _of_kin(kind: I64, values: NDArray[np.float64], owner: I64) -> NDArray[np.float64]:
     """(m, 3) log recent streams, log streams and likeness of hour of all tracks of a listener of the same kind."""
-    _, group = np.unique(owner * (kind.max(initial=0) + 2) + kind, return_inverse=True)
+    group = owner * (kind.max(initial=0) + 2) + kind + 1
+    if group.max(initial=0) > _DENSE:
+        group = np.unique(group, return_inverse=True)[1]
     recent, long, near = (np.bincount(group, column)[group] for column in values.T)
     return np.column_stack([np.log(recent + 0.02) / 2, np.log(long + 0.02) / 2, near / (long + 0.1)])
 

@@ -21,6 +21,7 @@ from models.two_tower import files
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import F32, History, Queries, gather, kin, trace
+from models.two_tower.inference import Inference
 from models.two_tower.towers import Network
 from recsys.catalog_delta import patched
 from recsys.errors import BadInput
@@ -29,6 +30,7 @@ from recsys.items import Items
 from recsys.plays import I64
 from recsys.retrieval.bitmaps import Bitmaps
 from recsys.retrieval.plans import Plan
+from recsys.topk import members
 from recsys.types import QueryBatch
 
 _CHUNK = 65_536
@@ -53,6 +55,7 @@ class TwoTower:
         self.item_vectors: F32 = self.encode_items(items)
         self._kinship = kin(items)
         self._vectors = torch.from_numpy(self.item_vectors)
+        self._inference = Inference.of(network.user)
 
     @cached_property
     def unit_vectors(self) -> F32:
@@ -186,6 +189,8 @@ class TwoTower:
     def _forward(self, batch: QueryBatch) -> tuple[F32, F32, History]:
         plays = batch.histories
         history = gather(plays, trace(plays), Queries.of(batch), self._kinship, self.config.max_length)
+        if len(batch) == 1:
+            return *self._inference(self.item_vectors, history), history
         pad = torch.from_numpy(history.track < 0)
         distinct, played = np.unique(np.maximum(history.track, 0), return_inverse=True)
         vectors = self._vectors[torch.from_numpy(distinct)]
@@ -227,10 +232,9 @@ def history_tensors(history: History) -> tuple[Tensor, Tensor, Tensor]:
 
 def merge(ids: I64, scores: F32, own: I64, own_scores: F32, k: int) -> tuple[I64, F32]:
     """The k best of two lists a row; where a track is in both, `own_scores` holds."""
-    if own.shape[1]:
-        big = max(int(ids.max(initial=0)), int(own.max(initial=0))) + 2
-        rows = np.arange(len(ids))[:, None] * big + 1
-        scores = np.where(np.isin(rows + ids, (rows + own)[own >= 0]), np.float32(-np.inf), scores)
+    doubled = [members(found, heard) for found, heard in zip(ids, own, strict=True)]
+    if doubled:
+        scores = np.where(np.stack(doubled), np.float32(-np.inf), scores)
     ids = np.concatenate([ids, own], axis=1)
     scores = np.concatenate([scores, own_scores], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]

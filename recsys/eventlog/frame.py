@@ -1,7 +1,8 @@
 """How the embedded event log lays records down on disk: groups, each the unit of one fsync and one checksum.
 
-A group is a fixed header, the (id, body) digests of its events, and one JSON line per event. One that fails
-its checksum with nothing valid behind it was torn before it was acknowledged.
+A group is a fixed header, the (id, body) digests of its events, and one JSON line per event. It also says how far
+its writer knew the segment to be on disk: one that fails its checksum, with nothing behind it that knows it to be
+there, was torn before it was acknowledged.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from pydantic import ValidationError
 from recsys.errors import BadInput
 from recsys.events import Event
 
-MAGIC = b"RLG1"
-_CHECKED = struct.Struct("<IIqq")  # payload bytes, events, offset of the first event, newest received_at (ms)
+MAGIC = b"RLG2"
 _LEAD = struct.Struct("<4sI")  # magic, CRC-32 of everything after it
-HEADER_BYTES = _LEAD.size + _CHECKED.size
+# Payload bytes, events, offset of the first event, newest received_at (ms), and since RLG2 the synced position.
+_CHECKED = {MAGIC: struct.Struct("<IIqqq"), b"RLG1": struct.Struct("<IIqq")}
+_MOST_BYTES = _LEAD.size + _CHECKED[MAGIC].size
 _DIGEST_BYTES = 16
 
 U64: TypeAlias = NDArray[np.uint64]
@@ -50,6 +52,7 @@ class Group:
     bodies: U64  # (n,)
     lines: list[bytes]  # n JSON texts
     stop: int  # file position just after the group
+    synced: int  # file position before which all was known to be on disk when the group was written
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -78,47 +81,68 @@ def _digest(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def pack(entries: Sequence[Entry], base: int) -> bytes:
-    """One group holding `entries` from log offset `base` on."""
+def pack(entries: Sequence[Entry], base: int, synced: int = 0) -> bytes:
+    """One group holding `entries` from log offset `base` on; `synced` as in Group."""
     digests = np.array([(e.key, e.body) for e in entries], np.uint64).T.tobytes()
     payload = digests + b"".join(e.line + b"\n" for e in entries)
-    checked = _CHECKED.pack(len(payload), len(entries), base, max(e.received_ms for e in entries)) + payload
+    newest = max(e.received_ms for e in entries)
+    checked = _CHECKED[MAGIC].pack(len(payload), len(entries), base, newest, synced) + payload
     return _LEAD.pack(MAGIC, zlib.crc32(checked)) + checked
 
 
 def read_group(file: BinaryIO, position: int) -> Group | None:
     """The group that starts at `position`; None where no whole, valid group does."""
-    file.seek(position)
-    header = file.read(HEADER_BYTES)
-    if len(header) < HEADER_BYTES:
+    head = _head(file, position)
+    if head is None:
         return None
-    magic, crc = _LEAD.unpack_from(header)
-    size, count, base, newest = _CHECKED.unpack_from(header, _LEAD.size)
-    if magic != MAGIC or size < count * _DIGEST_BYTES:
+    crc, checked, (size, count, base, newest, *synced) = head
+    if size < count * _DIGEST_BYTES:
         return None
+    begin = position + _LEAD.size + len(checked)
+    file.seek(begin)
     payload = file.read(size)
-    if len(payload) < size or zlib.crc32(payload, zlib.crc32(header[_LEAD.size :])) != crc:
+    if len(payload) < size or zlib.crc32(payload, zlib.crc32(checked)) != crc:
         return None
     digests = np.frombuffer(payload, np.uint64, 2 * count).reshape(2, count)
     lines = payload[count * _DIGEST_BYTES :].split(b"\n")[:-1]
-    stop = position + HEADER_BYTES + size
-    return Group(base, newest, digests[0], digests[1], lines, stop)
+    return Group(base, newest, digests[0], digests[1], lines, begin + size, *synced or [0])
 
 
 def skim(file: BinaryIO, position: int) -> tuple[int, int]:
     """(offset just after the group, file position just after it), unchecked: for seeking past groups."""
+    head = _head(file, position)
+    if head is None:
+        raise BadInput("no group of events begins here")
+    _, checked, (size, count, base, *_) = head
+    return base + count, position + _LEAD.size + len(checked) + size
+
+
+def _head(file: BinaryIO, position: int) -> tuple[int, bytes, tuple[int, ...]] | None:
+    """The checksum of a group, the checked bytes of its header and their fields; None where no header is."""
     file.seek(position)
-    size, count, base, _ = _CHECKED.unpack_from(file.read(HEADER_BYTES), _LEAD.size)
-    return base + count, position + HEADER_BYTES + size
+    header = file.read(_MOST_BYTES)
+    if len(header) < _LEAD.size:
+        return None
+    magic, crc = _LEAD.unpack_from(header)
+    form = _CHECKED.get(magic)
+    if form is None or len(header) < _LEAD.size + form.size:
+        return None
+    checked = header[_LEAD.size : _LEAD.size + form.size]
+    return crc, checked, form.unpack(checked)
 
 
-def any_group_after(file: BinaryIO, position: int) -> bool:
-    """Whether a whole, valid group starts anywhere after `position`: then what is at `position` is damage."""
+def known_after(file: BinaryIO, position: int) -> bool:
+    """Whether a whole group somewhere after `position` knows what stood there to be on disk: then it is damaged."""
     file.seek(position)
     rest = file.read()
-    found = rest.find(MAGIC, 1)
+    return any(_knows(file, rest, position, magic) for magic in _CHECKED)
+
+
+def _knows(file: BinaryIO, rest: bytes, position: int, magic: bytes) -> bool:
+    found = rest.find(magic, 1)
     while found >= 0:
-        if read_group(file, position + found) is not None:
+        group = read_group(file, position + found)
+        if group is not None and (magic != MAGIC or group.synced > position):
             return True
-        found = rest.find(MAGIC, found + 1)
+        found = rest.find(magic, found + 1)
     return False

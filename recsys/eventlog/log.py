@@ -6,17 +6,17 @@ import fcntl
 import os
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import check_commits, read_commit, write_commit
-from recsys.eventlog.frame import Entry, any_group_after, entry, pack, read_group
+from recsys.eventlog.frame import Entry, entry, known_after, pack, read_group
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
 from recsys.eventlog.segments import Segments, damaged, unavailable
@@ -35,14 +35,15 @@ class LogSettings(BaseModel):
     horizon_events: Annotated[int, Field(ge=1)] = 5_000_000
 
 
-_GROUPS_AT_ONCE = 50
-"""Groups that a reader takes under one hold of the file lock: a few milliseconds."""
+Place: TypeAlias = tuple[int, int]
+"""A segment's first offset, and a position in its file."""
 
 
 @dataclass
 class _Request:
     entries: list[Entry]
     outcomes: list[Appended] = field(default_factory=list)
+    place: Place = (0, 0)
     error: RecsysError | None = None
     done: bool = False
 
@@ -50,9 +51,10 @@ class _Request:
 class LocalEventLog:
     """recsys.ports.EventLog on a local folder.
 
-    Group commit: whoever holds the leader lock writes everything that is waiting, under one checksum and one
-    fsync. Across processes a file lock orders the groups, and each process reads the others' groups before it
-    decides whether an id is new. A reader sees durable records only.
+    Whoever holds the leader lock writes everything that is waiting, under one checksum. Across processes a file
+    lock orders the groups, and each process reads the others' groups before it decides whether an id is new. Syncing
+    comes after, without these locks: those who wait for it share one fsync, those who do not are not held up by a
+    slow disk. A reader sees durable records only.
     """
 
     def __init__(self, folder: Path, settings: LogSettings | None = None) -> None:
@@ -71,8 +73,9 @@ class LocalEventLog:
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
         self._leader = threading.Lock()
+        self._syncing = threading.Lock()  # taken before the leader lock, never inside it
+        self._synced: Place = (-1, 0)
         self._unusable = ""
-        self._unsynced = False
         try:
             self._commits.mkdir(parents=True, exist_ok=True)
             self._lock_file = (folder / "lock").open("ab")
@@ -84,7 +87,7 @@ class LocalEventLog:
             raise unavailable(folder, error) from error
         check_commits(self._commits, self._end)
 
-    def append(self, events: Sequence[Event]) -> list[Appended]:
+    def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:
         """See recsys.ports.EventLog."""
         request = _Request([entry(event) for event in events])
         with self._queue_lock:
@@ -94,20 +97,45 @@ class LocalEventLog:
                 self._serve()
         if request.error is not None:
             raise type(request.error)(str(request.error))
+        if wait:
+            self._settle(request.place)
         return request.outcomes
 
     @property
     def end(self) -> int:
-        """The offset that the next event will get."""
+        """The offset that the next event will get.
+
+        Without the file lock: a reader at low priority, stopped while it holds that, would hold up every writer.
+        """
         with self._leader:
             try:
-                caught_up = False
-                while not caught_up:  # a reader far behind, maybe at low priority, must not hold writers up
-                    with self._exclusive():
-                        caught_up = self._catch_up(_GROUPS_AT_ONCE)
+                self._catch_up(alone=False)
             except OSError as error:
                 raise unavailable(self._folder, error) from error
-            return self._end
+            end, place = self._end, (self._base, self._position)
+        self._settle(place)
+        return end
+
+    def _settle(self, place: Place) -> None:
+        """Makes everything before a place durable.
+
+        Raises:
+            LogUnavailable: the disk failed; after that the page cache may show what it lacks, so nothing of it is
+                trusted any more.
+        """
+        with self._syncing:
+            if self._synced >= place:
+                return
+            with self._leader:
+                place, handle = (self._base, self._position), os.dup(self._file.fileno())
+            try:
+                os.fdatasync(handle)
+            except OSError as error:
+                self._unusable = f"a write did not reach the disk ({error}): restart on a working disk"
+                raise unavailable(self._folder, error) from error
+            finally:
+                os.close(handle)
+            self._synced = max(self._synced, place)
 
     def read(
         self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
@@ -145,7 +173,9 @@ class LocalEventLog:
             raise unavailable(self._folder, error) from error
 
     def close(self) -> None:
-        """Closes the files; the log can be opened again."""
+        """Closes the files, with everything on disk; the log can be opened again."""
+        with suppress(LogUnavailable):
+            self._settle((self._base, self._position))
         with self._leader:
             self._file.close()
             self._lock_file.close()
@@ -172,6 +202,7 @@ class LocalEventLog:
             for request in waiting:
                 request.outcomes = outcomes[at : at + len(request.entries)]
                 at += len(request.entries)
+                request.place = (self._base, self._position)
                 request.error, request.done = error, True
 
     def _write(self, entries: list[Entry]) -> list[Appended]:
@@ -180,7 +211,8 @@ class LocalEventLog:
             if self._position >= self._settings.segment_bytes:
                 self._segments.create(self._end)
                 self._next_segment()
-            group = pack(fresh, self._end)
+            base, synced = self._synced
+            group = pack(fresh, self._end, synced if base == self._base else 0)
             self._store(group)
             keys = np.array([e.key for e in fresh], np.uint64)
             bodies = np.array([e.body for e in fresh], np.uint64)
@@ -205,19 +237,17 @@ class LocalEventLog:
         return outcomes, fresh
 
     def _store(self, group: bytes) -> None:
-        """Writes and syncs one group at the end; on failure nothing of it stays."""
+        """Writes one group at the end; on failure nothing of it stays."""
         handle = self._file.fileno()
         try:
             done = 0
             while done < len(group):
                 done += os.pwrite(handle, group[done:], self._position + done)
-            os.fdatasync(handle)
         except OSError:
             try:
                 os.ftruncate(handle, self._position)
                 os.fdatasync(handle)
             except OSError as error:
-                # After a failed sync the page cache may show what the disk lacks: trust nothing any more.
                 self._unusable = f"could not undo a failed write ({error}): restart on a working disk"
             raise
 
@@ -240,48 +270,45 @@ class LocalEventLog:
 
     def _next_segment(self) -> None:
         self._index.seal(self._settings.horizon_ms, self._settings.horizon_events)
+        os.fdatasync(self._file.fileno())  # later syncs are of the next file
         self._file.close()
         self._enter(self._end)
 
-    def _catch_up(self, groups: int | None = None) -> bool:
-        """Reads what was written since: by other processes, or before this one started; at most `groups`.
+    def _catch_up(self, alone: bool = True) -> None:
+        """Reads what was written since: by other processes, or before this one started.
 
-        Returns whether that was all.
+        Only `alone`, under the file lock, is a piece of a group known to be torn; else it may be growing.
         """
         if self._unusable:
             raise LogUnavailable(f"event log {self._folder}: {self._unusable}")
-        taken = 0
         while True:
             size = os.fstat(self._file.fileno()).st_size
             if size < self._position:
                 raise LogUnavailable(f"event log {self._folder} was cut from outside: restart this process")
             while self._position < size and self._take_group():
-                self._unsynced, taken = True, taken + 1
-                if taken == groups:
-                    return False
+                pass
             if self._position < size:
+                if not alone:
+                    break
                 self._cut_tail()
-                self._unsynced = True
             if self._position == 0 or not self._segments.path(self._end).exists():
                 break
             self._next_segment()
-        if self._unsynced:  # a writer that died may not have synced what we are about to rely on
-            os.fdatasync(self._file.fileno())
-            self._unsynced = False
-        return True
 
     def _take_group(self) -> bool:
         group = read_group(self._file, self._position)
         if group is None or group.base != self._end:
             return False
         self._index.add(group.keys, group.bodies, group.newest_ms)
+        self._synced = max(self._synced, (self._base, group.synced))
         self._advance(group.stop, group.base + len(group))
         return True
 
     def _cut_tail(self) -> None:
-        if any_group_after(self._file, self._position) or self._segments.bases()[-1] > self._base:
+        if known_after(self._file, self._position) or self._segments.bases()[-1] > self._base:
             raise damaged(self._segments.path(self._base), self._position)
         os.ftruncate(self._file.fileno(), self._position)
+        os.fdatasync(self._file.fileno())
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

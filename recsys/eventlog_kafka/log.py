@@ -66,8 +66,11 @@ class KafkaEventLog:
         """From kafka://host:port/topic; see KafkaSettings.of_url."""
         return cls(KafkaSettings.of_url(url))
 
-    def append(self, events: Sequence[Event]) -> list[Appended]:
-        """See recsys.ports.EventLog; what LogUnavailable leaves open is said at the class."""
+    def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:  # noqa: ARG002
+        """See recsys.ports.EventLog; what LogUnavailable leaves open is said at the class.
+
+        Waits in any case: what only stands in a producer's buffer would end with this process.
+        """
         request = _Request([entry(event) for event in events])
         self._topic.check(request.entries)
         with self._queue_lock:

@@ -149,7 +149,7 @@ def _clipped(batch: QueryBatch) -> QueryBatch:
 def _repeat(window: Window, owner: I64, ids: I64, items: Items) -> F64:
     """(m, len(_REPEAT)) what the listener did with this track, artist and album."""
     heard = window.plays.track
-    track = window.group(heard).look_up(owner, ids)
+    track = window.tracks.look_up(owner, ids)
     artist = window.group(_of(items.artist, heard)).look_up(owner, items.artist[ids])
     album = window.group(_of(items.album, heard)).look_up(owner, items.album[ids])
     gap = np.full(len(ids), np.nan)

@@ -92,6 +92,11 @@ class Window:
         """(b,) each listener's newest row; -1 where the window is empty."""
         return np.where(np.diff(self.plays.offsets) > 0, self.plays.offsets[1:] - 1, -1)
 
+    @cached_property
+    def tracks(self) -> Groups:
+        """Aggregates by (listener, track)."""
+        return self.group(self.plays.track)
+
     def group(self, key: NDArray[np.integer]) -> Groups:
         """Aggregates by (listener, key); rows whose key is negative (unknown) belong to no group."""
         known = np.flatnonzero(key >= 0)

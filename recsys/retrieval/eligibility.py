@@ -48,6 +48,16 @@ class Eligibility:
         all_: dict[int, Eligibility] = vars(items).setdefault("_eligibility", {})
         return all_.setdefault(id(layout), cls(items, layout))
 
+    @classmethod
+    def plain(cls, items: Items) -> Eligibility:
+        """The one of these items in their own order, for those who ask for masks: kept, because the rights matrices
+        are larger than any cache of the processor."""
+        own: Eligibility | None = vars(items).get("_rights")
+        if own is None:
+            layout = Layout.of(np.zeros(len(items), np.int64), 1)
+            own = vars(items).setdefault("_rights", cls(items, layout))
+        return own
+
     def share(self) -> None:
         """Makes this the one that `shared` gives for its items and layout."""
         vars(self.items).setdefault("_eligibility", {})[id(self.layout)] = self
@@ -93,6 +103,11 @@ class Eligibility:
                 while len(self._open) > _KEPT:
                     self._open.pop(next(iter(self._open)))
         return words
+
+    def mask(self, country: int, now_ms: int, require: Sequence[str] = ()) -> NDArray[np.bool_]:
+        """(n,) the same as a mask over tracks."""
+        bits = np.unpackbits(self.open(country, now_ms, require).view(np.uint8), bitorder="little")
+        return bits.view(np.bool_)[self.layout.slot]
 
     def _packed(self, key: Key) -> Words:
         words = self.layout.pack(self._mask(self.items, key, slice(None)))

@@ -20,6 +20,7 @@ from recsys.plays import I64
 from recsys.retrieval.bitmaps import WORD, Layout, Words, at_slots, count, slots_of
 from recsys.retrieval.lists import F32, Lists, Order
 from recsys.retrieval.plans import CostTable, Plan
+from recsys.topk import largest
 
 REFINE = 4
 """So many times k are scored exactly after a search of the compressed vectors."""
@@ -93,7 +94,7 @@ class Engine:
     def _best(self, slots: I64, query: F32, k: int, scores: F32) -> tuple[F32, I64]:
         """The k best of some slots; their `scores` only narrow them down."""
         if k < len(slots):
-            kth = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+            kth = scores[largest(scores, k)].min() if k else np.inf
             slots = slots[scores >= kth - _SLACK * float(np.abs(scores).max())]
         exact = np.einsum("md,d->m", self.vectors[slots], query)
         return nearest(exact, self.layout.track[slots], k)

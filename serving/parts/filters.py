@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recsys.items import Items
 from recsys.pipeline import Candidates, Filter
+from recsys.topk import members
 from recsys.types import Query, QueryBatch
 from serving.loaded import Retrieval
 from serving.parts.sources import rights
@@ -41,10 +42,10 @@ class PolicyFilter:
             rows = slice(int(candidates.offsets[j]), int(candidates.offsets[j + 1]))
             tracks = [*self.items.numbers(query.user.not_interested).tolist(), *query.exclude]
             if tracks:
-                keep[rows] &= ~np.isin(candidates.ids[rows], tracks)
+                keep[rows] &= ~members(candidates.ids[rows], np.array(tracks))
             artists = unwanted_artists(self.items, query)
             if len(artists):
-                keep[rows] &= ~np.isin(self.items.artist[candidates.ids[rows]], artists)
+                keep[rows] &= ~members(self.items.artist[candidates.ids[rows]], artists)
         return keep
 
 

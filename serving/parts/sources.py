@@ -18,6 +18,7 @@ from recsys.plays import Outcome, Plays
 from recsys.retrieval.bitmaps import count
 from recsys.retrieval.eligibility import Eligibility
 from recsys.retrieval.plans import Plan
+from recsys.topk import largest
 from recsys.types import Context, QueryBatch
 
 Floats = NDArray[np.float32]
@@ -28,16 +29,12 @@ def rights(items: Items, batch: QueryBatch) -> Bools:
     """(b, n) what may be shown to each request: territory window open, already released, not withdrawn; and, as far
     as the requests themselves are there, clean where asked for and of the listener's tier."""
     if "rights" not in batch.memo:
+        asked = [required(query.context) for query in batch.queries] or [()] * len(batch)
+        open_ = Eligibility.plain(items)
         masks = [
-            items.available(int(country), int(now)) & items.released(int(now))
-            for country, now in zip(batch.country, batch.now, strict=True)
+            open_.mask(int(country), int(now), names)
+            for country, now, names in zip(batch.country, batch.now, asked, strict=True)
         ]
-        for mask, query in zip(masks, batch.queries, strict=False):
-            names = required(query.context)
-            if "clean" in names:
-                mask &= ~items.explicit
-            if "free" in names:
-                mask &= ~items.premium
         batch.memo["rights"] = np.stack(masks) if masks else np.zeros((0, len(items)), bool)
     allowed: Bools = batch.memo["rights"]
     return allowed
@@ -70,7 +67,7 @@ def normalize(vectors: Floats) -> Floats:
 def top(scores: Floats, k: int) -> Proposal:
     """Each row's k best finite scores as a proposal, in no order."""
     k = min(k, scores.shape[1])
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k else np.zeros((len(scores), 0), np.int64)
+    best = np.stack([largest(row, k) for row in scores]) if len(scores) else np.zeros((0, k), np.int64)
     value = np.take_along_axis(scores, best, axis=1)
     return ragged(np.where(np.isfinite(value), best, -1), value)
 

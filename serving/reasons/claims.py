@@ -21,6 +21,7 @@ from recsys.items import Items
 from recsys.pipeline import Candidates
 from recsys.plays import Outcome
 from recsys.ports import OnlineStore
+from recsys.topk import members
 from recsys.types import Query, QueryBatch, UserState
 from serving.parts.selectors import Bools, Reason, Reasons, always, proposed_by
 from serving.parts.sources import anchors
@@ -96,7 +97,7 @@ def claimed(query: Query, store: OnlineStore, release: str, items: Items, least:
 def supported(batch: QueryBatch, j: int, own: Candidates) -> Bools:
     """(n,) what the finished track supports; nothing where nothing has been tested."""
     option = _option(batch, j)
-    return np.isin(own.ids, option["tracks"]) if option else np.zeros(len(own), bool)
+    return members(own.ids, np.array(option["tracks"])) if option else np.zeros(len(own), bool)
 
 
 def finished(items: Items) -> Reasons:

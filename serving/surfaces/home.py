@@ -18,6 +18,7 @@ from ranking.scorer import LightScorer, PairHydrator, RankScorer
 from recsys.pipeline import Candidates, Pipeline, Rung, Source, Stage, Truncate
 from recsys.schemas import Surface
 from recsys.slate import Rules
+from recsys.topk import members
 from recsys.types import Ask, Query, QueryBatch
 from serving.loaded import LoadedRelease, Retrieval
 from serving.parts.filters import rules
@@ -135,14 +136,14 @@ def flat(release: LoadedRelease, settings: HomeSettings, column: str, rung: str)
 
 def new_to_listener(batch: QueryBatch, j: int, own: Candidates) -> NDArray[np.bool_]:
     """Proposed as a new release, and not in the listener's window."""
-    return proposed_by("new")(batch, j, own) & ~np.isin(own.ids, heard(batch, j))
+    return proposed_by("new")(batch, j, own) & ~members(own.ids, heard(batch, j))
 
 
 def not_just_now(batch: QueryBatch, j: int, own: Candidates) -> NDArray[np.bool_]:
     """In the listener's history, but not among the tracks of the last day: something to jump back to."""
     rows = slice(int(batch.histories.offsets[j]), int(batch.histories.offsets[j + 1]))
     recent = batch.histories.track[rows][batch.histories.start[rows] > batch.now[j] - 86_400_000]
-    return proposed_by("history")(batch, j, own) & ~np.isin(own.ids, recent)
+    return proposed_by("history")(batch, j, own) & ~members(own.ids, recent)
 
 
 def respond(desk: Desk, _ask: Ask, query: Query) -> dict[str, Any]:

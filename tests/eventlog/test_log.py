@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 
 from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog import LocalEventLog, LogSettings
+from recsys.eventlog.frame import entry
 from recsys.events import Event
 from recsys.ports import Appended
 from recsys.schemas import EventKind
@@ -159,7 +164,11 @@ def test_a_tail_torn_anywhere_is_cut_and_everything_acknowledged_stays(
     whole = segment(folder).read_bytes()
     log.close()
     cut = data.draw(st.integers(kept, len(whole) - 1))
-    tail = data.draw(st.sampled_from([b"", b"\0" * 50, b"RLG1 not a group"]))
+    tail = data.draw(
+        st.sampled_from(
+            [b"", b"\0" * 50, b"RLG1 not a group", b"RLG2 and not this, which is longer than a header"]
+        )
+    )
     segment(folder).write_bytes(whole[:cut] + tail)
     recovered = LocalEventLog(folder)
     assert [r.event for r in recovered.read()] == [play(i) for i in range(3)]
@@ -183,6 +192,103 @@ def test_damage_in_the_middle_is_refused_with_the_segment_and_the_byte(
     segment(folder).write_bytes(content)
     with pytest.raises(BadInput, match="damaged at byte 0"):
         LocalEventLog(folder)
+
+
+def test_a_tail_that_reached_the_disk_in_pieces_is_cut_where_nobody_waited_for_it(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(0)])
+    kept = segment(tmp_path).stat().st_size
+    for i in (1, 2, 3):
+        log.append([play(i)], wait=False)
+    content = bytearray(segment(tmp_path).read_bytes())
+    content[kept + 60] ^= 1  # a power cut: the later ones were written back first
+    segment(tmp_path).write_bytes(content)
+    recovered = LocalEventLog(tmp_path)
+    assert [r.event for r in recovered.read()] == [play(0)]
+    assert recovered.append([play(2)]) == [Appended.ACCEPTED]
+
+
+def test_what_nobody_waited_for_is_refused_as_damage_once_a_later_append_waited(tmp_path: Path) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(0)], wait=False)
+    for i in (1, 2):
+        log.append([play(i)])
+    content = bytearray(segment(tmp_path).read_bytes())
+    content[60] ^= 1
+    segment(tmp_path).write_bytes(content)
+    with pytest.raises(BadInput, match="damaged at byte 0"):
+        LocalEventLog(tmp_path)
+
+
+def test_logs_of_the_earlier_form_are_read_and_continued(tmp_path: Path) -> None:
+    LocalEventLog(tmp_path).close()
+    entries = [entry(play(i)) for i in range(3)]
+    digests = b"".join(
+        struct.pack("<3Q", *column) for column in zip(*((e.key, e.body) for e in entries), strict=True)
+    )
+    payload = digests + b"".join(e.line + b"\n" for e in entries)
+    checked = struct.pack("<IIqq", len(payload), 3, 0, max(e.received_ms for e in entries)) + payload
+    segment(tmp_path).write_bytes(struct.pack("<4sI", b"RLG1", zlib.crc32(checked)) + checked)
+    log = LocalEventLog(tmp_path)
+    assert log.append([play(1), play(3)]) == [Appended.DUPLICATE, Appended.ACCEPTED]
+    assert [r.event for r in LocalEventLog(tmp_path).read()] == [play(i) for i in range(4)]
+
+
+def test_what_did_not_wait_outlives_a_process_killed_at_once(tmp_path: Path) -> None:
+    done = run_script(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from recsys.eventlog import LocalEventLog
+        from tests.eventlog.samples import play
+        LocalEventLog(Path(sys.argv[1])).append([play(i) for i in range(3)], wait=False)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        tmp_path,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [r.event for r in LocalEventLog(tmp_path).read()] == [play(i) for i in range(3)]
+
+
+def test_an_append_that_does_not_wait_is_not_held_up_by_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LocalEventLog(tmp_path)
+    syncing, let_go = threading.Event(), threading.Event()
+
+    def slow(handle: int) -> None:
+        syncing.set()
+        assert let_go.wait(30)
+        os.fsync(handle)
+
+    monkeypatch.setattr("recsys.eventlog.log.os.fdatasync", slow)
+    waits = threading.Thread(target=log.append, args=([play(0)],))
+    waits.start()
+    assert syncing.wait(30)
+    assert log.append([play(1)], wait=False) == [Appended.ACCEPTED]
+    assert waits.is_alive(), "nothing is acknowledged before it is on disk"
+    let_go.set()
+    waits.join(30)
+    assert log.end == 2
+
+
+def test_a_disk_that_fails_to_sync_refuses_and_is_not_trusted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LocalEventLog(tmp_path)
+    log.append([play(0)])
+
+    def broken(_handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("recsys.eventlog.log.os.fdatasync", broken)
+        with pytest.raises(LogUnavailable, match="Input/output error"):
+            log.append([play(1)])
+    for refused in (lambda: log.append([play(2)], wait=False), lambda: log.end):
+        with pytest.raises(LogUnavailable, match="restart on a working disk"):
+            refused()
+    assert LocalEventLog(tmp_path).append([play(0)]) == [Appended.DUPLICATE]
 
 
 def test_lost_records_are_noticed_when_a_consumer_had_read_them(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class TwiceDelivering:
     def __init__(self, log: LocalEventLog) -> None:
         self._log = log
 
-    def append(self, events: Sequence[Event]) -> list[Appended]:
+    def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:
         return self._log.append(events)
 
     def read(

@@ -139,7 +139,13 @@ def test_features_of_shared_and_of_own_candidates_agree(toy: Any, data: Any) -> 
         assert np.array_equal(columns[row], evidence.at(found, np.full(30, row), tracks))
     weights = rng.normal(size=(3, evidence.width)).astype(np.float32)
     expected = np.einsum("bmf,bf->bm", columns, weights)
-    assert np.abs(evidence.scores(found, weights)[:, tracks] - expected).max() < 1e-4
+    now = toy.batch(histories).now
+    scores = evidence.scores(histories, now, weights)
+    assert np.abs(scores[:, tracks] - expected).max() < 1e-4
+    for row in range(3):
+        one = slice(row, row + 1)
+        alone = evidence.scores(histories.take(np.array([row])), now[one], weights[one])
+        assert np.allclose(alone, scores[one], atol=1e-5)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(toy: Any, data: Any, tmp_path: Any) -> None:
