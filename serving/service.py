@@ -69,12 +69,10 @@ class Service:
     ) -> None:
         self.settings, self._home = settings, home
         self._trials = Trials(home, settings, given)
-        self.catalog = Catalog.open(home.catalog_url)
-        self.log = open_log(home)
+        self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home)
         self.store = _patient_store(home)
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
-        self._lake = Lake(home.lake)
-        self._freshness = Freshness()
+        self._lake, self._freshness = Lake(home.lake), Freshness()
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
         self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
@@ -113,6 +111,7 @@ class Service:
         Raises:
             NotReady: no release has been promoted.
             ReleaseRefused: the champion is damaged.
+            BadInput: the experiments cannot be used, and no earlier version of them is kept.
         """
         return cls(home, settings or ServiceSettings(), experiments, background, load)
 
