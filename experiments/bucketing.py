@@ -9,16 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_OFFSET, _PRIME, _MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
+OFFSET, PRIME, MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 Range = tuple[float, float]
+
+
+def code_units(text: str) -> Sequence[int]:
+    """The UTF-16 code units of a text, which JavaScript calls its characters."""
+    if text.isascii():
+        return text.encode()
+    units = text.encode("utf-16-le", "surrogatepass")
+    return [low | high << 8 for low, high in zip(units[::2], units[1::2], strict=True)]
 
 
 def fnv1a32(text: str) -> int:
     """FNV-1a over UTF-16 code units, so that ids outside ASCII land where every other SDK puts them."""
-    units = text.encode("utf-16-le", "surrogatepass")
-    value = _OFFSET
-    for low, high in zip(units[::2], units[1::2], strict=True):
-        value = ((value ^ (low | high << 8)) * _PRIME) & _MASK
+    return fnv(OFFSET, code_units(text))
+
+
+def fnv(value: int, units: Sequence[int]) -> int:
+    """FNV-1a continued from a state. Four units at a time: the high bits, cut off later, change no low ones."""
+    four = iter(units)
+    for a, b, c, d in zip(four, four, four, four, strict=False):
+        value = ((((((((value ^ a) * PRIME) ^ b) * PRIME) ^ c) * PRIME) ^ d) * PRIME) & MASK
+    for unit in units[len(units) & ~3 :]:
+        value = ((value ^ unit) * PRIME) & MASK
     return value
 
 

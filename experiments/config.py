@@ -1,135 +1,159 @@
-"""The experiments as one YAML file: what may stand in it, and reading it.
+"""The experiments of one service: what may stand in `experiments/*.yaml`, and reading it.
 
-config = load("experiments/default.yaml")
+config = load("experiments")        # a folder of files, or one file
+Config.model_json_schema()          # for editors
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from experiments.bucketing import bucket, bucket_ranges, choose, in_namespace
-from experiments.source import line_of, read
-from recsys.errors import BadInput
+from experiments.check import first_conflict
+from experiments.experiment import CHAMPION, Arm, Experiment, Slice, Unit
+from experiments.fields import Name, Salt, Strict, Time, refuse
+from experiments.hashing import Hash
+from experiments.plan import Plan
+from experiments.question import STANDARD, Metric
+from experiments.source import Loc, Problem, Refused, Sources
 
-CHAMPION = "champion"
+__all__ = ["CHAMPION", "DEFAULT", "Arm", "Config", "Experiment", "Slice", "load", "parse"]
 DEFAULT = Path(__file__).parent / "default.yaml"
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+Units = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Arm(_Strict):
-    """One treatment: the release that answers, and settings that override the defaults."""
+class Layer(Strict):
+    """One division of all units; divisions of different layers are independent of each other."""
 
     name: Name
-    weight: Share
-    release: Annotated[str, Field(min_length=1)] = CHAMPION  # alias or version
-    settings: dict[str, Any] = {}
+    salt: Salt | None = None  # the layer's name where it is not given
+    hash: Hash = Hash.OPTIMIZELY  # MurmurHash3: a request asks every layer, and this is the cheapest
+    unit: Unit = "listener"
+    description: str = ""
 
 
-class Layer(_Strict):
-    """A slice of a layer: experiments in disjoint slices of one layer never share a listener."""
+class Holdout(Strict):
+    """Units that are kept out of experiments, to measure what all of them do together.
 
-    name: Name
-    start: Share = 0.0
-    end: Share = 1.0
-
-    @model_validator(mode="after")
-    def _forward(self) -> Layer:
-        if self.end <= self.start:
-            raise ValueError("end must be after start")
-        return self
-
-    def excludes(self, other: Layer) -> bool:
-        return self.name == other.name and (self.end <= other.start or other.end <= self.start)
-
-
-class Experiment(_Strict):
-    """One experiment. The salt decides who is where: change it to shuffle listeners anew, else leave it alone."""
+    Attributes:
+        layers: whose experiments it holds back; None: all experiments.
+    """
 
     name: Name
-    salt: Annotated[str, Field(min_length=1)]
-    unit: Literal["listener"] = "listener"
-    coverage: Share = 1.0
-    arms: Annotated[tuple[Arm, ...], Field(min_length=2)]
-    layer: Layer | None = None
-    active: bool = True
-
-    @field_validator("arms")
-    @classmethod
-    def _complete(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        if abs(sum(arm.weight for arm in arms) - 1) > 0.001:
-            raise ValueError(f"weights must sum to 1, not {sum(arm.weight for arm in arms):g}")
-        if len({arm.name for arm in arms}) < len(arms):
-            raise ValueError("two arms have the same name")
-        return arms
-
-    @property
-    def routes(self) -> bool:
-        """Whether some arm is answered by a release other than the champion."""
-        return any(arm.release != CHAMPION for arm in self.arms)
-
-    def arm_of(self, user_id: str) -> Arm | None:
-        """The listener's arm, by GrowthBook's v2 hash; None where the listener is not in the experiment."""
-        layer = self.layer
-        if layer is not None and not in_namespace(user_id, layer.name, layer.start, layer.end):
-            return None
-        place = bucket(self.salt, user_id)
-        ranges = bucket_ranges(len(self.arms), self.coverage, [arm.weight for arm in self.arms])
-        number = -1 if place is None else choose(place, ranges)
-        return None if number < 0 else self.arms[number]
-
-    def excludes(self, other: Experiment) -> bool:
-        return self.layer is not None and other.layer is not None and self.layer.excludes(other.layer)
+    salt: Salt
+    hash: Hash = Hash.OPTIMIZELY
+    unit: Unit = "listener"
+    share: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    layers: tuple[Name, ...] | None = None
+    start: Time | None = None
+    stop: Time | None = None
 
 
-class Config(_Strict):
-    """All experiments, running or not."""
+class Override(Strict):
+    """One unit that a person put into an arm, to look at it; analysis leaves it out."""
+
+    unit: Annotated[str, Field(min_length=1, max_length=256)]
+    experiment: Name
+    arm: Name
+    until: Time | None = None
+    reason: str = ""
+
+
+class Cohort(Strict):
+    """A named list of units, for targeting."""
+
+    name: Name
+    units: Units
+
+
+class Attribute(Strict):
+    """An attribute beyond the built-in ones that callers give, and its values where they are few."""
+
+    name: Name
+    values: tuple[str, ...] | None = None
+
+
+class Config(Strict):
+    """All experiments and flags, running or not, and what they share."""
 
     experiments: tuple[Experiment, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    holdouts: tuple[Holdout, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    cohorts: tuple[Cohort, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if len({e.name for e in self.experiments}) < len(self.experiments):
-            raise ValueError("two experiments have the same name")
-        for a, b in combinations(self.running, 2):
-            if a.salt == b.salt and not a.excludes(b):
-                raise ValueError(f"{a.name} and {b.name} have the same salt: their arms would coincide")
-            if a.routes and b.routes and not a.excludes(b):
-                raise ValueError(
-                    f"{a.name} and {b.name} both choose releases: give them disjoint slices of one layer"
-                )
+        found = first_conflict(self)
+        if found is not None:
+            at, message = found
+            raise refuse(message, *at)
         return self
 
     @property
     def running(self) -> list[Experiment]:
+        """Experiments that are not drafts; whether one runs now, its times say."""
         return [experiment for experiment in self.experiments if experiment.active]
 
     @cached_property
     def version(self) -> str:
         """A digest of the whole config, for the Decision."""
-        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=8).hexdigest()
+        body = self.model_dump_json(exclude_defaults=True)
+        return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The config compiled for assignment."""
+        return Plan.of(self)
+
+    def experiment(self, name: str) -> Experiment | None:
+        """An experiment by name."""
+        return next((e for e in self.experiments if e.name == name), None)
+
+    def metric(self, name: str) -> Metric | None:
+        """A metric by name: the config's own, else the standard one."""
+        return next((m for m in (*self.metrics, *STANDARD) if m.name == name), None)
 
 
 def load(path: Path | str = DEFAULT) -> Config:
-    """Reads a config file.
+    """Reads a config: a file, or the *.yaml of a folder together; all of it or nothing.
 
     Raises:
-        BadInput: the file is missing, is not YAML, or holds a wrong key or value; names the line.
+        Refused: something in it is wrong; the message names the file and the line.
+        BadInput: it cannot be read.
     """
-    node, data = read(Path(path))
+    return parse(Sources.read(Path(path)))
+
+
+def parse(sources: Sources) -> Config:
+    """The config that stands in some sources; raises like `load`."""
     try:
-        return Config.model_validate({} if data is None else data)
+        return Config.model_validate(sources.data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "experiments"
-        raise BadInput(f"{path} line {line_of(node, first['loc'])}: {key}: {first['msg']}") from error
+        errors = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # typos first
+        raise Refused([_problem(sources, one) for one in errors]) from error
+
+
+def _problem(sources: Sources, error: Any) -> Problem:
+    loc: Loc = (*error["loc"], *error.get("ctx", {}).get("at", ()))
+    path, line = sources.place(loc)
+    return Problem(path, line, f"{_key(loc)}: {_message(error)}")
+
+
+def _message(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "no such key"
+    if error["type"] == "missing":
+        return "is missing"
+    return str(error["msg"])
+
+
+def _key(loc: Loc) -> str:
+    """A place as people write it: experiments[0].arms[1].weight."""
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in loc).lstrip(".") or "the file"

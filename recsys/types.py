@@ -30,10 +30,22 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which arm of each running experiment a listener is in, and the release that follows from it."""
+    """Which arm of each running experiment a listener is in, and what follows from it.
+
+    Attributes:
+        arms: by experiment; of a holdout, "held" or "open".
+        parameters: settings by dotted path that the arms set.
+        overridden: experiments whose arm a person chose; analysis leaves them out.
+        shown: experiments that can show on the surface that is asked.
+        version: of the config that says so.
+    """
 
     arms: dict[str, str] = field(default_factory=dict)
     release: str = "champion"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    overridden: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -285,3 +297,6 @@ class Decision:
     relaxed: list[str] = field(default_factory=list)  # list rules that had to be given up (radio)
     retrieval: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> how its index was searched
     short: dict[str, int] = field(default_factory=dict)  # "shelf:floor" -> slots by which a floor fell short
+    exposed: list[str] = field(default_factory=list)  # experiments whose arm can show in this answer
+    overridden: list[str] = field(default_factory=list)  # those whose arm a person chose
+    parameters: dict[str, Any] = field(default_factory=dict)  # settings that the arms replaced, by path

@@ -46,7 +46,7 @@ def record(
         rung=result.rung,
         policy=slate.policy,
         release=release,
-        versions={"state": str(query.user.offset)} | ({} if revision is None else {"catalog": str(revision)}),
+        versions=_versions(query, revision),
         arms=query.assignment.arms,
         sources={name: vars(outcome) for name, outcome in result.sources.items()},
         counts=result.counts,
@@ -60,7 +60,20 @@ def record(
         relaxed=list(slate.relaxed),
         retrieval=searched(batch, j),
         short=slate.short,
+        exposed=list(query.assignment.shown),
+        overridden=list(query.assignment.overridden),
+        parameters=query.assignment.parameters,
     )
+
+
+def _versions(query: Query, revision: int | None) -> dict[str, str]:
+    """What an answer depends on besides its release: listener state, catalog, experiments."""
+    found = {"state": str(query.user.offset)}
+    if revision is not None:
+        found["catalog"] = str(revision)
+    if query.assignment.version:
+        found["experiments"] = query.assignment.version
+    return found
 
 
 def searched(batch: QueryBatch, j: int) -> dict[str, dict[str, Any]]:

@@ -38,16 +38,18 @@ class Fleet:
         long_lived: bool = False,
         prepare: Callable[[Recommender], None] | None = None,
         load: Loader = LoadedRelease.load,
+        also: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         """`long_lived`: this process serves until it ends, so what is loaded is kept out of garbage collection.
-        `prepare` is called with each release once it is warm, before it answers."""
-        self._prepare = prepare
+        `prepare` is called with each release once it is warm, before it answers.
+        `also` names the aliases and versions that experiments ask for."""
+        self._prepare, self._also = prepare, also
         self._long_lived, self._load = long_lived, load
         self._registry, self._settings = Registry(home), settings
         self._by_version: dict[str, Recommender] = {}
         self._aliases: dict[str, str] = {}
         self._refused: dict[str, str] = {}
-        self._seen = ""
+        self._seen: tuple[str, frozenset[str]] = "", frozenset()
         self._loading = threading.Lock()
 
     @property
@@ -65,11 +67,13 @@ class Fleet:
         return found
 
     def follow(self) -> None:
-        """Loads again when an alias has moved since the last look (one small file is read)."""
-        stamp = self._registry.stamp
-        text = stamp.read_text() if stamp.exists() else ""
-        if text != self._seen:
+        """Loads again when an alias, or what experiments ask for, has changed (one small file is read)."""
+        if self._stamp() != self._seen:
             self.load()
+
+    def _stamp(self) -> tuple[str, frozenset[str]]:
+        stamp = self._registry.stamp
+        return stamp.read_text() if stamp.exists() else "", self._also()
 
     def load(self) -> None:
         """Reads the aliases and brings every named release into memory; a bad one is refused, the old one stays.
@@ -79,14 +83,18 @@ class Fleet:
             ReleaseRefused: the champion is damaged and nothing else is loaded.
         """
         with self._loading:
-            stamp = self._registry.stamp
-            self._seen = stamp.read_text() if stamp.exists() else ""
+            self._seen = self._stamp()
+            names = {CHAMPION, CHALLENGER} | self._seen[1]
             wanted = {
-                alias: release
+                name: release
                 for release in self._registry.list()
-                for alias in release.aliases
-                if alias in (CHAMPION, CHALLENGER)
+                for name in (*release.aliases, release.version)
+                if name in names
             }
+            for missing in sorted(self._seen[1] - set(wanted)):
+                logger.error(
+                    "an experiment asks for release %s, which is not registered: champion answers", missing
+                )
             if CHAMPION not in wanted and not self._aliases:
                 raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
             versions = {release.version for release in wanted.values()}

@@ -77,6 +77,14 @@ class Recommender:
         live._build()
         return live
 
+    def under(self, settings: ServiceSettings) -> Recommender:
+        """The same release with other settings of its surfaces; time limits stay as they are."""
+        other = copy.copy(self)
+        other.settings = settings
+        other._kit = replace(self._kit, settings=settings)
+        other._build()
+        return other
+
     def relabelled(self, release: LoadedRelease) -> Recommender:
         """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
         live = copy.copy(self)

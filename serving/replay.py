@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from experiments.parameters import overlay
 from music.catalog.service import Catalog
 from recsys.engines import open_log
 from recsys.errors import UnknownId
@@ -25,6 +26,7 @@ from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import Registry
 from serving.service import read_decision
+from serving.settings import ServiceSettings
 
 
 def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any]:
@@ -46,15 +48,16 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
 
 
 def as_of(home: Home, release: LoadedRelease, decision: Decision) -> Recommender:
-    """A release with the catalog's changes up to the revision that a decision was taken under."""
+    """A release with the catalog's changes up to the revision, and the settings, that a decision was taken under."""
+    settings = overlay(ServiceSettings(), decision.parameters)
     if "catalog" not in decision.versions:
-        return Recommender(release)
+        return Recommender(release, settings)
     catalog = Catalog.open(home.catalog_url)
     try:
         then = catalog.snapshot(int(decision.versions["catalog"]))
     finally:
         catalog.close()
-    return Recommender(View.of(release, then, closed_by=0).release)
+    return Recommender(View.of(release, then, closed_by=0).release, settings)
 
 
 def compare(recommender: Recommender, decision: Decision, window: Plays | None = None) -> dict[str, Any]:

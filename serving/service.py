@@ -17,15 +17,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
 from typing import Any
 
 import polars as pl
 
-from experiments.assign import assign
 from experiments.config import Config
-from experiments.config import load as load_experiments
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
@@ -53,6 +50,7 @@ from serving.settings import ServiceSettings
 from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
+from serving.trials import Trials
 from serving.watch import Freshness, part
 
 logger = logging.getLogger(__name__)
@@ -67,27 +65,24 @@ class Service:
     """Everything that answers requests, wired once."""
 
     def __init__(
-        self, home: Home, settings: ServiceSettings, experiments: Config, background: bool, load: Loader
+        self, home: Home, settings: ServiceSettings, given: Config | None, background: bool, load: Loader
     ) -> None:
         self.settings, self._home = settings, home
-        self.catalog = Catalog.open(home.catalog_url)
-        self.log = open_log(home)
+        self._trials = Trials(home, settings, given)
+        self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home)
         self.store = _patient_store(home)
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
-        self._lake = Lake(home.lake)
-        self._freshness = Freshness()
+        self._lake, self._freshness = Lake(home.lake), Freshness()
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
-        self._fleet = Fleet(home, settings, background, self.live.prepare, load)
-        self._experiments = experiments
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
         self._recent: OrderedDict[str, Decision] = OrderedDict()
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self.unlogged = 0
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
-        self._explainer = Explainer(self.state, self.store, self._fleet.of, settings.reasons)
+        self._explainer = Explainer(self.state, self.store, self._trials.of(self._fleet.of), settings.reasons)
         self._threads = [self._loop(self._follow, settings.poll_seconds)] if background else []
         self._fold(STARTUP_SECONDS)
         if background:
@@ -108,6 +103,7 @@ class Service:
         """Opens a home that holds a promoted release.
 
         Args:
+            experiments: what runs; None: what the home's folder `experiments` says, followed as it changes.
             load: how a release is read; drills of failure (benchmarks/faults.py) wrap its parts here.
             background: follow the log and the registry in threads; otherwise call `refresh()` by hand. Events
                 reach the lake when the service closes, or earlier by a `recsys.ingest.mover_process` beside it.
@@ -115,8 +111,9 @@ class Service:
         Raises:
             NotReady: no release has been promoted.
             ReleaseRefused: the champion is damaged.
+            BadInput: the experiments cannot be used, and no earlier version of them is kept.
         """
-        return cls(home, settings or ServiceSettings(), experiments or load_experiments(), background, load)
+        return cls(home, settings or ServiceSettings(), experiments, background, load)
 
     # --- surfaces -----------------------------------------------------------------------------------------
 
@@ -129,8 +126,8 @@ class Service:
         """
         with part("query"):
             query = self._query(ask)
-        recommender = self.live.fresh(self._fleet.of(query.assignment))
-        desk = Desk(recommender, self.quick, partial(self._answer, recommender))
+        recommender = self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
+        desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
     def home(
@@ -178,13 +175,13 @@ class Service:
             limit=ask.limit,
             user=user,
             context=ask.context,
-            assignment=assign(self._experiments, user.user_id),
+            assignment=self._trials.assign(user, ask.context, ask.surface, now, user.user_id != anonymous),
             degraded=(looked_up,) if looked_up else (),
         )
 
     def _answer(self, recommender: Recommender, query: Query) -> Decision:
         admitted = ADMITTED.get() or Admitted()
-        now = partial(self.live.fresh, recommender)
+        now = self._trials.newest(self.live.fresh, recommender, query.assignment)
         with part("ladder"):
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
         try:
@@ -302,6 +299,7 @@ class Service:
             "unlogged": self.unlogged,
             "freshness": self._freshness.report(),
             "drift": self._fleet.drift(),
+            "experiments": self._trials.status(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
         }
@@ -338,7 +336,8 @@ class Service:
         self.close()
 
     def _follow(self) -> None:
-        """Releases as their aliases and the catalog have it."""
+        """Releases as their aliases and the catalog have it, experiments as their files have them."""
+        self._trials.follow()
         self._fleet.follow()
         self.live.keep(self._fleet.loaded())
         for recommender in self._fleet.loaded():

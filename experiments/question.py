@@ -1,0 +1,217 @@
+"""What an experiment asks: metrics, guardrails, margins, effect sizes, and when it may stop.
+
+A `Question` names metrics; `Metric` declares one. How numbers come from logs is not said here: a metric's columns name
+what the analysis computes per unit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from experiments.fields import Name, Positive, Share, Strict, refuse
+
+Risk = Annotated[float, Field(gt=0, lt=0.5, strict=True)]
+Scale = Literal["relative", "absolute"]
+
+
+class Winsor(Strict):
+    """Quantiles at which a unit's value is capped; outside them it counts as the quantile."""
+
+    lower: Share = 0.0
+    upper: Share = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Winsor:
+        if not self.lower < self.upper:
+            raise refuse("lower must be below upper", "lower")
+        return self
+
+
+class Baseline(Strict):
+    """What is known of a metric before the test: for planning."""
+
+    mean: float
+    sd: Positive
+
+
+class Metric(Strict):
+    """A number per unit, and how it is summed up.
+
+    Attributes:
+        kind: mean of a column, proportion of units with it, ratio of two columns' sums, quantile of a column.
+        direction: which way is better.
+        column: of mean, proportion and quantile; the metric's name where it is not given.
+        numerator, denominator: of a ratio.
+    """
+
+    name: Name
+    kind: Literal["mean", "proportion", "ratio", "quantile"]
+    direction: Literal["increase", "decrease"]
+    column: Name | None = None
+    numerator: Name | None = None
+    denominator: Name | None = None
+    quantile: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
+    winsorize: Winsor | None = None
+    baseline: Baseline | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Metric:
+        ratio = self.numerator is not None and self.denominator is not None
+        if (self.kind == "ratio") != ratio or (not ratio and (self.numerator or self.denominator)):
+            raise refuse("a ratio, and nothing else, has a numerator and a denominator", "kind")
+        if (self.kind == "quantile") != (self.quantile is not None):
+            raise refuse("a quantile metric, and no other, says which quantile", "kind")
+        if self.winsorize is not None and self.kind in ("proportion", "quantile"):
+            raise refuse(f"a {self.kind} is not winsorized", "winsorize")
+        if self.column is not None and self.kind == "ratio":
+            raise refuse("a ratio has a numerator and a denominator, and no column", "column")
+        return self
+
+
+class Guardrail(Strict):
+    """A metric that may not get worse by more than a margin (a test of non-inferiority)."""
+
+    metric: Name
+    margin: Positive
+    scale: Scale = "relative"
+
+
+class Fixed(Strict):
+    """One look, at the end."""
+
+    rule: Literal["fixed"]
+    days: Annotated[int, Field(ge=1, le=366)] | None = None
+
+
+class GroupSequential(Strict):
+    """A few planned looks; the error is spent by a function of information (Lan & DeMets 1983).
+
+    Attributes:
+        looks: how many, equally spaced, or `information`: the share of all information at each.
+        rho: exponent of the power family.
+    """
+
+    rule: Literal["group_sequential"]
+    looks: Annotated[int, Field(ge=2, le=100)] | None = None
+    information: tuple[Share, ...] | None = None
+    spending: Literal["obrien_fleming", "pocock", "power"] = "obrien_fleming"
+    rho: Positive | None = None
+    days: Annotated[int, Field(ge=1, le=366)] | None = None
+
+    @model_validator(mode="after")
+    def _planned(self) -> GroupSequential:
+        shares = self.information
+        if (self.looks is None) == (shares is None):
+            raise refuse("either looks or information", "looks" if self.looks else "information")
+        if shares is not None and (list(shares) != sorted({0.0, *shares} - {0.0}) or shares[-1] != 1.0):
+            raise refuse("information grows from look to look, and ends at 1", "information")
+        if (self.spending == "power") != (self.rho is not None):
+            raise refuse("rho belongs to the power family of spending, and is needed there", "rho")
+        return self
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """The share of information at each look, ending at 1."""
+        count = self.looks or 0
+        return self.information or tuple((i + 1) / count for i in range(count))
+
+
+class AlwaysValid(Strict):
+    """Any number of looks, at any time.
+
+    Attributes:
+        tuned_for: units at which the interval is tightest; None: as many as the plan asks for.
+    """
+
+    rule: Literal["always_valid"]
+    method: Literal["confidence_sequence", "msprt"] = "confidence_sequence"
+    tuned_for: Annotated[int, Field(ge=10)] | None = None
+
+
+Stopping = Annotated[Fixed | GroupSequential | AlwaysValid, Field(discriminator="rule")]
+
+
+class Question(Strict):
+    """What shall be known at the end, and at which risks.
+
+    Attributes:
+        primary: the metric that decides.
+        control: the arm that the others are compared with; the first where it is not given.
+        mde: the smallest change of the primary metric worth finding (`scale`: of its mean, or as it is).
+        margin: of a primary that shall only be no worse: the question is then one of non-inferiority.
+        pre_days: before the start, whose values adjust for differences between units (CUPED); 0: none.
+    """
+
+    primary: Name
+    secondary: tuple[Name, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+    control: Name | None = None
+    mde: Positive
+    scale: Scale = "relative"
+    margin: Positive | None = None
+    alpha: Risk = 0.05
+    power: Annotated[float, Field(gt=0.5, lt=1, strict=True)] = 0.8
+    correction: Literal["holm", "benjamini_hochberg"] = "holm"
+    pre_days: Annotated[int, Field(ge=0, le=90)] = 14
+    stopping: Stopping
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Question:
+        seen = {self.primary}
+        places = [("secondary", i, name) for i, name in enumerate(self.secondary)]
+        places += [("guardrails", i, g.metric) for i, g in enumerate(self.guardrails)]
+        for part, i, name in places:
+            if name in seen:
+                raise refuse(f"{name} is asked for twice", part, i)
+            seen.add(name)
+        return self
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric asked for: the primary, secondary ones, guardrails."""
+        return [self.primary, *self.secondary, *(g.metric for g in self.guardrails)]
+
+
+STANDARD: tuple[Metric, ...] = (
+    Metric(
+        name="hours",
+        kind="mean",
+        direction="increase",
+        winsorize=Winsor(upper=0.999),
+        description="Hours listened, a listener.",
+    ),
+    Metric(
+        name="skip_rate",
+        kind="ratio",
+        direction="decrease",
+        numerator="skips",
+        denominator="plays",
+        description="Plays skipped before 30 s, of all plays.",
+    ),
+    Metric(
+        name="complaint_rate",
+        kind="ratio",
+        direction="decrease",
+        numerator="complaints",
+        denominator="plays",
+        description="Complaints, of all plays.",
+    ),
+    Metric(
+        name="latency",
+        kind="quantile",
+        direction="decrease",
+        quantile=0.99,
+        column="latency_ms",
+        description="Time to an answer, ms.",
+    ),
+    Metric(
+        name="retention",
+        kind="proportion",
+        direction="increase",
+        description="Listeners who come back in the second week.",
+    ),
+)
+"""Metrics that every config has; one of the same name replaces it."""

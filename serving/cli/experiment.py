@@ -1,0 +1,159 @@
+"""`recsys experiment validate|plan|assign|start|stop`: the experiments of a home."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from recsys.errors import BadInput, UnknownId
+from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
+
+experiment = typer.Typer(
+    help="Experiments and flags: check the files, plan, say who is in which arm, start and stop.",
+    no_args_is_help=True,
+)
+NameArgument = Annotated[str, typer.Argument(help="The experiment's name.")]
+FilesArgument = Annotated[
+    Path | None, typer.Argument(help="A file, or a folder of *.yaml. Default: the home's experiments.")
+]
+
+
+@experiment.command()
+def validate(
+    files: FilesArgument = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of the files instead.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file; each mistake is told with its file and line, and the exit status is 2."""
+    from experiments.config import Config
+    from experiments.running import checked, source_files
+    from experiments.source import Refused, Sources
+    from serving.trials import folder, space
+
+    if schema:
+        print_json(Config.model_json_schema())
+        return
+    sources = source_files(folder(open_home(home))) if files is None else Sources.read(files)
+    try:
+        config = checked(sources, space(), None, 0)
+    except Refused as error:
+        for problem in error.problems[1:]:
+            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        raise
+    _show(config, as_json)
+
+
+@experiment.command()
+def plan(
+    name: NameArgument,
+    mean: Annotated[float | None, typer.Option(help="Of the primary metric; else its baseline.")] = None,
+    sd: Annotated[float | None, typer.Option(min=0, help="Standard deviation; else its baseline.")] = None,
+    daily: Annotated[
+        float | None, typer.Option(min=0, help="New units a day, to say how long it takes.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many units, and days, an experiment needs to find the smallest effect worth finding."""
+    from experiments.planning import plan as needs
+    from experiments.question import Baseline
+
+    config = _config(home)
+    found = config.experiment(name)
+    if found is None:
+        raise UnknownId(f"no experiment is called {name}")
+    metric = None if found.question is None else config.metric(found.question.primary)
+    known = None if metric is None else metric.baseline
+    centre, spread = (mean, sd) if known is None else (mean or known.mean, sd or known.sd)
+    if metric is not None and (centre is None or not spread):
+        raise BadInput(f"give --mean and --sd of {metric.name}, or its baseline under metrics")
+    need = needs(found, Baseline(mean=centre or 0.0, sd=spread or 1.0))
+    body = {"experiment": name, "metric": metric and metric.name, **asdict(need)}
+    body["days"] = need.whole / daily if daily else None
+    print_json(body) if as_json else console.print(body)
+
+
+@experiment.command()
+def assign(
+    user: Annotated[str, typer.Argument(help="A listener's id.")],
+    country: Annotated[str | None, typer.Option(help="Like SE.")] = None,
+    tier: Annotated[str, typer.Option(help="free or premium.")] = "free",
+    platform: Annotated[str, typer.Option(help="mobile, desktop, speaker, car or unknown.")] = "unknown",
+    cohort: Annotated[list[str] | None, typer.Option(help="new, known, or others; may be repeated.")] = None,
+    session: Annotated[str | None, typer.Option(help="A session's id.")] = None,
+    artist: Annotated[str | None, typer.Option(help="An artist's id.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A listener's arm in every experiment now, and why: hash, override, layer, holdout, targeting, times."""
+    from experiments.assign import explain
+
+    given = {"country": country, "tier": tier, "platform": platform, "cohort": cohort or ["known"]}
+    verdicts = explain(_config(home), user, _now(), given, session, artist)
+    if as_json:
+        print_json([asdict(v) for v in verdicts])
+        return
+    table = Table("experiment", "arm", "why", "slot")
+    for v in verdicts:
+        table.add_row(v.experiment, v.arm or "-", v.why, "" if v.slot is None else str(v.slot))
+    console.print(table)
+
+
+@experiment.command()
+def start(name: NameArgument, home: HomeOption = None) -> None:
+    """Start an experiment now; running servers take it up within a second."""
+    from experiments.edit import start as begin
+
+    place, store, settable = _place(home)
+    console.print(f"started {name}: version {begin(place, store, name, _now(), settable).version}")
+
+
+@experiment.command()
+def stop(name: NameArgument, home: HomeOption = None) -> None:
+    """Stop an experiment now; running servers let it go within a second."""
+    from experiments.edit import stop as end
+
+    place, store, settable = _place(home)
+    console.print(f"stopped {name}: version {end(place, store, name, _now(), settable).version}")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _place(home: Path | None) -> tuple[Path, Any, Any]:
+    from experiments.store import Store
+    from serving.trials import folder, space
+
+    place = folder(open_home(home))
+    return place, Store(place), space()
+
+
+def _config(home: Path | None) -> Any:
+    from experiments.running import checked, source_files
+
+    place, _, settable = _place(home)
+    return checked(source_files(place), settable, None, 0)
+
+
+def _show(config: Any, as_json: bool) -> None:
+    if as_json:
+        print_json({"version": config.version, "experiments": [e.name for e in config.experiments]})
+        return
+    table = Table("experiment", "arms", "layer", "from", "to", "asks")
+    for e in config.experiments:
+        arms = ", ".join(f"{arm.name} {arm.weight:g}" for arm in e.arms)
+        layer = "" if e.layer is None else f"{e.layer.name} {e.layer.start:g}-{e.layer.end:g}"
+        asks = "flag" if e.question is None else e.question.primary
+        state = str(e.start or "") if e.active else "draft"
+        table.add_row(e.name, arms, layer, state, str(e.end or ""), asks)
+    console.print(table)
+    console.print(f"valid: version {config.version}")

@@ -1,0 +1,112 @@
+"""`recsys experiment`: checks files, plans, says who is where and why, starts and stops."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from serving.cli import main
+from serving.cli.app import app
+
+FILE = """\
+layers:
+  - {name: home}
+holdouts:
+  - {name: global, salt: g-1, share: 0.05}
+overrides:
+  - {unit: tester, experiment: ranker, arm: treatment}
+metrics:
+  - {name: saves, kind: mean, direction: increase, baseline: {mean: 2.0, sd: 4.0}}
+experiments:
+  - name: ranker
+    salt: ranker-1
+    layer: {name: home}
+    targeting: {country: SE}
+    arms:
+      - {name: control, weight: 0.5}
+      - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.1}}
+    question: {primary: saves, mde: 0.05, stopping: {rule: fixed}}
+  - {name: page, salt: page-1, active: false, holdouts: false, arms: [{name: "on", weight: 1, value: true}]}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "e.yaml").write_text(FILE)
+    return tmp_path / "home"
+
+
+def run(home: Path, *words: str) -> Result:
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["experiment", *words, "--home", str(home)])
+    assert done.exit_code == 0, f"{words}: {done.output}\n{done.exception!r}"
+    return done
+
+
+def verdicts(home: Path, *words: str) -> dict[str, tuple[str | None, str]]:
+    rows = json.loads(run(home, "assign", *words, "--json").stdout)
+    return {row["experiment"]: (row["arm"], row["why"]) for row in rows}
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The message of a command that must end with status 2 and one line."""
+    monkeypatch.setattr(sys, "argv", ["recsys", "experiment", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_validation_shows_what_is_there(home: Path) -> None:
+    assert json.loads(run(home, "validate", "--json").stdout)["experiments"] == ["ranker", "page"]
+    assert json.loads(run(home, "validate", "--schema").stdout)["title"] == "Config"
+
+
+def test_validation_names_file_and_line_of_every_mistake(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "experiments" / "e.yaml").write_text(
+        FILE.replace("mde: 0.05", "mde: -1").replace("share: 0.05", "share: 5")
+    )
+    said = fails(monkeypatch, capsys, "validate", "--home", str(home))
+    assert "e.yaml line 4: holdouts[0].share" in said
+    assert "e.yaml line 17: experiments[0].question.mde" in said
+    (home / "experiments" / "e.yaml").write_text(FILE.replace("home.epsilon: 0.1", "home.epsilon: 7"))
+    said = fails(monkeypatch, capsys, "validate", "--home", str(home))
+    assert "e.yaml line 16: home.epsilon: Input should be less than or equal to 1" in said
+
+
+def test_assign_says_why(home: Path) -> None:
+    assert verdicts(home, "tester") == {"ranker": ("treatment", "override")}
+    assert verdicts(home, "u1") == {"ranker": (None, "not targeted")}
+    found = {verdicts(home, f"u{i}", "--country", "SE")["ranker"][1] for i in range(40)}
+    assert found == {"hash", "held back by global"}
+    assert "not targeted" in run(home, "assign", "u1").output + run(home, "assign", "u1").stderr
+
+
+def test_a_plan_is_the_two_sample_formula(home: Path) -> None:
+    """By hand: effect .05 × 2 = .1, sd 4: 2 (1.95996 + .84162)² (4 / .1)² = 25,117.2 an arm."""
+    body = json.loads(run(home, "plan", "ranker", "--daily", "1000", "--json").stdout)
+    assert body["effect"] == pytest.approx(0.1)
+    assert body["units"] == pytest.approx(2 * 25_117, abs=5)
+    assert body["days"] == pytest.approx(body["whole"] / 1000)
+    wide = json.loads(run(home, "plan", "ranker", "--sd", "8", "--json").stdout)
+    assert wide["units"] == pytest.approx(4 * body["units"], rel=1e-4)
+
+
+def test_start_and_stop_keep_a_version_each(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(home, "start", "page")
+    assert verdicts(home, "u1")["page"] == ("on", "hash")
+    run(home, "stop", "page")
+    assert verdicts(home, "u1")["page"] == (None, "stopped")
+    assert "is over since" in fails(monkeypatch, capsys, "stop", "page", "--home", str(home))
+    journal = (home / "experiments" / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["why"] for line in journal] == ["started page", "stopped page"]
