@@ -107,6 +107,7 @@ def test_confidence_sequences_cover_at_all_looks_together() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("effect", [0.0, 0.02, EFFECT])
 def test_ten_thousand_stage_wise_intervals_cover_as_often_as_they_say(effect: float) -> None:
     found = stage_wise(10_000, effect, Spending("pocock"), 47)
