@@ -189,8 +189,7 @@ class Service:
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
         try:
             with part("log.append"):
-                # Whatever refers to it waits for the disk, and so for this too: an answer need not.
-                self.log.append([to_event(decision)], wait=False)
+                self.log.append([to_event(decision)], wait=False)  # whatever refers to it will wait for both
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
             logger.warning("decision %s not logged: %s", decision.request_id, error)
             self.unlogged += 1

@@ -19,7 +19,7 @@ class HomeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of slots drawn uniformly from what is allowed
-    ranked: Annotated[int, Field(ge=1)] = 160  # candidates that are fully ranked (docs/ranking.md)
+    ranked: Annotated[int, Field(ge=1)] = 200  # candidates that are fully ranked (docs/ranking.md)
     shelf_floor: Annotated[int, Field(ge=0)] = 12  # candidates that each shelf's own source keeps at least
     rules: Rules = Rules(artist_cap_shelf=2, artist_cap_slate=4)
     rerank: RerankSettings = RerankSettings()

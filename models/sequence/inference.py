@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from models.arrays import F32, Affine, affine, gelu, linear, normed, values
 from models.sequence.tokens import Ints, Tokens
+from recsys.layers import F32, Affine, affine, gelu, linear, normed, values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,7 @@ class Inference:
 
     @classmethod
     def of(cls, network: Network) -> Inference:
+        """Of a trained network; its weights must not change afterwards."""
         blocks = [cast("Block", block) for block in network.blocks]
         tables = (network.outcome, network.surface, network.gap, network.hour, network.device)
         return cls(

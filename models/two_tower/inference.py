@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from models.arrays import F32, Affine, affine, gelu, linear, normed, values
 from models.two_tower.history import History
+from recsys.layers import F32, Affine, affine, gelu, linear, normed, values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,7 @@ class Inference:
 
     @classmethod
     def of(cls, tower: UserTower) -> Inference:
+        """Of a trained tower; its weights must not change afterwards."""
         norm, hidden, _, out = cast("tuple[nn.LayerNorm, nn.Linear, nn.GELU, nn.Linear]", tuple(tower.deep))
         return cls(
             heads=tower.heads,
