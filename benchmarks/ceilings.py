@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +21,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from benchmarks.http_home import server
+from benchmarks.http_home import server, started
 from benchmarks.results import table, write
 from recsys.home import Home
 from recsys.state_store import LocalStore
@@ -38,17 +35,9 @@ def empty(engine: str) -> Iterator[str]:
     """A server with a handler that does nothing; yields its address."""
     port = claim_port("127.0.0.1", 0)
     run = [sys.executable, "-m", "benchmarks.empty", engine, str(port)]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert process.stdout is not None
-        while "ready at" not in (line := process.stdout.readline()):
-            if not line:
-                raise SystemExit(f"the empty {engine} server did not start")
+    with started(run) as address:
         time.sleep(1)  # uvicorn says so just before it listens
-        yield line.split()[-1]
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(60)
+        yield address
 
 
 async def closed_loop(address: str, paths: list[str], seconds: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -41,70 +41,81 @@ def server(home: Path, engine: str, replicas: int = 1) -> Iterator[str]:
     run = [*RECSYS, "serve", "--home", str(home), "--port", "0", "--engine", engine]
     if replicas > 1:
         run += ["--replicas", str(replicas)]
+    with started(run) as address:
+        yield address
+
+
+@contextmanager
+def started(run: list[str]) -> Iterator[str]:
+    """A command that says "ready at ADDRESS", in a session of its own; yields the address, interrupts it at the end."""
     process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        if "http" not in line:
-            raise SystemExit(f"the server did not start: {line!r}")
+        line = next((line for line in process.stdout if "ready at" in line), "")
+        if not line:
+            raise SystemExit("the server did not start: it said nothing of being ready")
         yield line.split()[-1]
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
 
 
+async def on_schedule(ask: Callable[[], Awaitable[bool]], rate: float, seconds: float) -> list[float]:
+    """Latency in ms of each call of `ask`, from its scheduled start; infinite where it gives False or fails."""
+    import aiohttp
+
+    out: list[float] = []
+
+    async def one(due: float) -> None:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        try:
+            good = await ask()
+        except (aiohttp.ClientError, KeyError):
+            good = False
+        out.append((time.perf_counter() - due) * 1000 if good else float("inf"))
+
+    begin = time.perf_counter() + 0.1
+    await asyncio.gather(*(one(begin + i / rate) for i in range(int(rate * seconds))))
+    return out
+
+
 async def open_loop(address: str, paths: list[str], rate: float, seconds: float) -> list[float]:
     """Latency in ms of each request, from its scheduled start; failures are infinite."""
     import aiohttp
 
-    source, out = cycle(paths), []
-
-    async def one(session: aiohttp.ClientSession, due: float, path: str) -> None:
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        try:
-            async with session.get(address + path) as answer:
-                await answer.read()
-                out.append((time.perf_counter() - due) * 1000 if answer.status == 200 else float("inf"))
-        except aiohttp.ClientError:
-            out.append(float("inf"))
-
+    source = cycle(paths)
     async with aiohttp.ClientSession() as session:
-        begin = time.perf_counter() + 0.1
-        calls = [one(session, begin + i / rate, next(source)) for i in range(int(rate * seconds))]
-        await asyncio.gather(*calls)
-    return out
+
+        async def ask() -> bool:
+            async with session.get(address + next(source)) as answer:
+                await answer.read()
+                return answer.status == 200
+
+        return await on_schedule(ask, rate, seconds)
 
 
 async def next_pages(address: str, users: list[str], rate: float, seconds: float) -> list[float]:
     """Latency in ms of the next pages of stations, open loop: each listener has one station, and goes on in it."""
     import aiohttp
 
-    out: list[float] = []
     cursors: dict[str, str] = {}
-
-    async def page(session: aiohttp.ClientSession, user: str) -> None:
-        more = f"&cursor={cursors[user]}" if user in cursors else ""
-        async with session.get(f"{address}/v1/radio?seed={seed}&user_id={user}&limit=10{more}") as answer:
-            cursors[user] = (await answer.json())["cursor"]
-
-    async def one(session: aiohttp.ClientSession, due: float, user: str) -> None:
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        try:
-            await page(session, user)
-            out.append((time.perf_counter() - due) * 1000)
-        except (aiohttp.ClientError, KeyError):
-            out.append(float("inf"))
-
+    source = cycle(users)
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{address}/v1/home?user_id={users[0]}&limit=1") as answer:
             shown = (await answer.json())["shelves"][0]["items"][0]
-        seed = f"artist:{shown['artist_id']}"
-        for user in users:
-            await page(session, user)
-        begin, source = time.perf_counter() + 0.1, cycle(users)
-        calls = [one(session, begin + i / rate, next(source)) for i in range(int(rate * seconds))]
-        await asyncio.gather(*calls)
-    return out
+
+        async def page() -> bool:
+            user = next(source)
+            asked = {"seed": f"artist:{shown['artist_id']}", "user_id": user, "limit": "10"}
+            if user in cursors:
+                asked["cursor"] = cursors[user]
+            async with session.get(f"{address}/v1/radio", params=asked) as answer:
+                cursors[user] = (await answer.json())["cursor"]
+            return True
+
+        for _ in users:
+            await page()
+        return await on_schedule(page, rate, seconds)
 
 
 def measure(home: Path, rate: float, runs: int, seconds: float, engine: str, replicas: int) -> dict[str, Any]:

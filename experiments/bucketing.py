@@ -36,12 +36,22 @@ def fnv(value: int, units: Sequence[int]) -> int:
     return value
 
 
+def slot_1(seed: str, unit: str) -> int:
+    """GrowthBook's first hash, 0..999."""
+    return fnv1a32(unit + seed) % 1_000
+
+
+def slot_2(seed: str, unit: str) -> int:
+    """GrowthBook's second hash, 0..9,999."""
+    return fnv1a32(str(fnv1a32(seed + unit))) % 10_000
+
+
 def bucket(seed: str, unit: str, version: int = 2) -> float | None:
     """A unit's place in [0, 1), in steps of 1/10,000 (version 1: 1/1,000); None for an unknown version."""
     if version == 2:
-        return fnv1a32(str(fnv1a32(seed + unit))) % 10_000 / 10_000
+        return slot_2(seed, unit) / 10_000
     if version == 1:
-        return fnv1a32(unit + seed) % 1_000 / 1_000
+        return slot_1(seed, unit) / 1_000
     return None
 
 
@@ -72,5 +82,4 @@ def choose(place: float, ranges: Sequence[Range]) -> int:
 
 def in_namespace(unit: str, name: str, start: float, end: float) -> bool:
     """Whether a unit is in a slice of a namespace; experiments in disjoint slices exclude each other."""
-    place = fnv1a32(unit + "__" + name) % 1_000 / 1_000
-    return start <= place < end
+    return start <= slot_1("__" + name, unit) / 1_000 < end

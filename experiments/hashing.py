@@ -18,7 +18,7 @@ import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.bucketing import OFFSET, PRIME, code_units, fnv, fnv1a32
+from experiments.bucketing import OFFSET, PRIME, code_units, fnv, fnv1a32, slot_1, slot_2
 
 Slots = NDArray[np.uint32]
 _CHUNK = 16_384
@@ -67,9 +67,9 @@ class Units:
 def slot(kind: Hash, salt: str, unit: str) -> int:
     """A unit's slot, 0 .. kind.steps - 1."""
     if kind is Hash.GROWTHBOOK_2:
-        return fnv1a32(str(fnv1a32(salt + unit))) % 10_000
+        return slot_2(salt, unit)
     if kind is Hash.GROWTHBOOK_1:
-        return fnv1a32(unit + salt) % 1_000
+        return slot_1(salt, unit)
     if kind is Hash.OPTIMIZELY:
         return mmh3.hash((unit + salt).encode("utf-8", "surrogatepass"), 1, False) * 10_000 >> 32
     digest = hashlib.sha256(f"{salt}.{unit}".encode("utf-8", "surrogatepass")).digest()

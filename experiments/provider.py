@@ -14,12 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
-from openfeature.hook import Hook
-from openfeature.provider import Metadata
-from openfeature.track import TrackingEventDetails
+from openfeature.provider import AbstractProvider, Metadata
 
 from experiments.assign import Verdict, arm_of
 from experiments.config import Config
@@ -35,7 +32,7 @@ _KINDS: dict[str, Any] = {
 }
 
 
-class Provider:
+class Provider(AbstractProvider):
     """An OpenFeature provider over the running config.
 
     Args:
@@ -50,6 +47,7 @@ class Provider:
         exposed: Callable[[Exposure], None] | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        super().__init__()
         self._config, self._exposed, self._clock = config, exposed, clock
 
     def resolve(
@@ -121,59 +119,8 @@ class Provider:
     ) -> FlagResolutionDetails[Any]:
         return self.resolve(flag_key, default_value, "object", evaluation_context)
 
-    async def resolve_boolean_details_async(
-        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Any]:
-        return self.resolve(flag_key, default_value, "boolean", evaluation_context)
-
-    async def resolve_string_details_async(
-        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Any]:
-        return self.resolve(flag_key, default_value, "string", evaluation_context)
-
-    async def resolve_integer_details_async(
-        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Any]:
-        return self.resolve(flag_key, default_value, "integer", evaluation_context)
-
-    async def resolve_float_details_async(
-        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Any]:
-        return self.resolve(flag_key, default_value, "float", evaluation_context)
-
-    async def resolve_object_details_async(
-        self,
-        flag_key: str,
-        default_value: Sequence[Any] | Mapping[str, Any],
-        evaluation_context: EvaluationContext | None = None,
-    ) -> FlagResolutionDetails[Any]:
-        return self.resolve(flag_key, default_value, "object", evaluation_context)
-
     def get_metadata(self) -> Metadata:
         return Metadata(name="recsys-experiments")
-
-    def get_provider_hooks(self) -> list[Hook]:
-        return []
-
-    def initialize(self, evaluation_context: EvaluationContext) -> None:
-        """Nothing is opened: the config is given."""
-
-    def shutdown(self) -> None:
-        """Nothing is open."""
-
-    def attach(self, on_emit: Callable[[Provider, ProviderEvent, ProviderEventDetails], None]) -> None:
-        """No events are emitted: every evaluation reads the config as it is."""
-
-    def detach(self) -> None:
-        """See `attach`."""
-
-    def track(
-        self,
-        tracking_event_name: str,
-        evaluation_context: EvaluationContext | None = None,
-        tracking_event_details: TrackingEventDetails | None = None,
-    ) -> None:
-        """What listeners do is in the event log, and not told here again."""
 
 
 def _meant(config: Config, key: str) -> tuple[Experiment | None, str]:

@@ -29,6 +29,11 @@ def affine(layer: nn.Linear) -> Affine:
     return values(layer.weight).T, values(layer.bias)
 
 
+def scale_and_shift(layer: nn.LayerNorm) -> tuple[F32, F32]:
+    """Views of a normalisation's weights, for `normed`."""
+    return values(layer.weight), values(layer.bias)
+
+
 def linear(x: F32, layer: Affine) -> F32:
     """(m, inputs) to (m, outputs)."""
     out: F32 = x @ layer[0]

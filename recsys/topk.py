@@ -31,6 +31,12 @@ def largest(scores: NDArray[np.floating], k: int) -> I64:
     return np.argpartition(scores, n - k)[n - k :].astype(np.int64)
 
 
+def largest_rows(scores: NDArray[np.floating], k: int) -> I64:
+    """(b, k) places of the k largest of each row of (b, n), k at most n; as `largest`."""
+    found = [largest(row, k) for row in scores]
+    return np.stack(found) if found else np.zeros((0, k), np.int64)
+
+
 def members(ids: NDArray[np.integer], among: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(m,) which of some dense numbers are among others; negative ones (unknown) never are.
 

@@ -72,14 +72,21 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Own:
+    """Features of a listener's own plays."""
+
+    repeats: Table  # over tracks
+    artists: Table  # over artists
+    albums: Table  # over albums
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All features of b requests, sparse."""
 
     near: Sparse  # (3 b, n) RULES but the last, one block of b rows after the other
     next: Sparse  # (b, n) the last of RULES
-    repeats: Table  # over tracks
-    artists: Table  # over artists
-    albums: Table  # over albums
+    own: Own
 
 
 @dataclass(frozen=True)
@@ -119,9 +126,7 @@ class EvidenceModel:
         return Evidence(
             near=self._near(recent),
             next=self._next(recent),
-            repeats=_repeats(known, now, len(self.artist.number)),
-            artists=_groups(known, self.artist, self.window, self.decay),
-            albums=_groups(known, self.album, self.window, self.decay),
+            own=self._own(known, now),
         )
 
     def _near(self, recent: Plays) -> Sparse:
@@ -160,9 +165,9 @@ class EvidenceModel:
         return np.hstack(
             [
                 np.stack(rules, axis=1),
-                evidence.repeats.at(owner, tracks),
-                evidence.artists.at(owner, self.artist.number[tracks]),
-                evidence.albums.at(owner, self.album.number[tracks]),
+                evidence.own.repeats.at(owner, tracks),
+                evidence.own.artists.at(owner, self.artist.number[tracks]),
+                evidence.own.albums.at(owner, self.album.number[tracks]),
             ]
         ).astype(np.float32)
 
@@ -172,33 +177,37 @@ class EvidenceModel:
         near = evidence.near[:, tracks].toarray().reshape(len(RULES) - 1, b, len(tracks)).transpose(1, 2, 0)
         following = evidence.next[:, tracks].toarray()[..., None]
         artists, albums = self.artist.number[tracks], self.album.number[tracks]
-        tables = ((evidence.repeats, tracks), (evidence.artists, artists), (evidence.albums, albums))
+        tables = (
+            (evidence.own.repeats, tracks),
+            (evidence.own.artists, artists),
+            (evidence.own.albums, albums),
+        )
         return np.concatenate([near, following, *(table.columns(key) for table, key in tables)], axis=2)
 
     def scores(self, histories: Plays, now: I64, weights: F32) -> F32:
         """(b, n) weighted sums of the features for every track; `weights` (b, len(FEATURES))."""
         if len(histories) == 1:
             known = _known(histories)
-            out = self._own(known, now, weights)
+            out = self._weighted(self._own(known, now), weights)
             self._add_rules(out[0], known.last(self.window), weights[0])
             return out
         evidence = self(histories, now)
-        out = self._weighted(evidence.repeats, evidence.artists, evidence.albums, weights)
+        out = self._weighted(evidence.own, weights)
         _add(out, evidence.near, weights[:, : len(RULES) - 1].T.ravel())
         _add(out, evidence.next, weights[:, len(RULES) - 1])
         return out
 
-    def _own(self, known: Plays, now: I64, weights: F32) -> F32:
-        """(b, n) what the listeners' own plays of a track, its artist and its album add."""
-        repeats = _repeats(known, now, len(self.artist.number))
+    def _own(self, known: Plays, now: I64) -> Own:
+        """What the listeners' own plays say."""
         artists, albums = (_groups(known, g, self.window, self.decay) for g in (self.artist, self.album))
-        return self._weighted(repeats, artists, albums, weights)
+        return Own(_repeats(known, now, len(self.artist.number)), artists, albums)
 
-    def _weighted(self, repeats: Table, artists: Table, albums: Table, weights: F32) -> F32:
+    def _weighted(self, own: Own, weights: F32) -> F32:
+        """(b, n) what the listeners' own plays of a track, its artist and its album add."""
         r, p, g = len(RULES), len(REPEATS), len(GROUP)
-        out = repeats.dense(weights[:, r : r + p])
-        out += artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
-        out += albums.dense(weights[:, r + p + g :])[:, self.album.number]
+        out = own.repeats.dense(weights[:, r : r + p])
+        out += own.artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
+        out += own.albums.dense(weights[:, r + p + g :])[:, self.album.number]
         return out
 
     def _add_rules(self, out: F32, recent: Plays, weights: F32) -> None:

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from models.sequence.tokens import Ints, Tokens
-from recsys.layers import F32, Affine, affine, gelu, linear, normed, values
+from recsys.layers import F32, Affine, affine, gelu, linear, normed, scale_and_shift, values
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from models.sequence.network import Block, Network
 
 
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
 class _Layer:
     """Weights of one block, as right-hand factors."""
 
-    norm_1: Affine
+    norm_1: tuple[F32, F32]
     qkv: F32  # (d, 3 d)
     out: F32  # (d, d)
-    norm_2: Affine
+    norm_2: tuple[F32, F32]
     up: Affine  # (d, 4 d), (4 d,)
     down: Affine  # (4 d, d), (d,)
 
@@ -45,7 +43,7 @@ class Inference:
     turn: tuple[F32, F32]  # cosines and sines (slots, width / 2)
     mask: F32  # (slots, slots) -inf at what comes later
     layers: tuple[_Layer, ...]
-    norm: Affine
+    norm: tuple[F32, F32]
     hidden: Affine
     weigh: Affine
 
@@ -63,21 +61,21 @@ class Inference:
             mask=np.triu(np.full((len(network.cos),) * 2, -np.inf, np.float32), 1),
             layers=tuple(
                 _Layer(
-                    _both(block.norm_1),
+                    scale_and_shift(block.norm_1),
                     values(block.qkv.weight).T,
                     values(block.out.weight).T,
-                    _both(block.norm_2),
+                    scale_and_shift(block.norm_2),
                     affine(block.up),
                     affine(block.down),
                 )
                 for block in blocks
             ),
-            norm=_both(network.norm),
+            norm=scale_and_shift(network.norm),
             hidden=affine(network.weigh.hidden),
             weigh=affine(network.weigh.out),
         )
 
-    def __call__(self, tokens: Tokens, vectors: F32, groups: Ints) -> Affine:
+    def __call__(self, tokens: Tokens, vectors: F32, groups: Ints) -> tuple[F32, F32]:
         """State (1, d) and evidence weights (1, features) after the last slot of one request.
 
         Args:
@@ -132,7 +130,3 @@ class Inference:
         np.subtract(left * cos, right * sin, out=turned[..., :half])
         np.add(left * sin, right * cos, out=turned[..., half:])
         return turned.transpose(1, 0, 2)
-
-
-def _both(norm: nn.LayerNorm) -> Affine:
-    return values(norm.weight), values(norm.bias)

@@ -53,7 +53,7 @@ def gather(
     found = evidence(histories, plays.start[rows])
     target = plays.track[rows].astype(np.int64)
     near = strongest(found.near[: len(rows)], config.head_rules)
-    head = np.sort(np.hstack([near, _active(found.repeats, config.head_repeats)]), axis=1)
+    head = np.sort(np.hstack([near, _active(found.own.repeats, config.head_repeats)]), axis=1)
     masked = (head < 0) | (head == target[:, None])
     masked[:, 1:] |= head[:, 1:] == head[:, :-1]
     features = np.zeros((*head.shape, evidence.width), np.float32)

@@ -22,7 +22,7 @@ from models.sequence.network import Network, TokenTensors, inserted
 from models.sequence.tokens import request_tokens
 from recsys.items import Items
 from recsys.plays import I32, I64, Plays
-from recsys.topk import largest
+from recsys.topk import largest_rows
 from recsys.types import QueryBatch
 
 CHUNK = 64
@@ -130,7 +130,7 @@ class SequenceModel:
         scores = self._scores(batch) if len(batch) <= CHUNK else self.score(batch)
         if allowed is not None:
             scores = np.where(allowed, scores, np.float32(-np.inf))
-        top = np.stack([largest(row, k) for row in scores]) if len(scores) else np.zeros((0, k), np.int64)
+        top = largest_rows(scores, min(k, scores.shape[1]))
         value = np.take_along_axis(scores, top, axis=1)
         order = np.lexsort((top, -value), axis=1)
         top, value = np.take_along_axis(top, order, axis=1), np.take_along_axis(value, order, axis=1)

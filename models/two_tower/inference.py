@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from models.two_tower.history import History
-from recsys.layers import F32, Affine, affine, gelu, linear, normed, values
+from recsys.layers import F32, Affine, affine, gelu, linear, normed, scale_and_shift, values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ class Inference:
     ask: Affine
     gain: F32  # (heads, d)
     trust: Affine
-    norm: Affine
+    norm: tuple[F32, F32]
     hidden: Affine
     out: Affine
 
@@ -54,7 +54,7 @@ class Inference:
             ask=affine(tower.ask),
             gain=values(tower.gain),
             trust=affine(tower.trust),
-            norm=(values(norm.weight), values(norm.bias)),
+            norm=scale_and_shift(norm),
             hidden=affine(hidden),
             out=affine(out),
         )

@@ -18,7 +18,7 @@ from recsys.plays import Outcome, Plays
 from recsys.retrieval.bitmaps import count
 from recsys.retrieval.eligibility import Eligibility
 from recsys.retrieval.plans import Plan
-from recsys.topk import largest
+from recsys.topk import largest_rows
 from recsys.types import Context, QueryBatch
 
 Floats = NDArray[np.float32]
@@ -66,8 +66,7 @@ def normalize(vectors: Floats) -> Floats:
 
 def top(scores: Floats, k: int) -> Proposal:
     """Each row's k best finite scores as a proposal, in no order."""
-    k = min(k, scores.shape[1])
-    best = np.stack([largest(row, k) for row in scores]) if len(scores) else np.zeros((0, k), np.int64)
+    best = largest_rows(scores, min(k, scores.shape[1]))
     value = np.take_along_axis(scores, best, axis=1)
     return ragged(np.where(np.isfinite(value), best, -1), value)
 
