@@ -75,7 +75,7 @@ class GroupSequential(Rule):
     def look(self, history: Sequence[Look]) -> Verdict:
         """The verdict after these looks; raises BadInput where they are not those of one running test."""
         looks = checked(history)
-        taken = self._taken(looks)
+        taken = self.taken(looks)
         if not taken.numbers:
             return self.too_early(looks, self.min_units, self._fraction(looks[-1]))
         found = bounds(self.design, taken.information, taken.fractions, taken.final, self._drift())
@@ -100,7 +100,7 @@ class GroupSequential(Rule):
             return None
         return futility_drift(self.design, np.arange(1, self.planned_looks + 1) / self.planned_looks)
 
-    def _taken(self, looks: Sequence[Look]) -> Taken:
+    def taken(self, looks: Sequence[Look]) -> Taken:
         """The looks that count. A last look with nothing new makes the one before the end: all error is spent there,
         whatever it showed."""
         taken = Taken()
