@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 
 from experiments.analysis.analyse import analyse
 from experiments.analysis.curve import effect_curve
@@ -16,6 +17,7 @@ from experiments.analysis.design import Design, Margin, Metric
 from experiments.analysis.effects import infer
 from experiments.analysis.looks import looks
 from experiments.analysis.moments import Moments
+from experiments.analysis.proportions import compare_proportions
 from experiments.analysis.result import Effect
 from recsys.errors import BadInput
 
@@ -118,6 +120,18 @@ def test_a_curve_of_no_rows_is_refused() -> None:
         effect_curve(
             _frame(0, y=pl.Series([], dtype=pl.Float64)), _design(Metric(name="y")), Metric(name="y"), 3
         )
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("n", [1_000, 10**7, 10**9, 10**11])
+def test_rare_events_among_many_are_told_as_finely_as_common_ones(n: int, flip: bool) -> None:
+    """10 against 20 events: the pooled test of counts, and an interval that only the counts shape."""
+    hits = (n - 10, n - 20) if flip else (10, 20)
+    found, pooled = compare_proportions(hits, (n, n)), sum(hits) / (2 * n)
+    z = (hits[1] - hits[0]) / n / np.sqrt(pooled * (1 - pooled) * 2 / n * (2 * n / (2 * n - 1)))
+    assert found.p_value == pytest.approx(2 * norm.sf(abs(z)), rel=1e-5)
+    ends = sorted(abs(end) * n for end in (found.interval.low, found.interval.high))
+    assert n == 1000 or ends == pytest.approx([0.785, 21.93], rel=1e-3)
 
 
 def test_an_error_of_zero_is_no_certainty() -> None:
