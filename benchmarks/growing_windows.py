@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from benchmarks.growing_worlds import DAYS, F32, PRE, WORLDS, World
-from benchmarks.results import table, write
+from benchmarks.results import write
+from experiments.sequential import joint
 from experiments.sequential.bounds import Design, bounds
 from experiments.sequential.looks import Look
 from experiments.sequential.mixture import mixing, radius, tuned
@@ -48,6 +49,10 @@ class Course:
         """Treatment minus control and standard error, (tests, days), if all that is treated were so much higher."""
         scale = np.array([1.0, 1 + lift])
         return (self.value * scale) @ [-1.0, 1.0], np.sqrt((self.variance * scale**2).sum(-1))
+
+    def law(self) -> F64:
+        """The correlation (days, days) of the estimates without an effect."""
+        return np.asarray(np.corrcoef(self.effects()[0].T), np.float64)
 
     def truth(self, lift: float) -> F64:
         """The effect on each day (days,): the lift of what all tests together say."""
@@ -101,11 +106,17 @@ def ratio(above: F32, below: F32, covariate: F32 | None = None) -> F64:
         return np.stack([value, squares / free * scale], axis=-1)
 
 
-def reach_of(kind: Kind, looks: int, se: F64, information: F64 | None = None) -> F64:
+def reach_of(
+    kind: Kind, looks: int, se: F64, information: F64 | None = None, correlation: F64 | None = None
+) -> F64:
     """How large |z| must be on each day (days,), infinite where there is no look: the rule in calendar time, for tests
-    whose standard errors are the average ones; or bounds by some `information` (days,) that is taken for granted."""
+    whose standard errors are the average ones; by some `information` (days,) that is taken for granted; or by the
+    `correlation` (days, days) of the estimates."""
     at = np.round(np.arange(1, looks + 1) * DAYS / looks).astype(int) - 1
     reach = np.full(DAYS, np.inf)
+    if correlation is not None:
+        reach[at] = joint.upper_bounds(Design(Spending(kind), ALPHA), correlation[np.ix_(at, at)], TIME[at])
+        return reach
     if information is not None:
         reach[at] = bounds(Design(Spending(kind), ALPHA), information[at], TIME[at]).upper
         return reach
@@ -121,23 +132,31 @@ def reach_of(kind: Kind, looks: int, se: F64, information: F64 | None = None) ->
 
 
 Reach = Callable[[F64], F64]
+KINDS: tuple[Kind, ...] = ("obrien_fleming", "pocock")
+GROUPS: dict[str, tuple[Kind, int]] = {
+    "O'Brien-Fleming, 4": ("obrien_fleming", 4),
+    "O'Brien-Fleming, 14": ("obrien_fleming", 14),
+    "Pocock, 4": ("pocock", 4),
+    "Pocock, 14": ("pocock", 14),
+}
+OWN = ", own law"
 
 
-def rules(se: F64, effect: float, information: F64 | None = None) -> dict[str, Reach]:
-    """|z| that each rule needs on each day, from the standard errors (tests, days). Mixtures are tuned by the average
-    standard error at the end, and by the size of the effect."""
+def rules(se: F64, effect: float, information: F64 | None = None, law: F64 | None = None) -> dict[str, Reach]:
+    """|z| that each rule needs on each day, from the standard errors (tests, days); with the estimates' correlation
+    (days, days) also that of the group-sequential rules which know it. Mixtures are tuned by the average standard error
+    at the end, and by the size of the effect."""
 
-    def group(kind: Kind, looks: int) -> Reach:
-        found = reach_of(kind, looks, se, information)
+    def group(kind: Kind, looks: int, correlation: F64 | None = None) -> Reach:
+        found = reach_of(kind, looks, se, information, correlation)
         return lambda _: found
 
     last = float(se[:, -1].mean())
+    known = {} if law is None else {name + OWN: group(*how, law) for name, how in GROUPS.items()}
     return {
         "z every day": lambda _: np.full(DAYS, Z),
-        "O'Brien-Fleming, 4": group("obrien_fleming", 4),
-        "O'Brien-Fleming, 14": group("obrien_fleming", 14),
-        "Pocock, 4": group("pocock", 4),
-        "Pocock, 14": group("pocock", 14),
+        **{name: group(*how) for name, how in GROUPS.items()},
+        **known,
         "always-valid": lambda e: radius(tuned((last / e) ** 2, 1.0, ALPHA), ALPHA),
         "mSPRT": lambda e: radius(mixing(e, effect), ALPHA),
     }
@@ -151,10 +170,12 @@ def missed(course: Course, lift: float, truth: F64, found: dict[str, Reach]) -> 
         return {name: float((z > reach(se)).any(axis=1).mean()) for name, reach in found.items()}
 
 
-def after_stop(course: Course, lift: float, kind: Kind, tests: int) -> dict[str, float]:
-    """Coverage of the effect at the stop, of 14 looks: stage-wise adjusted, and of one look as if it were planned."""
+def after_stop(course: Course, lift: float, kind: Kind, tests: int, own: bool = False) -> dict[str, float]:
+    """Coverage of the effect at the stop, of 14 looks: stage-wise adjusted (with `own`, by the estimates' correlation),
+    and of one look as if it were planned."""
     effect, se = (part[:tests] for part in course.effects(lift))
-    high, truth = reach_of(kind, 14, se), course.truth(lift)
+    law, truth = course.law(), course.truth(lift)
+    high = reach_of(kind, 14, se, correlation=law if own else None)
     at = np.flatnonzero(np.isfinite(high))
     z, information = effect[:, at] / se[:, at], (se[:, at] ** -2.0).mean(axis=0)
     over = np.abs(z) >= high[at]
@@ -162,8 +183,12 @@ def after_stop(course: Course, lift: float, kind: Kind, tests: int) -> dict[str,
     good = naive = 0
     for test, k in enumerate(stop):
         real = truth[at[k]] / se[test, at[k]]
-        times = information[: k + 1] / information[k]
-        good += ALPHA / 2 <= exceedance(times, high[at[: k + 1]], z[test, k], real) <= 1 - ALPHA / 2
+        till, errors = at[: k + 1], information[: k + 1] ** -0.5
+        if own:
+            level = joint.exceedance(law[np.ix_(till, till)], errors, high[till], z[test, k], real)
+        else:
+            level = exceedance(information[: k + 1] / information[k], high[till], z[test, k], real)
+        good += ALPHA / 2 <= level <= 1 - ALPHA / 2
         naive += abs(z[test, k] - real) <= Z
     return {
         "adjusted": good / len(stop),
@@ -213,19 +238,18 @@ def figures(tests: int, seed: int) -> dict[str, Any]:
 
 def _of(course: Course, tests: int) -> dict[str, Any]:
     truth = course.truth(LIFT)
-    found, lifted = (rules(course.effects(lift)[1], float(truth[-1])) for lift in (0.0, LIFT))
+    law = course.law()
+    found, lifted = (rules(course.effects(lift)[1], float(truth[-1]), law=law) for lift in (0.0, LIFT))
     covered = missed(course, LIFT, truth, lifted)
     return {
         "false positives": missed(course, 0.0, np.zeros(DAYS), found),
         "power": missed(course, LIFT, np.zeros(DAYS), lifted),
         "simultaneous coverage": {name: 1 - covered[name] for name in ("always-valid", "mSPRT")},
-        "after a stop": {kind: after_stop(course, LIFT, kind, tests // 4) for kind in KINDS},
+        "after a stop": {kind: after_stop(course, LIFT, kind, tests // 10) for kind in KINDS}
+        | {kind + OWN: after_stop(course, LIFT, kind, tests // 50, own=True) for kind in KINDS},
         "increments": increments(course),
-        "the rule itself agrees": as_the_rule(course, min(200, tests)),
+        "the rule itself agrees": as_the_rule(course, min(100, tests)),
     }
-
-
-KINDS: tuple[Kind, ...] = ("obrien_fleming", "pocock")
 
 
 def _of_totals(course: Course) -> dict[str, Any]:
@@ -256,35 +280,22 @@ def _of_window(course: Course) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    names = list(found[next(iter(WORLDS))][RATIO]["false positives"])
-    for part in ("false positives", "power"):
-        for which in (RATIO, CUPED, TOTAL, FIRST):
-            if part in found[next(iter(WORLDS))][which]:
-                rows = [[w, *(f"{found[w][which][part][n]:.2%}" for n in names)] for w in WORLDS]
-                table([f"{part}: {which}", *names], rows)
-    rows = []
-    for world in WORLDS:
-        for which in (RATIO, CUPED):
-            f = found[world][which]
-            after = [
-                f"{f['after a stop'][k][s]:.2%}"
-                for k in KINDS
-                for s in ("adjusted", "naive", "stopped early")
-            ]
-            shares = [f"{v:.3f}" for v in f["increments"].values()]
-            cover = [f"{v:.2%}" for v in f["simultaneous coverage"].values()]
-            rows.append([world, which, *shares, *cover, *after, f"{f['the rule itself agrees']:.1%}"])
-    table(
-        ["world", "", "least", "most", "half", "a-v", "mSPRT", *("adj", "naive", "early") * 2, "rule"], rows
-    )
-    rows = []
-    for world in WORLDS:
-        f = found[world][TOTAL]
-        end = f["simultaneous coverage of the effect at the end"]
-        rows.append(
-            [world, *(f"{v:.3f}" for v in f["increments"].values()), *(f"{v:.2%}" for v in end.values())]
-        )
-    table(["totals", "least", "most", "half", "a-v", "mSPRT"], rows)
+    """Prints every part as a table in Markdown, a row per world."""
+    for which in (RATIO, CUPED, TOTAL, FIRST):
+        parts = found[next(iter(WORLDS))][which]
+        for part in (name for name, value in parts.items() if isinstance(value, dict)):
+            rows = {world: _flat(found[world][which][part]) for world in WORLDS}
+            names = list(next(iter(rows.values())))
+            print(f"\n{which}: {part}\n\n| world | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+            for world, row in rows.items():
+                print(f"| {world} | {' | '.join(row.values())} |")
+
+
+def _flat(part: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(value, dict) for value in part.values()):
+        return {f"{a}, {b}": f"{v:.1%}" for a, inner in part.items() for b, v in inner.items()}
+    shown = part.items()
+    return {a: f"{v:.2f}" if "least" in part else f"{v:.1%}" for a, v in shown}
 
 
 def main() -> None:
