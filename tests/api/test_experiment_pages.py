@@ -70,18 +70,17 @@ def test_the_policy_lets_only_the_page_s_own_style_through(client: TestClient, p
         ("fresh", "recsys experiment report fresh"),
         ("banner", "banner is a flag"),
         ("unknown", "no experiment has this name"),
-        ("..", ""),
-        ("%2e%2e%2f%2e%2e", ""),
-        ("<script>alert(1)</script>", ""),
+        ("%2e%2e", "no experiment has this name"),
+        ("..%5c..", "no experiment has this name"),
+        ("<script>alert(1)", "no experiment has this name"),
     ],
 )
 def test_a_report_that_is_not_there_is_an_error_page_with_the_way_out(
     client: TestClient, name: str, said: str
 ) -> None:
     answer = client.get(f"/experiments/{name}")
-    if said:
-        assert answer.status_code == 404
-        assert answer.headers["content-type"].startswith("text/html")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
     assert said in answer.text
     assert "<script>alert" not in answer.text
 

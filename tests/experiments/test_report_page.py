@@ -19,6 +19,7 @@ from experiments.report.plots.canvas import Axis, tick_texts, ticks
 from experiments.report.plots.effect import effect_plot
 from experiments.report.plots.forest import axis_of
 from experiments.report.record import Report
+from experiments.report.views import spread
 from recsys.errors import NotReady
 from tests.experiments.page_reader import PageReader
 from tests.experiments.sample_reports import ALL, HOSTILE, plain, running
@@ -92,9 +93,9 @@ def test_every_metric_is_shown_with_all_its_numbers(
             assert p is None or str(numbers.p_value(p)) in shown
         assert str(numbers.percent(effect["lift"], sign=True)) in shown
         assert str(numbers.chance(effect["bayes"]["chance_to_beat"])) in shown
-        assert str(numbers.amount(effect["se"], effect["se"])) in shown
+        assert f"standard error {spread(effect, effect['se'])} df" in shown
         gain = effect["variance_reduction"]
-        assert not gain or f"as good as {1 / (1 - gain):.2f} × the units" in shown
+        assert gain < 0.001 or f"{100 * gain:.1f}% {1 / (1 - gain):.2f} × units" in shown
 
 
 def test_what_decides_whether_to_read_on_stands_first(read: dict[str, PageReader]) -> None:
@@ -250,7 +251,7 @@ def test_a_report_without_a_guardrail_says_what_that_means() -> None:
         (lambda: numbers.day("2026-12-01T08:00:00+00:00"), "1 Dec 2026"),
         (lambda: numbers.when("2026-12-01T08:00:00+00:00"), "1 Dec 2026, 08:00 UTC"),
         (lambda: numbers.when("soon"), "soon"),
-        (lambda: numbers.sentence("it goes on"), "It goes on."),
+        (lambda: numbers.sentence("hours goes on"), "hours goes on."),
     ],
 )
 def test_numbers_are_written_as_people_read_them(call: Callable[[], str], text: str) -> None:
