@@ -103,9 +103,7 @@ def row_of(raw: Json) -> Row:
         difference=change(effect, effect["effect"]),
         interval=between(change(effect, low), change(effect, high), low, high),
         lift=percent(effect["lift"], sign=True, reason=NO_BASE),
-        lift_interval=between(*(percent(v, sign=True) for v in as_lift), low, high)
-        if base
-        else missing(NO_BASE),
+        lift_interval=_lift_ends({"low": as_lift[0], "high": as_lift[1]}) if base else missing(NO_BASE),
         believed=as_lift if base else (None, None),
         margin=_over(margin, base),
         signed_margin=margin,
@@ -197,7 +195,7 @@ def _facts(raw: Json) -> Iterable[tuple[str, str]]:
     yield "df", "normal" if effect["df"] is None else f"{effect['df']:,.1f}"
     yield "one look at the end: difference", _ends(effect, effect["interval"])
     yield "the same, adjusted for the family", _ends(effect, effect["interval_adjusted"])
-    yield "the same, of the lift", _lift_ends(effect["lift_interval"])
+    yield "the same, of the lift", plain(_lift_ends(effect["lift_interval"]))
     yield (
         "p, one look",
         f"{plain(p_value(effect['p_value']))}; adjusted {plain(p_value(effect['p_adjusted']))}",
@@ -231,7 +229,7 @@ def _ends(effect: Json, interval: Json) -> str:
 
 def _lift_ends(interval: Json) -> str:
     low, high = interval["low"], interval["high"]
-    return plain(between(percent(low, sign=True), percent(high, sign=True), low, high))
+    return between(percent(low, sign=True), percent(high, sign=True), low, high)
 
 
 def _loss(effect: Json, value: float | None) -> str:
