@@ -53,9 +53,9 @@ def _repeated(named: Sequence[tuple[str, int, str]]) -> Iterator[Conflict]:
 
 
 def _pairs(config: Config) -> Iterator[tuple[Experiment, int, Experiment]]:
-    """Experiments that may meet in one unit: (a, number of b, b)."""
+    """Experiments that run at the same time: (a, number of b, b)."""
     for (_, a), (j, b) in combinations(enumerate(config.experiments), 2):
-        if a.overlaps(b) and a.unit == b.unit:
+        if a.overlaps(b):
             yield a, j, b
 
 
@@ -80,7 +80,7 @@ def _layers(config: Config) -> Iterator[Conflict]:
 def _salts(config: Config) -> Iterator[Conflict]:
     """The same salt puts the same units together: two experiments would measure each other."""
     for a, j, b in _pairs(config):
-        if a.salt == b.salt and not a.excludes(b):
+        if a.salt == b.salt and a.unit == b.unit and not a.excludes(b):
             yield ("experiments", j, "salt"), f"{a.name} has the same salt: their arms would coincide"
     gates = {layer.salt or layer.name: f"layer {layer.name}" for layer in config.layers}
     for i, layer in enumerate(config.layers):
@@ -100,18 +100,20 @@ def _salts(config: Config) -> Iterator[Conflict]:
 
 
 def _settings(config: Config) -> Iterator[Conflict]:
-    """One unit cannot be answered by two releases, nor with two values of one setting."""
+    """One request cannot be answered by two releases, nor with two values of one setting; it has units of all kinds."""
     for a, j, b in _pairs(config):
-        if a.excludes(b):
+        if a.excludes(b) or (a.unit != b.unit and "artist" in (a.unit, b.unit)):  # no request has an artist
             continue
         for one in sorted(a.sets()):
             clash = next((o for o in sorted(b.sets()) if _same_or_inside(one, o)), None)
             if clash is not None:
                 what = "releases" if clash == "release" else clash
-                yield (
-                    ("experiments", j, "arms"),
-                    f"{a.name} and {b.name} both choose {what}: give them disjoint slices of one layer",
+                way_out = (
+                    "give them disjoint slices of one layer"
+                    if a.unit == b.unit
+                    else "run one after the other"
                 )
+                yield ("experiments", j, "arms"), f"{a.name} and {b.name} both choose {what}: {way_out}"
 
 
 def _same_or_inside(a: str, b: str) -> bool:

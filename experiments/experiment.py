@@ -158,9 +158,9 @@ class Experiment(Strict):
         return paths | ({"release"} if any(arm.release != CHAMPION for arm in self.arms) else set())
 
     def excludes(self, other: Experiment) -> bool:
-        """Whether no unit can be in both: disjoint slices of a layer, another kind of unit, or another time."""
+        """Whether no request can be in both: disjoint slices of a layer, or another time."""
         apart = self.layer is not None and other.layer is not None and self.layer.excludes(other.layer)
-        return apart or self.unit != other.unit or not self.overlaps(other)
+        return apart or not self.overlaps(other)
 
     def overlaps(self, other: Experiment) -> bool:
         """Whether both run at some moment."""

@@ -25,9 +25,9 @@ from recsys.schemas import EventKind
 from recsys.types import Assignment, Decision
 
 Reach = Mapping[str, frozenset[str] | None]
-"""By experiment, the surfaces where its arms can differ; None: all."""
+"""By experiment or holdout, the surfaces where its arms can differ; None: all."""
 _ATTRIBUTES = ("country", "tier", "platform", "cohort")
-_ARM = pl.Struct({"experiment": pl.String, "arm": pl.String, "overridden": pl.Boolean})
+_ARM = pl.Struct({"experiment": pl.String, "arm": pl.String, "overridden": pl.Boolean, "unit": pl.String})
 _TOLD = pl.Struct(
     {
         "version": pl.String,
@@ -42,6 +42,7 @@ COLUMNS = (
     "experiment",
     "arm",
     "unit",
+    "unit_kind",
     "request_id",
     "surface",
     "at",
@@ -67,8 +68,12 @@ class Exposure:
 
 
 def reaches(config: Config, space: Space | None = None) -> Reach:
-    """Where each running experiment can show an effect; without a space every parameter can anywhere."""
-    return {e.name: _reach(e, space) for e in config.running}
+    """Where each running experiment can show an effect; without a space every parameter can anywhere.
+
+    Whether a holdout holds a unit back can show everywhere: it decides about experiments that are still to come.
+    """
+    found: dict[str, frozenset[str] | None] = {e.name: _reach(e, space) for e in config.running}
+    return found | dict.fromkeys(holdout.name for holdout in config.holdouts)
 
 
 def _reach(experiment: Experiment, space: Space | None) -> frozenset[str] | None:
@@ -98,7 +103,12 @@ def written(decision: Decision) -> str:
     """The column `exposed` of a decision's event: compact JSON, that analysis need not open the whole record."""
     overridden = frozenset(decision.overridden)
     arms = [
-        {"experiment": name, "arm": decision.arms[name], "overridden": name in overridden}
+        {
+            "experiment": name,
+            "arm": decision.arms[name],
+            "overridden": name in overridden,
+            "unit": decision.units.get(name, "listener"),
+        }
         for name in decision.exposed
     ]
     about = {name: decision.attributes.get(name) for name in _ATTRIBUTES}
@@ -110,27 +120,34 @@ def exposures(events: pl.LazyFrame) -> pl.LazyFrame:
     """Exposures as rows, lazily, in no order. A decision whose `exposed` is damaged gives none.
 
     Args:
-        events: rows of the lake's `events`: kind, exposed, user_id, request_id, surface, ts.
+        events: rows of the lake's `events`: kind, exposed, user_id, session_id, request_id, surface, ts.
 
     Returns:
-        experiment, arm, unit, request_id, surface, at (UTC), version (of the config), overridden, and the attributes
-        that targeting saw at that request: country, tier, platform, cohort (a list). Analysis takes each unit's first
-        row of an experiment, and leaves out units that were ever overridden in it.
+        experiment, arm, unit (its id), unit_kind (listener, session), request_id, surface, at (UTC), version (of the
+        config), overridden, and the attributes that targeting saw at that request: country, tier, platform, cohort (a
+        list). Analysis takes each unit's first row of an experiment, and leaves out units that were ever overridden
+        in it.
     """
     return (
         events.filter(pl.col("kind") == EventKind.DECISION.value, pl.col("exposed").is_not_null())
         .select(
             "request_id",
             "surface",
-            unit="user_id",
+            "user_id",
+            "session_id",
             at=pl.col("ts").cast(pl.Datetime("ms", "UTC")),
             told=pl.col("exposed").map_batches(_decoded, return_dtype=_TOLD, is_elementwise=True),
         )
         .unnest("told")
         .explode("arms")
         .unnest("arms")
-        .filter(pl.col("experiment").is_not_null(), pl.col("arm").is_not_null())
-        .with_columns(pl.col("version").fill_null(""), pl.col("overridden").fill_null(False))
+        .with_columns(unit_kind=pl.col("unit").fill_null("listener"))
+        .with_columns(
+            pl.col("version").fill_null(""),
+            pl.col("overridden").fill_null(False),
+            unit=pl.when(pl.col("unit_kind") == "session").then("session_id").otherwise("user_id"),
+        )
+        .drop_nulls(["experiment", "arm", "unit"])
         .select(COLUMNS)
     )
 

@@ -38,7 +38,7 @@ _NEEDS_ARTIST = {
 _NEEDS_EITHER = {EventKind.NOT_INTERESTED, EventKind.UNDO_NOT_INTERESTED}
 _NEEDS_ORIGIN = {EventKind.EXCLUDE_FROM_TASTE, EventKind.INCLUDE_IN_TASTE}
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 FIRST_POSTED = datetime(2005, 1, 1, tzinfo=UTC)  # an earlier one comes from a clock that was never set
 MAX_AHEAD = timedelta(hours=48)  # of the server's clock: any time zone mistaken for UTC, and a day of drift
 _LONGEST_REASON = 300
@@ -108,7 +108,7 @@ class Event(BaseModel):
     def _sane(cls, value: datetime | None) -> datetime | None:
         if value is None:
             return None
-        if not _EARLIEST <= value < _LATEST:
+        if not _EARLIEST <= value < LATEST:
             raise ValueError("must lie within the years 2000 to 2099")
         return value.astimezone(UTC)  # one form, so that the same event sent twice is the same bytes
 

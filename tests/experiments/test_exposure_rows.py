@@ -50,6 +50,7 @@ def test_each_arm_of_a_decision_is_a_row_with_what_targeting_saw() -> None:
             "experiment": experiment,
             "arm": arm,
             "unit": "u0",
+            "unit_kind": "listener",
             "request_id": "r0",
             "surface": "home",
             "at": AT,
@@ -100,6 +101,18 @@ def test_what_the_lake_held_before_there_was_the_column_gives_no_rows(tmp_path: 
     lake.append("events", decisions(orjson.dumps(GOOD).decode()))
     assert exposures(lake.scan("events")).collect().height == 2
     assert set(lake.scan("events").collect_schema()) == set(EVENTS)
+
+
+def test_an_arm_of_a_session_has_the_session_s_id_and_counts_only_where_there_is_one() -> None:
+    arms = [{"experiment": "a", "arm": "x", "unit": "session"}, {"experiment": "b", "arm": "y"}]
+    text = orjson.dumps({"version": "v1", "arms": arms}).decode()
+    events = decisions(text, text).with_columns(session_id=pl.Series(["s0", None]))
+    rows = exposures(events.lazy()).collect().sort("request_id", "experiment")
+    assert rows.select("experiment", "unit", "unit_kind", "request_id").rows() == [
+        ("a", "s0", "session", "r0"),
+        ("b", "u0", "listener", "r0"),
+        ("b", "u1", "listener", "r1"),
+    ]
 
 
 def test_events_of_other_kinds_give_no_rows() -> None:
