@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from recsys.ids import is_event_id, is_public_id
 from recsys.schemas import EVENTS, SCHEMA_VERSION, EventKind, Surface
@@ -84,6 +85,9 @@ class Event(BaseModel):
     snooze_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     conn_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     payload: Annotated[str, Field(max_length=8_000_000)] | None = None
+    # Of the server's own decisions; the document for clients has no word of them.
+    exposed: SkipJsonSchema[Annotated[str, Field(max_length=100_000)] | None] = None
+    took_ms: SkipJsonSchema[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None] = None
 
     @field_validator("event_id")
     @classmethod
@@ -110,6 +114,8 @@ class Event(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Event:
+        if self.kind != EventKind.DECISION and (self.exposed is not None or self.took_ms is not None):
+            raise ValueError("exposed, took_ms: only the server's own decision events have them")
         if self.kind in _NEEDS_TRACK and self.track_id is None:
             raise ValueError(f"{self.kind.value} needs track_id")
         if self.kind == EventKind.PLAY_END and self.ms_played is None:

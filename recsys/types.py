@@ -38,6 +38,7 @@ class Assignment:
         overridden: experiments whose arm a person chose; analysis leaves them out.
         shown: experiments that can show on the surface that is asked.
         version: of the config that says so.
+        attributes: what targeting saw of the request; empty where no experiment can show.
     """
 
     arms: dict[str, str] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Assignment:
     overridden: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     version: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -300,3 +302,6 @@ class Decision:
     exposed: list[str] = field(default_factory=list)  # experiments whose arm can show in this answer
     overridden: list[str] = field(default_factory=list)  # those whose arm a person chose
     parameters: dict[str, Any] = field(default_factory=dict)  # settings that the arms replaced, by path
+    attributes: dict[str, Any] = field(
+        default_factory=dict
+    )  # what targeting saw; empty where nothing is exposed

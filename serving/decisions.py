@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from experiments.exposure import written
 from recsys.events import Event
 from recsys.ids import UserId
 from recsys.items import Items
@@ -63,6 +64,7 @@ def record(
         exposed=list(query.assignment.shown),
         overridden=list(query.assignment.overridden),
         parameters=query.assignment.parameters,
+        attributes=query.assignment.attributes,
     )
 
 
@@ -154,8 +156,12 @@ def candidates_of(decision: Decision) -> Candidates:
     return Candidates(ids, np.array([0, len(ids)], np.int64), columns)
 
 
-def to_event(decision: Decision) -> Event:
-    """The Decision as an event of the one log; its id is the request id, so it is written at most once."""
+def to_event(decision: Decision, took_ms: float | None = None) -> Event:
+    """The Decision as an event of the one log; its id is the request id, so it is written at most once.
+
+    Args:
+        took_ms: from the request's arrival until now.
+    """
     now = datetime.fromtimestamp(decision.now / 1000, UTC)
     return Event.model_construct(
         event_id=decision.request_id,
@@ -169,6 +175,8 @@ def to_event(decision: Decision) -> Event:
         consent_analytics=not decision.listener.get("incognito", False),
         incognito_mode=bool(decision.listener.get("incognito", False)),
         payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
+        exposed=written(decision) if decision.exposed else None,
+        took_ms=took_ms,
     )
 
 

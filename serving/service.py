@@ -51,7 +51,7 @@ from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
 from serving.trials import Trials
-from serving.watch import Freshness, part
+from serving.watch import Freshness, arrival, part
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -124,10 +124,11 @@ class Service:
             BadInput: a seed or cursor of the wrong form.
             UnknownId: a seed or station that is not known here.
         """
+        began = arrival()
         with part("query"):
             query = self._query(ask)
         recommender = self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
-        desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query))
+        desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query, began))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
     def home(
@@ -179,14 +180,16 @@ class Service:
             degraded=(looked_up,) if looked_up else (),
         )
 
-    def _answer(self, recommender: Recommender, query: Query) -> Decision:
+    def _answer(self, recommender: Recommender, query: Query, began: float) -> Decision:
         admitted = ADMITTED.get() or Admitted()
         now = self._trials.newest(self.live.fresh, recommender, query.assignment)
         with part("ladder"):
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
         try:
             with part("log.append"):
-                self.log.append([to_event(decision)], wait=False)  # whatever refers to it will wait for both
+                # whatever refers to it will wait for both
+                self.log.append([to_event(decision, took_ms)], wait=False)
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
             logger.warning("decision %s not logged: %s", decision.request_id, error)
             self.unlogged += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,14 @@ class Trials:
         live = self.live
         if live.config.plan.idle:
             return live.config.plan.nobody
-        found = assign(live.config, user.user_id, now, attributes(user, context))
+        asked = attributes(user, context)
+        found = assign(live.config, user.user_id, now, asked)
         parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
         seen = shown(found, live.reach, surface) if lasting else ()
-        return Assignment(found.arms, found.release, parameters, found.overridden, seen, found.version)
+        about = {}
+        if seen:
+            about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
+        return replace(found, parameters=parameters, shown=seen, attributes=about)
 
     def answering(
         self,

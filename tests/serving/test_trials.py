@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from experiments.config import parse
 from experiments.exposure import exposures
 from experiments.source import Source, Sources
 from recsys.errors import BadInput
+from recsys.events import to_frame
 from recsys.home import Home
+from recsys.lake import Lake
 from recsys.release import MANIFEST, seal, verify
-from recsys.types import Context
+from recsys.types import Context, Decision
 from serving.decisions import to_event
 from serving.loaded import LoadedRelease
 from serving.registry import Registry
@@ -89,11 +92,38 @@ def test_only_what_can_show_on_a_surface_counts_as_exposed(service: Service) -> 
     decisions = [service.decision_record(answer["request_id"]) for answer in asked]
     assert [decision.exposed for decision in decisions] == [["wide"], ["calm"]]
     assert all(set(decision.arms) == {"wide", "calm"} for decision in decisions)
-    rows = exposures(str(to_event(decision).payload) for decision in decisions)
+    rows = as_rows(decisions)
     assert rows["experiment"].to_list() == ["wide", "calm"]
     assert rows["unit"].to_list() == [user, user]
     assert rows["version"].to_list() == [service.status()["experiments"]["version"]] * 2
     assert not rows["overridden"].any()
+
+
+def test_the_lake_says_cheaply_who_was_exposed_what_targeting_saw_and_how_long_it_took(
+    service: Service, home: Home
+) -> None:
+    user = service.listeners(1)[0]["user_id"]
+    (home.root / "experiments" / "two.yaml").write_text(
+        f"{TWO}cohorts:\n  - {{name: staff, units: [{user}]}}\n"
+    )
+    service.refresh()
+    service.refresh()
+    situation = Context("SE", device="car", tier="premium")
+    seen, unseen = (service.home(unit, 3, situation)["request_id"] for unit in (user, None))
+    arms = service.decision(seen)["arms"]
+    service.close()
+    events = Lake(home.lake).scan("events").filter(pl.col("request_id").is_in([seen, unseen]))
+    took = dict(events.select("request_id", "took_ms").collect().iter_rows())
+    assert 0 < took[seen] < 60_000
+    assert 0 < took[unseen] < 60_000
+    (row,) = exposures(events).collect().to_dicts()
+    assert (row["experiment"], row["arm"], row["unit"]) == ("wide", arms["wide"], user)
+    assert (row["country"], row["tier"], row["platform"]) == ("SE", "premium", "car")
+    assert row["cohort"] == ["known", "staff"]
+
+
+def as_rows(decisions: list[Decision]) -> pl.DataFrame:
+    return exposures(to_frame([to_event(decision) for decision in decisions]).lazy()).collect()
 
 
 def track(service: Service) -> str:
@@ -105,7 +135,7 @@ def test_an_override_is_marked_in_the_decision(service: Service) -> None:
     decision = service.decision_record(answer["request_id"])
     assert decision.arms["wide"] == "treatment"
     assert decision.overridden == ["wide"]
-    (row,) = exposures([str(to_event(decision).payload)]).to_dicts()
+    (row,) = as_rows([decision]).to_dicts()
     assert row["overridden"]
 
 
