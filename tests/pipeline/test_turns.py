@@ -250,7 +250,9 @@ def test_turns_of_one_process_run_one_at_a_time_and_an_abandoned_one_gives_its_p
         hung.wait(20)
 
     stuck, after = guard.begin(0, 50.0, hangs), guard.begin(0, None, work)
-    assert stuck is not None and after is not None
-    assert (late := stuck.wait()) is not None and late.part == "slow"
+    assert stuck is not None
+    assert after is not None
+    assert (late := stuck.wait()) is not None
+    assert late.part == "slow"
     assert after.wait() is None  # while the hung one still hangs
     hung.set()
