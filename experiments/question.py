@@ -31,10 +31,18 @@ class Winsor(Strict):
 
 
 class Baseline(Strict):
-    """What is known of a metric before the test: for planning."""
+    """What is known of a metric before the test, measured as long as the test shall run: for planning.
+
+    Attributes:
+        sd: of one unit's value; of a ratio the delta method's (experiments.sequential.power.ratio_sd), of a quantile
+            an earlier test's standard error in one arm, times the root of that arm's units.
+        rho: correlation of a unit's value with its own value before (of a ratio: of their delta-method residuals);
+            CUPED leaves 1 - rho^2 of the variance. None: not known, and nothing is taken off.
+    """
 
     mean: float
     sd: Positive
+    rho: Annotated[float, Field(gt=-1, lt=1, strict=True)] | None = None
 
 
 class Window(Strict):
@@ -83,6 +91,8 @@ class Metric(Strict):
             raise refuse("a ratio, and nothing else, has a numerator and a denominator", "kind")
         if (self.kind == "quantile") != (self.quantile is not None):
             raise refuse("a quantile metric, and no other, says which quantile", "kind")
+        if self.kind == "quantile" and self.baseline is not None and self.baseline.rho is not None:
+            raise refuse("a quantile is not adjusted for what was before: leave out rho", "baseline", "rho")
         if self.winsorize is not None and self.kind in ("proportion", "quantile"):
             raise refuse(f"a {self.kind} is not winsorized", "winsorize")
         if self.column is not None and self.kind == "ratio":
