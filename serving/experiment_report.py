@@ -6,7 +6,7 @@ kept = report(home, "ranker", now)         # Kept: the record, the page's path
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ import orjson
 
 from experiments.config import Config
 from experiments.report.build import build
-from experiments.report.cards import cards
-from experiments.report.dashboard import dashboard
-from experiments.report.page import page
+from experiments.report.cards import Card, cards
+from experiments.report.page import dashboard, page
 from experiments.report.record import Report
-from experiments.report.shelf import Shelf
+from experiments.report.shelf import Shelf, stamp
 from experiments.running import checked, source_files
 from experiments.store import Store
 from recsys.engines import open_log
@@ -51,8 +50,7 @@ def report(home: Home, name: str, now: datetime, tracked: bool = True) -> Kept:
     move(open_log(home), lake)
     found = build(config_of(home), name, lake.scan("events"), now, Store(folder(home)))
     body = found.to_json()
-    stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    kept = shelf(home).keep(body, name, stamp)
+    kept = shelf(home).keep(body, name, stamp(int(now.timestamp() * 1000)))
     shown = kept.with_suffix(".html")
     shown.write_text(page(orjson.loads(body)))
     if tracked:
@@ -72,20 +70,36 @@ def config_of(home: Home) -> Config:
 
 def shelf(home: Home) -> Shelf:
     """The reports that a home keeps."""
-    return Shelf(folder(home) / "reports")
+    return Shelf.of(folder(home))
 
 
 def write_dashboard(home: Home, now: datetime) -> Path:
     """All experiments of a home on one page, from their newest reports."""
-    path = folder(home) / "reports" / "dashboard.html"
+    path = shelf(home).folder / "dashboard.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dashboard(cards(config_of(home), shelf(home), now)))
+    newest = {name: all_[-1] for name in shelf(home).names() if (all_ := shelf(home).all(name))}
+    rows = cards(config_of(home), shelf(home), now, lambda name: _beside(newest.get(name)))
+    path.write_text(dashboard(rows))
     return path
+
+
+def cards_of(home: Home, now: datetime) -> list[Card]:
+    """What the dashboard says of each experiment."""
+    return cards(config_of(home), shelf(home), now)
+
+
+def _beside(report: Path | None) -> str:
+    """The page of a kept report, from where the dashboard lies."""
+    return "" if report is None else f"{report.parent.name}/{report.stem}.html"
 
 
 def track(home: Home, found: Report, files: list[Path], events: int) -> None:
     """One MLflow run for one report."""
-    config: dict[str, Any] = {"experiment": found.name, "rule": found.rule, "versions": ",".join(found.versions)}
+    config: dict[str, Any] = {
+        "experiment": found.name,
+        "rule": found.rule,
+        "versions": ",".join(found.versions),
+    }
     with run(home, f"experiment {found.name}", config, {"events": events}) as mlflow:
         mlflow.set_tags({"experiment": found.name, "decision": found.verdict.decision})
         for row in found.metrics:

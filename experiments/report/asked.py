@@ -71,20 +71,16 @@ def _metric(declared: Declared, role: Role, margin: Margin | None, question: Que
     values = [value.name for value in values_of(declared)]
     windowed = declared.window is not None
     kind = "ratio" if declared.kind == "mean" and not windowed else declared.kind
-    if kind == "ratio":
-        names = iter(values)
-        numerator, denominator = (DAYS if c == DAYS else next(names) for c in (*declared.columns, DAYS)[:2])
-        column = None
-    else:
-        numerator = denominator = None
-        column = values[0]
+    names = iter(values)
+    parts = [DAYS if column == DAYS else next(names) for column in (*declared.columns, DAYS)[:2]]
+    ratio = kind == "ratio"
     before = tuple(name + BEFORE for name in values) if question.pre_days else ()
     return Metric(
         name=declared.name,
         kind=kind,
-        column=column,
-        numerator=numerator,
-        denominator=denominator,
+        column=None if ratio else parts[0],
+        numerator=parts[0] if ratio else None,
+        denominator=parts[1] if ratio else None,
         quantile=declared.quantile,
         role=role,
         direction=declared.direction,

@@ -156,7 +156,7 @@ def _filled(
 
 
 def _with(report: record.Report, **parts: object) -> record.Report:
-    return record.Report(**{**vars(report), **parts})  # type: ignore[arg-type]
+    return record.Report(**{**vars(report), **parts})
 
 
 def power(primary: Measured, arm: str, judges: Court, now: datetime) -> record.Power:

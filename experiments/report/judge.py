@@ -77,7 +77,7 @@ def _trail(
         tests=tests,
         wanted_se=wanted(found, arm, court) / _reach(question),
     )
-    daily = rule.kind in ("always_valid", "msprt")  # type: ignore[attr-defined]
+    daily = rule.kind in ("always_valid", "msprt")
     trail, verdict = points(rule, estimates, court.schedule, one.margin, one.metric.direction, daily)
     return trail, verdict, _margin(one, found.effects[arm])
 

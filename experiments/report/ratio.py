@@ -109,7 +109,7 @@ def _segments(
     units: pl.DataFrame, weights: tuple[float, ...], order: tuple[str, ...]
 ) -> tuple[record.Segment, ...]:
     """The levels of the cohorts, and the days, in which the mismatch shows most."""
-    tables = {}
+    tables: dict[str, tuple[int, ...]] = {}
     for name in (*COHORTS, "exposed_day"):
         levels = units.group_by(pl.col(name).cast(pl.String).fill_null("(none)").alias("level")).agg(
             (pl.col("arm") == arm).sum().alias(arm) for arm in order

@@ -18,8 +18,7 @@ from experiments.question import AlwaysValid, Fixed, GroupSequential, Question
 from experiments.report.record import Point, Role
 from experiments.report.schedule import Schedule
 from experiments.sequential.looks import Look, Verdict
-from experiments.sequential.rule import parse, trail
-from experiments.sequential.rule_base import Rule
+from experiments.sequential.rule import StoppingRule, parse, trail
 
 LEAST_UNITS = 100.0
 """Before so many units nothing is tested: everything here rests on large samples."""
@@ -56,7 +55,7 @@ def against(pair: Pair, margin: Margin | None, direction: str) -> tuple[float, f
 
 def rule_of(
     question: Question, role: Role, *, margin: bool, tests: int, wanted_se: float, breach: bool = False
-) -> Rule:
+) -> StoppingRule:
     """The rule that a metric is judged by.
 
     Primary metrics and guardrails follow the config's rule; with a margin one-sided at half of alpha, so that
@@ -88,7 +87,7 @@ def rule_of(
 
 
 def points(
-    rule: Rule,
+    rule: StoppingRule,
     estimates: Sequence[Estimate],
     schedule: Schedule,
     margin: Margin | None,

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 
 from experiments.experiment import Experiment
 from experiments.question import AlwaysValid, Fixed
+from experiments.report.record import State
 from recsys.errors import BadInput
 
 
@@ -62,7 +63,7 @@ class Schedule:
         """The moment from which nothing counts, as seen from `now`."""
         return min(filter(None, (self.end, self.cut, now)))
 
-    def state(self, now: datetime) -> str:
+    def state(self, now: datetime) -> State:
         """scheduled, running, stopped or ended."""
         if now < self.start:
             return "scheduled"

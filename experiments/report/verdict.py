@@ -77,7 +77,8 @@ def _arm(question: Question, rows: Sequence[MetricRow], name: str, over: bool) -
     if primary.standing == "worse":
         return _Arm(name, "do_not_ship", reasons, f"{shown} is shown to be worse")
     if primary.standing == "no_difference":
-        return _Arm(name, "do_not_ship", reasons, f"{shown}: no difference is shown")
+        what = "no difference is shown" if primary.margin is None else "it is not shown to be no worse"
+        return _Arm(name, "do_not_ship", reasons, f"{shown}: {what}")
     if good:
         why = f"{shown} is shown, but {listed(unsafe)} not yet to be within its margin"
         return _Arm(name, "do_not_ship" if over else "keep_running", reasons, why)

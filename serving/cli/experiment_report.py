@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,9 @@ UntilOption = Annotated[
 
 @experiment.command()
 def report(
-    name: Annotated[str | None, typer.Argument(help="The experiment; every running or ended one if none.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The experiment; every running or ended one if none.")
+    ] = None,
     until: UntilOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here too.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Log the report to MLflow.")] = True,
@@ -62,13 +65,13 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     cards = cards_of(open_home(home), datetime.now(UTC))
     if as_json:
-        print_json(cards)
+        print_json([asdict(card) for card in cards])
         return
     table = Table("experiment", "state", "days", "units", "verdict")
     for card in cards:
-        days = "" if card.day is None else f"{card.day}" + (f" of {card.days}" if card.days else "")
+        days = "" if card.day is None else f"{card.day}" + (f" of {card.of}" if card.of else "")
         units = "" if card.units is None else f"{card.units:,}"
-        table.add_row(card.name, card.state, days, units, card.verdict or "")
+        table.add_row(card.name, card.state, days, units, card.sentence or card.note)
     console.print(table)
 
 
