@@ -130,11 +130,13 @@ def test_a_better_arm_within_its_guardrails_ships() -> None:
     assert found.verdict.arm == "treatment"
     row = found.row("hours", "treatment")
     assert row.standing == "better"
-    assert row.low is not None and row.low > 0
+    assert row.low is not None
+    assert row.low > 0
     assert row.effect.lift_interval.low < 0.11 < row.effect.lift_interval.high
     assert row.effect.variance_reduction > 0.3  # habits before the start say much of habits after
     assert found.row("skip_rate", "treatment").standing == "no_worse"
-    assert found.sample_ratio is not None and not found.sample_ratio.mismatch
+    assert found.sample_ratio is not None
+    assert not found.sample_ratio.mismatch
 
 
 def test_an_equal_arm_does_not_ship_and_says_so() -> None:
@@ -155,7 +157,8 @@ def test_a_breached_guardrail_stops_a_test_while_it_runs() -> None:
 def test_units_that_get_lost_in_one_arm_forbid_reading_anything() -> None:
     found = read(config(SEQUENTIAL), logs(lift=0.12, lost=0.25))
     assert found.verdict.decision == "broken"
-    assert found.sample_ratio is not None and found.sample_ratio.first is not None
+    assert found.sample_ratio is not None
+    assert found.sample_ratio.first is not None
 
 
 def test_between_looks_nothing_is_decided() -> None:
