@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from experiments.columns import COLUMNS, DAYS
 from experiments.targeting import COHORTS, KNOWN, mistakes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Conflict = tuple[tuple[str | int, ...], str]
 
 def first_conflict(config: Config) -> Conflict | None:
     """The first thing that does not fit; its place in the config, and what is wrong."""
-    for check in (_names, _layers, _salts, _settings, _metrics, _targeting, _overrides, _holdouts):
+    for check in CHECKS:
         for found in check(config):
             return found
     return None
@@ -135,6 +136,30 @@ def _metrics(config: Config) -> Iterator[Conflict]:
                 )
 
 
+def _columns(config: Config) -> Iterator[Conflict]:
+    """Metrics are of columns that exist; what answers say is kept by row, for quantiles."""
+    known = {*COLUMNS, DAYS}
+    for i, metric in enumerate(config.metrics):
+        keys = ("numerator", "denominator") if metric.kind == "ratio" else ("column",)
+        for key, column in zip(keys, metric.columns, strict=True):
+            if column not in known:
+                yield ("metrics", i, key), f"no column is called {column}: {', '.join(sorted(known))}"
+            elif metric.kind != "quantile" and column in COLUMNS and COLUMNS[column].source == "answers":
+                yield ("metrics", i, "kind"), f"{column} is known by answer: ask for a quantile of it"
+
+
+def _sequential(config: Config) -> Iterator[Conflict]:
+    """Whether a unit has ever done something keeps changing as days pass; looks need it over the same days."""
+    for i, e in enumerate(config.experiments):
+        if e.question is None or e.question.stopping.rule == "fixed":
+            continue
+        for name in (e.question.primary, *(g.metric for g in e.question.guardrails)):
+            metric = config.metric(name)
+            if metric is not None and metric.kind == "proportion" and metric.window is None:
+                place = ("experiments", i, "question", "stopping")
+                yield place, f"{name} is a proportion: give it a window, or look once (rule: fixed)"
+
+
 def _targeting(config: Config) -> Iterator[Conflict]:
     attributes = KNOWN | {a.name: a.values for a in config.attributes}
     groups = [cohort.name for cohort in config.cohorts]
@@ -164,3 +189,17 @@ def _holdouts(config: Config) -> Iterator[Conflict]:
                 yield ("holdouts", i, "layers", j), f"no layer is called {name}"
         if holdout.start and holdout.stop and holdout.stop <= holdout.start:
             yield ("holdouts", i, "stop"), "stop must be after start"
+
+
+CHECKS = (
+    _names,
+    _layers,
+    _salts,
+    _settings,
+    _metrics,
+    _columns,
+    _sequential,
+    _targeting,
+    _overrides,
+    _holdouts,
+)

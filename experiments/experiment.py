@@ -137,6 +137,9 @@ class Experiment(Strict):
             raise refuse("a question needs two arms; a flag has none", "arms")
         if self.question.control is not None and self.question.control not in names:
             raise refuse(f"no arm is called {self.question.control}", "question", "control")
+        rule = self.question.stopping
+        if rule.rule != "always_valid" and self.stop is None and rule.days is None:
+            raise refuse("looks are planned up to an end: give stop, or days here", "question", "stopping")
 
     @property
     def end(self) -> datetime | None:

@@ -66,7 +66,7 @@ class Service:
     def __init__(
         self, home: Home, settings: ServiceSettings, given: Config | None, background: bool, load: Loader
     ) -> None:
-        self.settings, self._home = settings, home
+        self.settings, self.place = settings, home
         self._trials = Trials(home, settings, given)
         self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home)
         self.store = _patient_store(home)

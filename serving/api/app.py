@@ -16,7 +16,7 @@ from serving.api.shed import Shed, limited
 from serving.api.spotify import routes as spotify
 from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
-from serving.page import admin_pages, list_pages, pages
+from serving.page import admin_pages, experiment_pages, list_pages, pages
 from serving.settings import SheddingSettings
 from serving.shedding import Admission
 from serving.watch.facts import note
@@ -68,6 +68,7 @@ def create_app(
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
     app.include_router(admin_pages.router(service, watching))
+    app.include_router(experiment_pages.router(service))
     app.mount("/static", pages.static_files())
     settings = settings or SheddingSettings()
     app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
