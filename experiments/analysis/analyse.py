@@ -125,6 +125,8 @@ def corrected(effects: Sequence[Effect], design: Design) -> tuple[Effect, ...]:
 
 def _widened(e: Effect, level: float, design: Design) -> Interval:
     """The interval at another level, in the shape of the one at hand (score intervals are not symmetric)."""
+    if math.isnan(e.effect):
+        return e.interval
     df = math.inf if e.df is None else e.df
     ratio = critical(level, df) / critical(design.confidence, df)
     return Interval(

@@ -25,8 +25,8 @@ def about_pair(
     found = []
     if min(pair.n_control, pair.n_treatment) < FEW_UNITS:
         found.append(f"fewer than {FEW_UNITS} units in an arm: intervals rest on large samples")
-    if math.isnan(pair.se):
-        found.append("too few values for this quantile: no interval")
+    if math.isnan(pair.effect) or math.isnan(pair.se):
+        found.append("too few values: nothing can be tested")
     elif pair.se == 0:
         found.append("no variation: nothing can be tested")
     elif not math.isfinite(relative.interval.low):

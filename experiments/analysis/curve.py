@@ -115,6 +115,8 @@ def _by_age(
     lazy = rows_of(frame, design)
     after, day = counts(design, lazy.collect_schema()), pl.col(design.day).cast(pl.Date)
     last = design.end or lazy.select(day.max()).collect().item()
+    if last is None:
+        raise BadInput("no rows of these arms: check the design's arms and the frame")
     units = _followed(lazy, design, after, last - timedelta(days=horizon - 1))
     wanted = own(metric)
     rows = (
@@ -130,6 +132,8 @@ def _by_age(
     values = np.zeros((units.height, len(wanted) * horizon))
     for i, column in enumerate(wanted):
         values[rows["row"].to_numpy(), i * horizon + rows[AGE].to_numpy()] = rows[column.name].to_numpy()
+    if not np.isfinite(values).all():
+        raise BadInput(f"values that are not finite numbers in {metric.name}: mend or drop those rows")
     names = tuple(f"{letter}{age}" for letter in "yd"[: len(wanted)] for age in range(horizon))
     return units[ARM].to_numpy(), names, values
 

@@ -64,12 +64,12 @@ def p_two_sided(statistic: float, df: float = math.inf) -> float:
 
 
 def infer(effect: float, se: float, df: float = math.inf, confidence: float = 0.95) -> Inference:
-    """Interval and test of an effect with a t or normal reference; of an se of 0 or NaN, what can be said."""
-    if math.isnan(se) or math.isnan(effect):
+    """Interval and test of an effect with a t or normal reference. An error of 0 or NaN allows neither: values that
+    do not vary are few, or broken, and no large-sample error holds for them."""
+    if math.isnan(effect) or not se > 0:
         return Inference(effect, se, NOTHING, float("nan"))
     half = critical(confidence, df) * se
-    p = p_two_sided(effect / se, df) if se > 0 else float("nan")
-    return Inference(effect, se, Interval(effect - half, effect + half), p)
+    return Inference(effect, se, Interval(effect - half, effect + half), p_two_sided(effect / se, df))
 
 
 def difference(pair: Pair, confidence: float = 0.95) -> Inference:
@@ -90,7 +90,7 @@ def lift(pair: Pair, confidence: float = 0.95, method: Literal["fieller", "delta
     r = pair.treatment / c
     variance = (pair.variance_treatment - 2 * r * pair.covariance + r**2 * pair.variance_control) / c**2
     se, q = math.sqrt(max(variance, 0.0)), critical(confidence, pair.df)
-    if math.isnan(se):
+    if not se > 0:
         interval = NOTHING
     elif method == "delta":
         interval = Interval(sign * (r - 1) - q * se, sign * (r - 1) + q * se)
@@ -121,7 +121,7 @@ def non_inferiority(
 
     A relative margin m is m |control|, and the control's mean is an estimate: the test is of the linear combination
     treatment - (1 - m) control (for a positive control where higher is better), whose variance is exact, not of a
-    difference against a margin taken as known.
+    difference against a margin taken as known. Values that do not vary pass nothing: so does a broken column.
 
     Raises:
         ValueError: both margins or none, or a negative one.
@@ -137,4 +137,4 @@ def non_inferiority(
     se = math.sqrt(max(variance, 0.0)) if not math.isnan(variance) else float("nan")
     bound = value - float(stdtrit(pair.df, 1 - alpha)) * se
     p = float(stdtr(pair.df, -value / se)) if se > 0 else float("nan")
-    return NonInferiority(float(margin), bound, p, bound > 0)
+    return NonInferiority(float(margin), bound, p, se > 0 and bound > 0)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""Standard deviations below this share of the mean are rounding."""
 BLOCK = 32_768  # rows of one step: its copy stays in the processor's cache
 
 
@@ -64,14 +66,17 @@ class Moments:
 
     @property
     def covariance(self) -> F64:
-        """(k, k), unbiased; NaN with fewer than two units."""
-        return self.cross / (self.n - 1) if self.n > 1 else np.full_like(self.cross, np.nan)
+        """(k, k), unbiased; NaN with fewer than two units. Spread that is only the rounding of a constant is 0."""
+        if self.n < 2:
+            return np.full_like(self.cross, np.nan)
+        varies = np.diag(self.cross) > self.n * (ROUNDING * self.mean) ** 2
+        return np.where(np.outer(varies, varies), self.cross / (self.n - 1), 0.0)
 
     def skewness(self, name: str) -> float:
         """The sample skewness of a column; 0 for a constant."""
         i = self.names.index(name)
         square = self.cross[i, i]
-        if self.n < 2 or square <= 0:
+        if self.n < 2 or square <= self.n * (ROUNDING * self.mean[i]) ** 2:
             return 0.0
         return float(self.third[i] / self.n / (square / self.n) ** 1.5)
 
@@ -79,4 +84,7 @@ class Moments:
 def _of_block(names: tuple[str, ...], values: F64) -> Moments:
     mean = values.mean(0)
     off = values - mean
+    drift = off.mean(0)  # the rounding of the mean: a plain sum down a long column loses digits
+    mean += drift
+    off -= drift
     return Moments(names, len(values), mean, off.T @ off, np.einsum("nk,nk,nk->k", off, off, off))

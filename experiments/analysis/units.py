@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from experiments.analysis.columns import Column, columns
@@ -18,7 +19,7 @@ Frame = pl.DataFrame | pl.LazyFrame
 
 
 def rows_of(frame: Frame, design: Design, last: date | None = None) -> pl.LazyFrame:
-    """The rows that may count, with the arm's number: of known arms, of exposed units, up to the last day.
+    """The rows that may count, with the arm's number: of known units and arms, of exposed units, up to the last day.
 
     Raises:
         BadInput: a column of the design is missing.
@@ -27,7 +28,9 @@ def rows_of(frame: Frame, design: Design, last: date | None = None) -> pl.LazyFr
     _require(lazy, design)
     codes = {name: i for i, name in enumerate(design.arms)}
     arm = pl.col(design.arm).cast(pl.String).replace_strict(codes, default=None, return_dtype=pl.UInt8)
-    lazy = lazy.with_columns(arm.alias(ARM)).filter(pl.col(ARM).is_not_null())
+    lazy = lazy.with_columns(arm.alias(ARM)).filter(
+        pl.col(ARM).is_not_null(), pl.col(design.unit).is_not_null()
+    )
     last = min((day for day in (last, design.end) if day is not None), default=None)
     if last is not None:
         lazy = lazy.filter(pl.col(design.day).cast(pl.Date) <= last)
@@ -97,7 +100,9 @@ def part(column: Column) -> pl.Expr:
     if column.how == "first":
         return pl.col(column.source).cast(pl.Float64).fill_nan(None).alias(column.name)
     value = pl.lit(1.0) if column.how == "rows" else pl.col(column.source).cast(pl.Float64)
-    return ((value > 0).cast(pl.Float64) if column.how == "any" else value).alias(column.name)
+    if column.how == "any":  # what is not a number must not count as above 0: infinite, it is refused later
+        value = pl.when(value.is_nan()).then(np.inf).otherwise((value > 0).cast(pl.Float64))
+    return value.alias(column.name)
 
 
 def _masked(column: Column, after: pl.Expr, before: pl.Expr, dated: bool) -> pl.Expr:
@@ -119,12 +124,14 @@ def _require(lazy: pl.LazyFrame, design: Design) -> None:
     schema = lazy.collect_schema()
     dated = design.start or design.end or design.exposure
     dates = [name for name in (design.day, design.exposure) if name and dated]
-    needed = {design.unit, design.arm, *design.strata, *design.cohorts, *dates}
-    needed |= {c.source for c in columns(design) if c.how != "rows"}
-    needed |= {m.source for m in design.metrics}
+    numbers = {c.source for c in columns(design) if c.how != "rows"} | {m.source for m in design.metrics}
+    needed = {design.unit, design.arm, *design.strata, *design.cohorts, *dates, *numbers}
     missing = sorted(needed - set(schema.names()))
     if missing:
         raise BadInput(f"the frame lacks {', '.join(missing)}: name the columns in the design, or add them")
     wrong = [name for name in dates if not isinstance(schema[name], pl.Date | pl.Datetime)]
     if wrong:
         raise BadInput(f"column {', '.join(wrong)} is neither a date nor a time: cast it")
+    for name in sorted(numbers):
+        if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null)):
+            raise BadInput(f"column {name} holds {schema[name]}, not numbers: cast it")

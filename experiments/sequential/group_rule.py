@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 
 from experiments.sequential.bounds import Bounds, Design, bounds, futility_drift, repeated_p
 from experiments.sequential.brownian import CLOSEST
-from experiments.sequential.looks import Look, Outcome, Verdict, checked
+from experiments.sequential.looks import Look, Outcome, Verdict, checked, passed
 from experiments.sequential.rule_base import Positive, Rule
 from experiments.sequential.spending import Kind, Spending
 from experiments.sequential.stagewise import adjusted
@@ -20,16 +21,32 @@ FRESH = 2 * CLOSEST
 """The least share of new information with which a look counts."""
 
 
-class GroupSequential(Rule):
-    """Looks at any times, planned or not, with error spending over `units`, or over information up to a planned `se`.
+@dataclass
+class Taken:
+    """The looks that count: their places in the history, their information, what error is spent by, and whether the
+    last of them is the end."""
 
-    Looks before `min_units`, and looks with less than 0.2% of new information, do not count. A futility bound
-    (one-sided tests) is non-binding; its effect is the one for which the design has `power` at `planned_looks`.
+    numbers: list[int] = field(default_factory=list)
+    information: list[float] = field(default_factory=list)
+    fractions: list[float] = field(default_factory=list)
+    final: bool = False
+
+
+class GroupSequential(Rule):
+    """Looks at any times, planned or not. Error is spent over `units`, over information up to a planned `se`, or, with
+    `calendar`, over the planned duration (`Look.time`).
+
+    In calendar time the joint law of the looks comes from 1 / se^2, of which only ratios matter: it need not be known
+    in advance how much there will be (Lan & DeMets 1989). Looks before `min_units`, and looks with less than 0.2% of
+    new information, do not count; information that falls, as it may where se is estimated anew, is not new. Whether
+    a look counts so depends on units and standard errors, not on effects. A futility bound (one-sided tests) is
+    non-binding; its effect is the one for which the design has `power` at `planned_looks`, so it needs units or se.
     """
 
     kind: Literal["group_sequential"] = "group_sequential"
     units: Positive | None = None
     se: Positive | None = None
+    calendar: bool = False
     spending: Kind = "obrien_fleming"
     parameter: Annotated[float, Field(allow_inf_nan=False)] = 3.0
     futility: Kind | None = None
@@ -39,8 +56,10 @@ class GroupSequential(Rule):
 
     @model_validator(mode="after")
     def _consistent(self) -> GroupSequential:
-        if (self.units is None) == (self.se is None):
-            raise ValueError("give the planned units or the planned se, one of them")
+        if [self.units is not None, self.se is not None, self.calendar].count(True) != 1:
+            raise ValueError("give the planned units, the planned se, or calendar: true, one of them")
+        if self.calendar and self.futility is not None:
+            raise ValueError("a futility bound needs the planned units or the planned se, not calendar time")
         try:
             _ = self.design
         except BadInput as error:
@@ -56,62 +75,67 @@ class GroupSequential(Rule):
     def look(self, history: Sequence[Look]) -> Verdict:
         """The verdict after these looks; raises BadInput where they are not those of one running test."""
         looks = checked(history)
-        counted, times, final = self._counted(looks)
-        if not counted:
+        taken = self.taken(looks)
+        if not taken.numbers:
             return self.too_early(looks, self.min_units, self._fraction(looks[-1]))
-        found = bounds(self.design, times, final=final, drift=self._drift())
-        z = np.array([self.statistic(looks[i]) for i in counted])
+        found = bounds(self.design, taken.information, taken.fractions, taken.final, self._drift())
+        z = np.array([self.statistic(looks[i]) for i in taken.numbers])
         low = np.maximum(found.lower, found.futility)
         crossed = np.flatnonzero((z >= found.upper) | (z <= low))
-        k = int(crossed[0]) if crossed.size else len(counted) - 1
-        if not crossed.size and not final:
-            return self._running(looks, counted[k], found, float(z[k]))
-        return self._stopped(
-            looks, counted[k], _first(found, k), float(z[k]), final and k == len(counted) - 1
-        )
+        k = int(crossed[0]) if crossed.size else len(z) - 1
+        if not crossed.size and not taken.final:
+            return self._running(looks, taken, found, float(z[k]))
+        return self._stopped(looks, taken, _first(found, k), float(z[k]))
 
     def _fraction(self, look: Look) -> float:
+        """The share of the plan that is reached, by which error is spent."""
         if self.units is not None:
             return look.units / self.units
-        assert self.se is not None
-        return (self.se / look.se) ** 2
+        if self.se is not None:
+            return (self.se / look.se) ** 2
+        return passed(look)
 
     def _drift(self) -> float | None:
         if self.futility is None:
             return None
         return futility_drift(self.design, np.arange(1, self.planned_looks + 1) / self.planned_looks)
 
-    def _counted(self, looks: Sequence[Look]) -> tuple[list[int], list[float], bool]:
-        """The looks that count, their fractions, and whether the last of them is the end. A last look too close to the
-        one before makes that one the end: all error is spent there, whatever it showed."""
-        counted: list[int] = []
-        times: list[float] = []
+    def taken(self, looks: Sequence[Look]) -> Taken:
+        """The looks that count. A last look with nothing new makes the one before the end: all error is spent there,
+        whatever it showed."""
+        taken = Taken()
         for number, look in enumerate(looks):
-            time = self._fraction(look)
-            ends = look.final or time >= 1
-            fresh = time - (times[-1] if times else 0.0) >= FRESH * time
-            if fresh and (look.units >= self.min_units or ends):
-                counted.append(number)
-                times.append(time)
-            if ends and counted:
-                return counted, times, True
-        return counted, times, False
+            fraction = self._fraction(look)
+            information = (looks[0].se / look.se) ** 2 if self.calendar else fraction
+            ends = look.ends or fraction >= 1
+            before = taken.information[-1] if taken.information else 0.0
+            if information - before >= FRESH * information and (look.units >= self.min_units or ends):
+                taken.numbers.append(number)
+                taken.information.append(information)
+                taken.fractions.append(fraction)
+            if ends and taken.numbers:
+                taken.final = True
+                break
+        return taken
 
-    def _stopped(self, looks: Sequence[Look], number: int, found: Bounds, z: float, final: bool) -> Verdict:
-        look, bound = looks[number], float(found.upper[-1])
+    def _where(self, look: int, fraction: float) -> str:
+        return f"at look {look}, {fraction:.0%} of the {'planned time' if self.calendar else 'information'}"
+
+    def _stopped(self, looks: Sequence[Look], taken: Taken, found: Bounds, z: float) -> Verdict:
+        k = len(found.upper) - 1
+        look, bound, fraction = looks[taken.numbers[k]], float(found.upper[k]), taken.fractions[k]
         after = adjusted(found.information, found.upper, z, self.two_sided, self.alpha)
-        crossed = z >= bound or z <= found.lower[-1]
+        crossed, final = z >= bound or z <= found.lower[k], taken.final and k == len(taken.numbers) - 1
         outcome: Outcome = self.side(z > 0) if crossed else ("no difference shown" if final else "futile")
-        where = f"at look {len(found.upper)}, {found.information[-1]:.0%} of the information"
-        line = found.futility[-1] if outcome == "futile" else bound
+        line = found.futility[k] if outcome == "futile" else bound
         what = "below the futility bound" if outcome == "futile" else ("beyond" if crossed else "within")
         estimate = self.effects(look, after.estimate, after.estimate)[0]
         return self.verdict(
             looks,
-            number,
-            float(found.information[-1]),
+            taken.numbers[k],
+            fraction,
             outcome=outcome,
-            reason=f"z {z:.2f} is {what} {line:.2f} {where}",
+            reason=f"z {z:.2f} is {what} {line:.2f} {self._where(k + 1, fraction)}",
             bound=bound,
             p=after.p,
             interval=self.effects(look, after.low, after.high),
@@ -119,18 +143,17 @@ class GroupSequential(Rule):
             estimate=estimate,
         )
 
-    def _running(self, looks: Sequence[Look], number: int, found: Bounds, z: float) -> Verdict:
-        bound, look = float(found.upper[-1]), looks[number]
-        where = f"at look {len(found.upper)}, {found.information[-1]:.0%} of the information"
+    def _running(self, looks: Sequence[Look], taken: Taken, found: Bounds, z: float) -> Verdict:
+        bound, number, fraction = float(found.upper[-1]), taken.numbers[-1], taken.fractions[-1]
         return self.verdict(
             looks,
             number,
-            float(found.information[-1]),
+            fraction,
             outcome="running",
-            reason=f"z {z:.2f} is within {bound:.2f} {where}",
+            reason=f"z {z:.2f} is within {bound:.2f} {self._where(len(found.upper), fraction)}",
             bound=bound,
-            p=repeated_p(self.design, found.information, z),
-            interval=self.around(look, bound),
+            p=repeated_p(self.design, found.information, z, taken.fractions),
+            interval=self.around(looks[number], bound),
             kind="repeated",
         )
 

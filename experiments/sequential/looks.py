@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from typing import Any, Literal
 
@@ -27,6 +28,14 @@ class Look:
     se: float
     at: str = ""  # when, in words of the caller: a date, a snapshot's version
     final: bool = False
+    time: float | None = (
+        None  # share of the planned duration that has passed; at 1 or later the test is at its end
+    )
+
+    @property
+    def ends(self) -> bool:
+        """Whether data or planned time end here."""
+        return self.final or (self.time is not None and self.time >= 1)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Verdict:
     reason: str
     look: int  # the look this speaks of, from 1: the one that stopped, or the last
     at: str
-    fraction: float  # of the planned information then; 0 where no end is planned
+    fraction: float  # of the planned units, information or time by then; 0 where no end is planned
     z: float
     bound: float | None  # |z| needed at this look
     p: float | None
@@ -59,7 +68,7 @@ def checked(history: Sequence[Look]) -> list[Look]:
     """The looks, if they can be those of one running test.
 
     Raises:
-        BadInput: no look, a number that is not finite, a standard error that is not positive, or units that fall.
+        BadInput: no look, a number that is not finite, a standard error that is not positive, units or times that fall.
     """
     if not history:
         raise BadInput("a stopping rule needs at least one look")
@@ -72,7 +81,26 @@ def checked(history: Sequence[Look]) -> list[Look]:
             )
         if number > 1 and look.units < history[number - 2].units:
             raise BadInput(f"look {number}: units fall from {history[number - 2].units:g} to {look.units:g}")
+    _check_times([look.time for look in history if look.time is not None])
     return list(history)
+
+
+def _check_times(times: Sequence[float]) -> None:
+    if not all(isfinite(time) and time > 0 for time in times):
+        raise BadInput("the time of a look is a share of the planned duration: a positive number")
+    if any(later < earlier for earlier, later in pairwise(times)):
+        raise BadInput("the times of the looks fall: give them oldest first")
+
+
+def passed(look: Look) -> float:
+    """The share of the planned duration at a look.
+
+    Raises:
+        BadInput: the look does not say.
+    """
+    if look.time is None:
+        raise BadInput("a rule in calendar time needs the time of each look")
+    return look.time
 
 
 def finite(value: float) -> float | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from experiments.sequential.looks import Look, Outcome, Verdict, checked
 from experiments.sequential.mixture import mixing, p_value, radius, running, tuned
@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 
 
 class MixtureRule(Rule):
-    """What both share: when they look, and how they end."""
+    """What both share: when they look, and how they end (`max_units`, a final look, or the planned time)."""
 
     max_units: Positive | None = None  # the test ends here without a result
     min_units: Annotated[float, Field(ge=0)] = 400.0  # the Gaussian approximation does not hold before
@@ -37,7 +37,7 @@ class MixtureRule(Rule):
         z, scale = np.array([self.statistic(look) for look in kept]), self.scale(kept)
         reach = radius(scale, self.alpha, self.two_sided)
         crossed = (np.abs(z) if self.two_sided else z) >= reach
-        ends = np.array([look.final or look.units >= (self.max_units or np.inf) for look in kept])
+        ends = np.array([look.ends or look.units >= (self.max_units or np.inf) for look in kept])
         stops = np.flatnonzero(crossed | ends)
         k = int(stops[0]) if stops.size else len(kept) - 1
         outcome: Outcome = "running"
@@ -62,18 +62,33 @@ class MixtureRule(Rule):
         )
 
     def _fraction(self, look: Look) -> float:
-        return look.units / self.max_units if self.max_units else 0.0
+        return look.units / self.max_units if self.max_units else (look.time or 0.0)
 
 
 class AlwaysValid(MixtureRule):
-    """Looks whenever and as often as one likes: an asymptotic confidence sequence, tightest at `best_at` units."""
+    """Looks whenever and as often as one likes: an asymptotic confidence sequence, tightest at `best_at` units or where
+    the standard error is `best_se`.
+
+    `best_at` takes information to grow with the units. Where the same units bring more days, only `best_se` is right;
+    mde / 2.8 is the standard error at which a fixed test shows the mde with power 80%.
+    """
 
     kind: Literal["always_valid"] = "always_valid"
-    best_at: Positive
+    best_at: Positive | None = None
+    best_se: Positive | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AlwaysValid:
+        if (self.best_at is None) == (self.best_se is None):
+            raise ValueError("give best_at or best_se, one of them")
+        return self
 
     def scale(self, looks: Sequence[Look]) -> F64:
-        units = [look.units for look in looks]
-        return tuned(units, self.best_at, self.alpha, self.two_sided)
+        if self.best_se is not None:
+            information = [(self.best_se / look.se) ** 2 for look in looks]
+            return tuned(information, 1.0, self.alpha, self.two_sided)
+        assert self.best_at is not None
+        return tuned([look.units for look in looks], self.best_at, self.alpha, self.two_sided)
 
 
 class Msprt(MixtureRule):

@@ -76,3 +76,19 @@ def inflation(design: Design, looks: ArrayLike, power: float) -> float:
     """
     one = drift_for(Design(design.spending, design.alpha, design.sides), [1.0], power)
     return (drift_for(design, looks, power) / one) ** 2
+
+
+def always_valid_inflation(
+    looks: ArrayLike, power: float, alpha: float = 0.05, best_at: float = 1.0, two_sided: bool = True
+) -> float:
+    """The same factor for an always-valid rule that is looked at these fractions of its units only.
+
+    `best_at` is where its interval is tightest, in units of the fixed test. The rule's own power, at looks and tuning
+    that stay in proportion, is integrated exactly.
+    """
+    one = float(norm.isf(alpha / 2 if two_sided else alpha) + norm.ppf(power))
+
+    def gap(drift: float) -> float:
+        return always_valid(looks, drift, alpha, best_at * (one / drift) ** 2, two_sided).power - power
+
+    return float(brentq(gap, one * 0.99, 4 * one + 10)) ** 2 / one**2

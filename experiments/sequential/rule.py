@@ -2,6 +2,8 @@
 
 rule = parse({"kind": "group_sequential", "units": 40_000})
 rule.look([Look(units=10_000, effect=0.3, se=0.2), Look(units=20_000, effect=0.4, se=0.14)])
+rule = parse({"kind": "group_sequential", "calendar": True})  # units that are all there on the first day
+rule.look([Look(units=20_000, effect=0.3, se=0.2, time=0.25), Look(units=20_100, effect=0.4, se=0.17, time=0.5)])
 
 A rule is fixed before the test starts; its verdict depends on rule and history alone. `higher` and `lower` speak of
 the effect against `null`; whether higher is good is for the metric to say. A guardrail or non-inferiority test is
@@ -14,11 +16,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from scipy.stats import norm
 
 from experiments.sequential.group_rule import GroupSequential
-from experiments.sequential.looks import Look, Verdict, checked
+from experiments.sequential.looks import Look, Verdict, checked, passed
 from experiments.sequential.mixture_rule import AlwaysValid, Msprt
 from experiments.sequential.rule_base import Positive, Rule
 from recsys.errors import BadInput
@@ -27,20 +29,30 @@ __all__ = ["AlwaysValid", "Fixed", "GroupSequential", "Msprt", "Rule", "Stopping
 
 
 class Fixed(Rule):
-    """One look, when `units` have arrived; before that nothing is tested."""
+    """One look, when `units` have arrived or, with `calendar`, at the end of the planned duration (`Look.time`); before
+    that nothing is tested."""
 
     kind: Literal["fixed"] = "fixed"
-    units: Positive
+    units: Positive | None = None
+    calendar: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Fixed:
+        if (self.units is None) != self.calendar:
+            raise ValueError("give the planned units or calendar: true, one of them")
+        return self
 
     def look(self, history: Sequence[Look]) -> Verdict:
         """The verdict after these looks; raises BadInput where they are not those of one running test."""
         looks = checked(history)
-        done = [i for i, look in enumerate(looks) if look.units >= self.units or look.final]
+        fractions = [self._fraction(look) for look in looks]
+        done = [i for i, look in enumerate(looks) if fractions[i] >= 1 or look.ends]
         number = done[0] if done else len(looks) - 1
-        last, fraction = looks[number], looks[number].units / self.units
+        last, fraction = looks[number], fractions[number]
         bound = float(norm.isf(self.alpha / 2 if self.two_sided else self.alpha))
         if not done:
-            reason = f"{last.units:g} of {self.units:g} units: a fixed test is read once, at the end"
+            what = "the planned time" if self.units is None else f"{self.units:g} units"
+            reason = f"{fraction:.0%} of {what}: a fixed test is read once, at the end"
             return self.verdict(looks, number, fraction, outcome="running", reason=reason, bound=np.inf)
         z = self.statistic(last)
         p = float(2 * norm.sf(abs(z)) if self.two_sided else norm.sf(z))
@@ -56,6 +68,9 @@ class Fixed(Rule):
             interval=self.around(last, bound),
             kind="fixed",
         )
+
+    def _fraction(self, look: Look) -> float:
+        return passed(look) if self.units is None else look.units / self.units
 
 
 StoppingRule = Annotated[Fixed | GroupSequential | AlwaysValid | Msprt, Field(discriminator="kind")]

@@ -58,7 +58,7 @@ class Rule(BaseModel):
 
     def too_early(self, looks: Sequence[Look], least: float, fraction: float) -> Verdict:
         """No look has enough units to be tested; the test may yet have ended."""
-        ended = next((i for i, look in enumerate(looks) if look.final), None)
+        ended = next((i for i, look in enumerate(looks) if look.ends), None)
         number = len(looks) - 1 if ended is None else ended
         reason = f"{looks[number].units:g} units: nothing is tested before {least:g}"
         outcome: Outcome = "running" if ended is None else "no difference shown"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recsys.errors import BadInput, UnknownId
+from recsys.errors import UnknownId
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 
 experiment = typer.Typer(
@@ -56,29 +56,29 @@ def plan(
     name: NameArgument,
     mean: Annotated[float | None, typer.Option(help="Of the primary metric; else its baseline.")] = None,
     sd: Annotated[float | None, typer.Option(min=0, help="Standard deviation; else its baseline.")] = None,
+    rho: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.999, help="Correlation with before (CUPED); else its baseline."),
+    ] = None,
     daily: Annotated[
         float | None, typer.Option(min=0, help="New units a day, to say how long it takes.")
+    ] = None,
+    arrivals: Annotated[
+        str | None, typer.Option(help="Instead: units so far at the end of each day, like 4000,7100,9600.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How many units, and days, an experiment needs to find the smallest effect worth finding."""
+    """How many units, and days, an experiment needs under its rule, and what less would show."""
     from experiments.planning import plan as needs
-    from experiments.question import Baseline
+    from serving.cli.planning import baselines, by_day, show
 
     config = _config(home)
     found = config.experiment(name)
     if found is None:
         raise UnknownId(f"no experiment is called {name}")
-    metric = None if found.question is None else config.metric(found.question.primary)
-    known = None if metric is None else metric.baseline
-    centre, spread = (mean, sd) if known is None else (mean or known.mean, sd or known.sd)
-    if metric is not None and (centre is None or not spread):
-        raise BadInput(f"give --mean and --sd of {metric.name}, or its baseline under metrics")
-    need = needs(found, Baseline(mean=centre or 0.0, sd=spread or 1.0))
-    body = {"experiment": name, "metric": metric and metric.name, **asdict(need)}
-    body["days"] = need.whole / daily if daily else None
-    print_json(body) if as_json else console.print(body)
+    planned = needs(found, baselines(config, found, mean, sd, rho), by_day(daily, arrivals))
+    print_json(asdict(planned)) if as_json else show(planned)
 
 
 @experiment.command()

@@ -90,14 +90,28 @@ def test_assign_says_why(home: Path) -> None:
     assert "not targeted" in run(home, "assign", "u1").output + run(home, "assign", "u1").stderr
 
 
-def test_a_plan_is_the_two_sample_formula(home: Path) -> None:
-    """By hand: effect .05 × 2 = .1, sd 4: 2 (1.95996 + .84162)² (4 / .1)² = 25,117.2 an arm."""
+def test_a_plan_says_units_days_and_what_less_would_show(home: Path) -> None:
+    """By hand: effect .05 × 2 = .1, sd 4: 2 (1.95996 + .84162)² (4 / .1)² = 25,116.4 an arm."""
     body = json.loads(run(home, "plan", "ranker", "--daily", "1000", "--json").stdout)
-    assert body["effect"] == pytest.approx(0.1)
-    assert body["units"] == pytest.approx(2 * 25_117, abs=5)
-    assert body["days"] == pytest.approx(body["whole"] / 1000)
-    wide = json.loads(run(home, "plan", "ranker", "--sd", "8", "--json").stdout)
-    assert wide["units"] == pytest.approx(4 * body["units"], rel=1e-4)
+    assert body["needs"][0]["effect"] == pytest.approx(0.1)
+    assert body["units"] == pytest.approx(2 * 25_116.4, abs=2)
+    assert body["days"] == 51
+    wide = json.loads(run(home, "plan", "ranker", "--sd", "8", "--rho", "0.5", "--json").stdout)
+    assert wide["units"] == pytest.approx(3 * body["units"], rel=1e-4)
+    text = run(home, "plan", "ranker", "--arrivals", ",".join(["60000"] * 7)).output
+    assert "read once, at the end" in text
+    assert "units in all: 50,233 (control 25,117, treatment 25,117)" in text
+    assert "enough units on day 1" in text
+    assert "smallest change of saves" in text
+
+
+def test_a_plan_refuses_arrivals_that_are_no_numbers(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(monkeypatch, capsys, "plan", "ranker", "--arrivals", "4000,many", "--home", str(home))
+    assert "numbers with commas between" in said
+    both = ("--daily", "10", "--arrivals", "10,20")
+    assert "not both" in fails(monkeypatch, capsys, "plan", "ranker", *both, "--home", str(home))
 
 
 def test_start_and_stop_keep_a_version_each(

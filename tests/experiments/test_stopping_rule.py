@@ -23,6 +23,16 @@ RULES: list[dict[str, Any]] = [
     {"kind": "always_valid", "best_at": 2500, "max_units": 8000},
     {"kind": "always_valid", "best_at": 2500, "alternative": "greater", "null": -0.05},
     {"kind": "msprt", "mixing_sd": 0.1},
+    {"kind": "fixed", "calendar": True},
+    {"kind": "group_sequential", "calendar": True},
+    {
+        "kind": "group_sequential",
+        "calendar": True,
+        "spending": "pocock",
+        "alternative": "greater",
+        "null": -0.02,
+    },
+    {"kind": "always_valid", "best_se": 0.03},
 ]
 rules = st.sampled_from(RULES).map(parse)
 
@@ -32,7 +42,7 @@ def _history(effect: float, seed: int, looks: int = 6) -> list[Look]:
     rng, units = np.random.default_rng(seed), 1000.0 * np.arange(1, looks + 1)
     means = np.cumsum(rng.normal(effect * 1000, 2 * np.sqrt(1000), looks)) / units
     return [
-        Look(float(n), float(m), float(2 / np.sqrt(n)), at=f"day {i}")
+        Look(float(n), float(m), float(2 / np.sqrt(n)), at=f"day {i}", time=(i + 1) / looks)
         for i, (n, m) in enumerate(zip(units, means, strict=True))
     ]
 
@@ -163,6 +173,11 @@ def test_looks_that_contradict_each_other_are_named() -> None:
         {"kind": "group_sequential", "units": 10, "spending": "power", "parameter": -1},
         {"kind": "always_valid", "best_at": 10, "alpha": 0.7},
         {"kind": "msprt", "mixing_sd": float("inf")},
+        {"kind": "fixed", "units": 10, "calendar": True},
+        {"kind": "group_sequential", "units": 10, "calendar": True},
+        {"kind": "group_sequential", "calendar": True, "futility": "pocock", "alternative": "greater"},
+        {"kind": "always_valid"},
+        {"kind": "always_valid", "best_at": 10, "best_se": 1.0},
         {"units": 10},
         "fixed",
     ],
@@ -181,6 +196,8 @@ def test_rules_that_make_no_sense_are_refused_in_one_line(data: Any) -> None:
         [Look(0, 0.0, 1.0)],
         [Look(10, np.nan, 1.0)],
         [Look(10, 0.0, 1.0), Look(9, 0.0, 1.0)],
+        [Look(10, 0.0, 1.0, time=0.0)],
+        [Look(10, 0.0, 1.0, time=0.5), Look(11, 0.0, 0.9, time=0.4)],
     ],
 )
 def test_histories_that_cannot_be_are_refused(history: list[Look]) -> None:
