@@ -249,6 +249,11 @@ class Cohort:
     unit: tuple[str, float]  # of the axis
     overall: str
 
+    @property
+    def alone(self) -> bool:
+        """Whether all units are in one level, so that nothing can differ."""
+        return len(self.levels) < 2
+
 
 def cohorts_of(report: Json) -> list[Cohort]:
     """Levels grouped by metric, treatment and cohort, in the report's order."""
