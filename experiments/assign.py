@@ -98,6 +98,7 @@ def assign(
     arms: dict[str, str] = {}
     overridden: list[str] = []
     chosen: list[Arm] = []
+    forced: list[Arm] = []
     for trial in plan.trials:
         number, why, _ = _place(trial, subject)
         if number < 0:
@@ -107,12 +108,13 @@ def assign(
         if why == _OVERRIDE:
             overridden.append(name)
         if trial.follows:
-            chosen.append(trial.experiment.arms[number])
+            (forced if why == _OVERRIDE else chosen).append(trial.experiment.arms[number])
     for number in plan.holdouts:
         held = subject.held(number)
         if held is not None:
             arms[plan.gates[number].name] = HELD if held else OPEN
-    release = next((arm.release for arm in chosen if arm.release != CHAMPION), CHAMPION)
+    chosen += forced  # what follows wins: a tester sees the arm that was asked for
+    release = next((arm.release for arm in reversed(chosen) if arm.release != CHAMPION), CHAMPION)
     parameters = {path: value for arm in chosen for path, value in arm.parameters.items()}
     return Assignment(arms, release, parameters, tuple(overridden), version=plan.version)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.allocation import OUT, Table, fewest, moved
 from experiments.check import Conflict
-from experiments.config import Config
+from experiments.config import Config, Holdout, Layer
 from experiments.experiment import Experiment
 from experiments.plan import Trial, span
 
@@ -24,6 +24,30 @@ def forbidden(old: Config, new: Config, now: int) -> Iterator[Conflict]:
         was, now_is = before.get(experiment.name), after.get(experiment.name)
         if was is not None and now_is is not None:
             yield from ((("experiments", i, *at), message) for at, message in _one(was, now_is, now))
+    yield from _gates(old, new, list(before.values()), now)
+
+
+def _gates(old: Config, new: Config, running: list[Trial], now: int) -> Iterator[Conflict]:
+    """Layers and holdouts of running experiments, divided anew: units would leave while others enter."""
+    used = {t.experiment.layer.name for t in running if t.experiment.layer is not None}
+    gates = [old.plan.gates[number] for t in running for number in t.holdouts]
+    used |= {gate.name for gate in gates if gate.start <= now < gate.stop}
+    for part in ("layers", "holdouts"):
+        before = {gate.name: gate for gate in getattr(old, part) if gate.name in used}
+        for i, gate in enumerate(getattr(new, part)):
+            changed = _divided_anew(before[gate.name], gate) if gate.name in before else ""
+            if changed:
+                yield (
+                    (part, i, changed),
+                    f"experiments run in {gate.name}: another {changed} would shuffle their units; stop them first",
+                )
+
+
+def _divided_anew(was: Layer | Holdout, becomes: Layer | Holdout) -> str:
+    """What of a layer or holdout has changed that places its units; "" for nothing."""
+    if (was.salt or was.name) != (becomes.salt or becomes.name):
+        return "salt"
+    return next((key for key in ("hash", "unit") if getattr(was, key) != getattr(becomes, key)), "")
 
 
 def _one(was: Trial, becomes: Trial, now: int) -> Iterator[Conflict]:
@@ -35,6 +59,8 @@ def _one(was: Trial, becomes: Trial, now: int) -> Iterator[Conflict]:
                 f"{a.name} is running: another {key} would shuffle everybody; stop it, and start another by a new name",
             )
             return
+    if a.question is not None and b.question is not None:
+        yield from _treatments(a, b)
     if _slice_moves(a, b):
         yield ("layer",), f"{a.name} is running: its slice may grow or shrink, and not move"
     old, new = _as_of(was, becomes, now)
@@ -44,6 +70,20 @@ def _one(was: Trial, becomes: Trial, now: int) -> Iterator[Conflict]:
             f"{a.name} is running: this would move {moved(old, new) / len(old):.1%} of units where "
             f"{fewest(old, new) / len(old):.1%} do: write the new weights under weight_changes",
         )
+
+
+def _treatments(a: Experiment, b: Experiment) -> Iterator[Conflict]:
+    """Arms that would do something else than what their units have met: one name would stand for two treatments."""
+    arms = {arm.name: arm for arm in a.arms}
+    for j, arm in enumerate(b.arms):
+        was = arms.get(arm.name)
+        for key in ("release", "parameters", "value"):
+            if was is not None and getattr(was, key) != getattr(arm, key):
+                yield (
+                    ("arms", j, key),
+                    f"{a.name} is running: arm {arm.name} would be another treatment under the same name; "
+                    "stop it, and start another by a new name",
+                )
 
 
 def _slice_moves(a: Experiment, b: Experiment) -> bool:

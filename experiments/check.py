@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from experiments.columns import COLUMNS, DAYS
 from experiments.targeting import COHORTS, KNOWN, mistakes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Conflict = tuple[tuple[str | int, ...], str]
 
 def first_conflict(config: Config) -> Conflict | None:
     """The first thing that does not fit; its place in the config, and what is wrong."""
-    for check in (_names, _layers, _salts, _settings, _metrics, _targeting, _overrides, _holdouts):
+    for check in CHECKS:
         for found in check(config):
             return found
     return None
@@ -53,9 +54,9 @@ def _repeated(named: Sequence[tuple[str, int, str]]) -> Iterator[Conflict]:
 
 
 def _pairs(config: Config) -> Iterator[tuple[Experiment, int, Experiment]]:
-    """Experiments that may meet in one unit: (a, number of b, b)."""
+    """Experiments that run at the same time: (a, number of b, b)."""
     for (_, a), (j, b) in combinations(enumerate(config.experiments), 2):
-        if a.overlaps(b) and a.unit == b.unit:
+        if a.overlaps(b):
             yield a, j, b
 
 
@@ -80,7 +81,7 @@ def _layers(config: Config) -> Iterator[Conflict]:
 def _salts(config: Config) -> Iterator[Conflict]:
     """The same salt puts the same units together: two experiments would measure each other."""
     for a, j, b in _pairs(config):
-        if a.salt == b.salt and not a.excludes(b):
+        if a.salt == b.salt and a.unit == b.unit and not a.excludes(b):
             yield ("experiments", j, "salt"), f"{a.name} has the same salt: their arms would coincide"
     gates = {layer.salt or layer.name: f"layer {layer.name}" for layer in config.layers}
     for i, layer in enumerate(config.layers):
@@ -100,18 +101,20 @@ def _salts(config: Config) -> Iterator[Conflict]:
 
 
 def _settings(config: Config) -> Iterator[Conflict]:
-    """One unit cannot be answered by two releases, nor with two values of one setting."""
+    """One request cannot be answered by two releases, nor with two values of one setting; it has units of all kinds."""
     for a, j, b in _pairs(config):
-        if a.excludes(b):
+        if a.excludes(b) or (a.unit != b.unit and "artist" in (a.unit, b.unit)):  # no request has an artist
             continue
         for one in sorted(a.sets()):
             clash = next((o for o in sorted(b.sets()) if _same_or_inside(one, o)), None)
             if clash is not None:
                 what = "releases" if clash == "release" else clash
-                yield (
-                    ("experiments", j, "arms"),
-                    f"{a.name} and {b.name} both choose {what}: give them disjoint slices of one layer",
+                way_out = (
+                    "give them disjoint slices of one layer"
+                    if a.unit == b.unit
+                    else "run one after the other"
                 )
+                yield ("experiments", j, "arms"), f"{a.name} and {b.name} both choose {what}: {way_out}"
 
 
 def _same_or_inside(a: str, b: str) -> bool:
@@ -131,6 +134,30 @@ def _metrics(config: Config) -> Iterator[Conflict]:
                     ("experiments", i, "question", *place),
                     f"no metric is called {name}: declare it under metrics",
                 )
+
+
+def _columns(config: Config) -> Iterator[Conflict]:
+    """Metrics are of columns that exist; what answers say is kept by row, for quantiles."""
+    known = {*COLUMNS, DAYS}
+    for i, metric in enumerate(config.metrics):
+        keys = ("numerator", "denominator") if metric.kind == "ratio" else ("column",)
+        for key, column in zip(keys, metric.columns, strict=True):
+            if column not in known:
+                yield ("metrics", i, key), f"no column is called {column}: {', '.join(sorted(known))}"
+            elif metric.kind != "quantile" and column in COLUMNS and COLUMNS[column].source == "answers":
+                yield ("metrics", i, "kind"), f"{column} is known by answer: ask for a quantile of it"
+
+
+def _sequential(config: Config) -> Iterator[Conflict]:
+    """Whether a unit has ever done something keeps changing as days pass; looks need it over the same days."""
+    for i, e in enumerate(config.experiments):
+        if e.question is None or e.question.stopping.rule == "fixed":
+            continue
+        for name in (e.question.primary, *(g.metric for g in e.question.guardrails)):
+            metric = config.metric(name)
+            if metric is not None and metric.kind == "proportion" and metric.window is None:
+                place = ("experiments", i, "question", "stopping")
+                yield place, f"{name} is a proportion: give it a window, or look once (rule: fixed)"
 
 
 def _targeting(config: Config) -> Iterator[Conflict]:
@@ -162,3 +189,17 @@ def _holdouts(config: Config) -> Iterator[Conflict]:
                 yield ("holdouts", i, "layers", j), f"no layer is called {name}"
         if holdout.start and holdout.stop and holdout.stop <= holdout.start:
             yield ("holdouts", i, "stop"), "stop must be after start"
+
+
+CHECKS = (
+    _names,
+    _layers,
+    _salts,
+    _settings,
+    _metrics,
+    _columns,
+    _sequential,
+    _targeting,
+    _overrides,
+    _holdouts,
+)

@@ -32,8 +32,7 @@ def start(folder: Path, store: Store, name: str, now: int, space: Space | None =
     if ends <= now:
         raise BadInput(f"{name} is over since {experiment.end}: run it again under another name and salt")
     changes = {} if experiment.active else {"active": "true"}
-    fresh = experiment.start is None or (not experiment.active and begins <= now)
-    if fresh and not experiment.ramp:
+    if not experiment.active and begins <= now and not experiment.ramp:
         changes["start"] = written(now)
     if not changes:
         raise BadInput(f"{name} is active already" + (f", from {experiment.start}" if begins else ""))
@@ -70,8 +69,9 @@ def _edited(
 ) -> Config:
     """Changes the file in memory, checks everything as it would then be, and only then writes."""
     with store.locked():
-        sources = source_files(folder)
-        old = checked(sources, space, None, now)
+        sources, runs = source_files(folder), _newest(store)
+        # An edit by hand that services refuse must not come in with this one.
+        _known(checked(sources, space, runs, now), name)
         number, place = next(
             (n, i)
             for n, file in enumerate(sources.files)
@@ -82,10 +82,19 @@ def _edited(
         for key, value in changes.items():
             file = Source.parse(_with(file, place, key, value), file.path)
         files = (*sources.files[:number], file, *sources.files[number + 1 :])
-        config = checked(Sources(files), space, old, now)
+        config = checked(Sources(files), space, runs, now)
         write(file.path, file.text.encode())
         store.keep(config, {one.path.name: one.text for one in files}, why, now)
     return config
+
+
+def _newest(store: Store) -> Config | None:
+    """The version that services run; None where none is kept, or it cannot be read."""
+    newest = store.newest()
+    try:
+        return None if newest is None else store.load(newest.version)
+    except (BadInput, UnknownId):
+        return None
 
 
 def _with(file: Source, place: int, key: str, value: str) -> str:
@@ -96,8 +105,9 @@ def _with(file: Source, place: int, key: str, value: str) -> str:
         raise BadInput(f"{file.path}: an experiment is gone; try again")
     found = child(item[1], key)
     if found is not None:
-        mark = found[1]
-        return file.text[: mark.start_mark.index] + value + file.text[mark.end_mark.index :]
+        begin, end = found[1].start_mark.index, found[1].end_mark.index
+        gap = "" if file.text[begin - 1] == " " else " "  # `key:` without a value ends at its colon
+        return file.text[:begin] + gap + value + file.text[end:]
     name_key, name_value = next(pair for pair in item[1].value if pair[0].value == "name")
     end = name_value.end_mark.index  # a name is short: it ends on the line that it begins on
     if item[1].flow_style:

@@ -137,6 +137,9 @@ class Experiment(Strict):
             raise refuse("a question needs two arms; a flag has none", "arms")
         if self.question.control is not None and self.question.control not in names:
             raise refuse(f"no arm is called {self.question.control}", "question", "control")
+        rule = self.question.stopping
+        if rule.rule != "always_valid" and self.stop is None and rule.days is None:
+            raise refuse("looks are planned up to an end: give stop, or days here", "question", "stopping")
 
     @property
     def end(self) -> datetime | None:
@@ -158,9 +161,9 @@ class Experiment(Strict):
         return paths | ({"release"} if any(arm.release != CHAMPION for arm in self.arms) else set())
 
     def excludes(self, other: Experiment) -> bool:
-        """Whether no unit can be in both: disjoint slices of a layer, another kind of unit, or another time."""
+        """Whether no request can be in both: disjoint slices of a layer, or another time."""
         apart = self.layer is not None and other.layer is not None and self.layer.excludes(other.layer)
-        return apart or self.unit != other.unit or not self.overlaps(other)
+        return apart or not self.overlaps(other)
 
     def overlaps(self, other: Experiment) -> bool:
         """Whether both run at some moment."""

@@ -6,14 +6,14 @@ units of both arms are counted by the same rule, which is what keeps a triggered
 
 reach = reaches(config, space)
 shown(assignment, reach, "home")                      # names; serving logs them in the Decision
-exposures(logged_decisions)                            # and here they are again, as rows
+exposures(lake.scan("events")).collect()               # and here they are again, as rows
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import polars as pl
@@ -21,20 +21,35 @@ import polars as pl
 from experiments.config import Config
 from experiments.experiment import Experiment, Unit
 from experiments.parameters import Space
-from recsys.types import Assignment
+from recsys.schemas import EventKind
+from recsys.types import Assignment, Decision
 
 Reach = Mapping[str, frozenset[str] | None]
-"""By experiment, the surfaces where its arms can differ; None: all."""
-_SCHEMA = {
-    "experiment": pl.String(),
-    "arm": pl.String(),
-    "unit": pl.String(),
-    "request_id": pl.String(),
-    "surface": pl.String(),
-    "at": pl.Datetime("ms", "UTC"),
-    "version": pl.String(),
-    "overridden": pl.Boolean(),
-}
+"""By experiment or holdout, the surfaces where its arms can differ; None: all."""
+_ATTRIBUTES = ("country", "tier", "platform", "cohort")
+_ARM = pl.Struct({"experiment": pl.String, "arm": pl.String, "overridden": pl.Boolean, "unit": pl.String})
+_TOLD = pl.Struct(
+    {
+        "version": pl.String,
+        "arms": pl.List(_ARM),
+        "country": pl.String,
+        "tier": pl.String,
+        "platform": pl.String,
+        "cohort": pl.List(pl.String),
+    }
+)
+COLUMNS = (
+    "experiment",
+    "arm",
+    "unit",
+    "unit_kind",
+    "request_id",
+    "surface",
+    "at",
+    "version",
+    "overridden",
+    *_ATTRIBUTES,
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +68,12 @@ class Exposure:
 
 
 def reaches(config: Config, space: Space | None = None) -> Reach:
-    """Where each running experiment can show an effect; without a space every parameter can anywhere."""
-    return {e.name: _reach(e, space) for e in config.running}
+    """Where each running experiment can show an effect; without a space every parameter can anywhere.
+
+    Whether a holdout holds a unit back can show everywhere: it decides about experiments that are still to come.
+    """
+    found: dict[str, frozenset[str] | None] = {e.name: _reach(e, space) for e in config.running}
+    return found | dict.fromkeys(holdout.name for holdout in config.holdouts)
 
 
 def _reach(experiment: Experiment, space: Space | None) -> frozenset[str] | None:
@@ -80,32 +99,69 @@ def shown(assignment: Assignment, reach: Reach, surface: str) -> tuple[str, ...]
     )
 
 
-def of_decision(decision: Mapping[str, Any]) -> Iterator[Exposure]:
-    """The exposures that a logged decision records."""
-    for name in decision.get("exposed", ()):
-        yield Exposure(
-            experiment=name,
-            arm=decision["arms"][name],
-            unit=decision["user_id"],
-            unit_kind="listener",
-            version=decision["versions"].get("experiments", ""),
-            request_id=decision["request_id"],
-            surface=decision["surface"],
-            at=decision["now"],
-            overridden=name in decision.get("overridden", ()),
-        )
-
-
-def exposures(payloads: Iterable[str]) -> pl.DataFrame:
-    """Exposures as rows, from the payloads of `decision` events (the lake's table `events`).
-
-    Columns: experiment, arm, unit, request_id, surface, at, version, overridden. Analysis takes each unit's first
-    row of an experiment, and leaves out units that were ever overridden in it.
-    """
-    rows = [
-        {name: getattr(found, name) for name in _SCHEMA}
-        for payload in payloads
-        for found in of_decision(orjson.loads(payload))
+def written(decision: Decision) -> str:
+    """The column `exposed` of a decision's event: compact JSON, that analysis need not open the whole record."""
+    overridden = frozenset(decision.overridden)
+    arms = [
+        {
+            "experiment": name,
+            "arm": decision.arms[name],
+            "overridden": name in overridden,
+            "unit": decision.units.get(name, "listener"),
+        }
+        for name in decision.exposed
     ]
-    frame = pl.DataFrame(rows, schema={**_SCHEMA, "at": pl.Int64()})
-    return frame.with_columns(pl.col("at").cast(_SCHEMA["at"]))
+    about = {name: decision.attributes.get(name) for name in _ATTRIBUTES}
+    body = {"version": decision.versions.get("experiments", ""), "arms": arms, **about}
+    return orjson.dumps(body).decode()
+
+
+def exposures(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Exposures as rows, lazily, in no order. A decision whose `exposed` is damaged gives none.
+
+    Args:
+        events: rows of the lake's `events`: kind, exposed, user_id, session_id, request_id, surface, ts.
+
+    Returns:
+        experiment, arm, unit (its id), unit_kind (listener, session), request_id, surface, at (UTC), version (of the
+        config), overridden, and the attributes that targeting saw at that request: country, tier, platform, cohort (a
+        list). Analysis takes each unit's first row of an experiment, and leaves out units that were ever overridden
+        in it.
+    """
+    return (
+        events.filter(pl.col("kind") == EventKind.DECISION.value, pl.col("exposed").is_not_null())
+        .select(
+            "request_id",
+            "surface",
+            "user_id",
+            "session_id",
+            at=pl.col("ts").cast(pl.Datetime("ms", "UTC")),
+            told=pl.col("exposed").map_batches(_decoded, return_dtype=_TOLD, is_elementwise=True),
+        )
+        .unnest("told")
+        .explode("arms")
+        .unnest("arms")
+        .with_columns(unit_kind=pl.col("unit").fill_null("listener"))
+        .with_columns(
+            pl.col("version").fill_null(""),
+            pl.col("overridden").fill_null(False),
+            unit=pl.when(pl.col("unit_kind") == "session").then("session_id").otherwise("user_id"),
+        )
+        .drop_nulls(["experiment", "arm", "unit"])
+        .select(COLUMNS)
+    )
+
+
+def _decoded(texts: pl.Series) -> pl.Series:
+    """The structs in some JSON texts, null where a text holds none.
+
+    polars refuses a whole column for one bad text, and makes no row or several of some: these are found by halving.
+    """
+    with suppress(pl.exceptions.ComputeError):
+        found = texts.str.json_decode(_TOLD)
+        if len(found) == len(texts):
+            return found
+    if len(texts) == 1:
+        return pl.Series(texts.name, [None], _TOLD)
+    half = len(texts) // 2
+    return pl.concat([_decoded(texts[:half]), _decoded(texts[half:])])

@@ -38,9 +38,9 @@ def _time(value: Any) -> datetime:
         raise refuse("a time is written 2026-12-01T08:00:00Z, or a date 2026-12-01 (its UTC midnight)")
     try:
         found = datetime.fromisoformat(value)
-    except ValueError as error:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise refuse(f"no such time: {error}") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 Time = Annotated[

@@ -55,11 +55,26 @@ class Provider(AbstractProvider):
     ) -> FlagResolutionDetails[Any]:
         """A flag's value for a unit; the default, with the reason, where there is none."""
         config, context = self._config(), context or EvaluationContext()
-        experiment, path = _meant(config, key)
-        if experiment is None:
+        meant, path = _meant(config, key)
+        if not meant:
             return _error(
                 default, ErrorCode.FLAG_NOT_FOUND, f"no flag, experiment or parameter is called {key}"
             )
+        answers = (self._answer(config, one, path, default, kind, context) for one in meant)
+        first = next(answers)
+        return first if first.variant else next((one for one in answers if one.variant), first)
+
+    def _answer(
+        self,
+        config: Config,
+        experiment: Experiment,
+        path: str,
+        default: Any,
+        kind: str,
+        context: EvaluationContext,
+    ) -> FlagResolutionDetails[Any]:
+        """What one experiment says; without a variant where the unit is in none of its arms."""
+        key = path or experiment.name
         if not experiment.active:
             return FlagResolutionDetails(default, reason=Reason.DISABLED)
         ids = _ids(experiment, context)
@@ -123,12 +138,15 @@ class Provider(AbstractProvider):
         return Metadata(name="recsys-experiments")
 
 
-def _meant(config: Config, key: str) -> tuple[Experiment | None, str]:
-    """The experiment that a key names; or the running one whose arms set the parameter, and its path."""
+def _meant(config: Config, key: str) -> tuple[list[Experiment], str]:
+    """The experiment that a key names; or the running ones whose arms set the parameter, and its path.
+
+    Of the latter a unit is in one at most.
+    """
     named = config.experiment(key)
     if named is not None:
-        return named, ""
-    return next((e for e in config.running if key in e.sets() and key != "release"), None), key
+        return [named], ""
+    return [e for e in config.running if key in e.sets() and key != "release"], key
 
 
 def _ids(experiment: Experiment, context: EvaluationContext) -> dict[str, str | None]:

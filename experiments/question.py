@@ -1,7 +1,7 @@
 """What an experiment asks: metrics, guardrails, margins, effect sizes, and when it may stop.
 
-A `Question` names metrics; `Metric` declares one. How numbers come from logs is not said here: a metric's columns name
-what the analysis computes per unit.
+A `Question` names metrics; `Metric` declares one. How numbers come from logs is said in columns.py, whose names a
+metric's columns are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from experiments.fields import Name, Positive, Share, Strict, refuse
+from recsys.schemas import Surface
 
 Risk = Annotated[float, Field(gt=0, lt=0.5, strict=True)]
 Scale = Literal["relative", "absolute"]
@@ -44,14 +45,30 @@ class Baseline(Strict):
     rho: Annotated[float, Field(gt=-1, lt=1, strict=True)] | None = None
 
 
+class Window(Strict):
+    """Days since a unit's first exposure (0 is that day), both included, the same for every unit."""
+
+    first: Annotated[int, Field(ge=0, le=365)] = 0
+    last: Annotated[int, Field(ge=0, le=365)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.last < self.first:
+            raise refuse("last must not be before first", "last")
+        return self
+
+
 class Metric(Strict):
     """A number per unit, and how it is summed up.
 
     Attributes:
-        kind: mean of a column, proportion of units with it, ratio of two columns' sums, quantile of a column.
+        kind: mean of a column by unit and day since exposure (by unit, where there is a window), proportion of units
+            with it, ratio of two columns' sums, quantile of a column's rows.
         direction: which way is better.
         column: of mean, proportion and quantile; the metric's name where it is not given.
         numerator, denominator: of a ratio.
+        window: a unit counts once these days are over, with what it did in them; None: with every day since exposure.
+        surfaces: count only what happened there; None: everywhere.
     """
 
     name: Name
@@ -61,6 +78,8 @@ class Metric(Strict):
     numerator: Name | None = None
     denominator: Name | None = None
     quantile: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
+    window: Window | None = None
+    surfaces: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
     winsorize: Winsor | None = None
     baseline: Baseline | None = None
     description: str = ""
@@ -78,7 +97,16 @@ class Metric(Strict):
             raise refuse(f"a {self.kind} is not winsorized", "winsorize")
         if self.column is not None and self.kind == "ratio":
             raise refuse("a ratio has a numerator and a denominator, and no column", "column")
+        if self.window is not None and self.kind == "quantile":
+            raise refuse("a quantile is of rows, and has no window", "window")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it is computed from (columns.py)."""
+        if self.numerator is not None and self.denominator is not None:
+            return self.numerator, self.denominator
+        return (self.column or self.name,)
 
 
 class Guardrail(Strict):
@@ -191,7 +219,7 @@ STANDARD: tuple[Metric, ...] = (
         kind="mean",
         direction="increase",
         winsorize=Winsor(upper=0.999),
-        description="Hours listened, a listener.",
+        description="Hours listened, a listener and day.",
     ),
     Metric(
         name="skip_rate",
@@ -221,6 +249,8 @@ STANDARD: tuple[Metric, ...] = (
         name="retention",
         kind="proportion",
         direction="increase",
+        column="active",
+        window=Window(first=7, last=13),
         description="Listeners who come back in the second week.",
     ),
 )

@@ -18,6 +18,7 @@ from typing import Any
 from experiments.changes import forbidden
 from experiments.check import Conflict
 from experiments.config import DEFAULT, Config, parse
+from experiments.experiment import Unit
 from experiments.exposure import Reach, reaches
 from experiments.parameters import Space, mistakes
 from experiments.source import Problem, Refused, Sources
@@ -35,13 +36,15 @@ class Live:
     config: Config
     reach: Reach
     readers: Mapping[str, frozenset[str] | None]  # by parameter, the surfaces that read it; None: all
+    units: Mapping[str, Unit]  # by experiment or holdout, its kind of unit
 
     @classmethod
     def of(cls, config: Config, space: Space | None = None) -> Live:
         config.plan  # noqa: B018  compiled here, and not by the first request
         paths = {path for e in config.running for arm in e.arms for path in arm.parameters}
         readers = {path: None if space is None else space.reach(path) for path in paths}
-        return cls(config, reaches(config, space), readers)
+        units = {e.name: e.unit for e in config.running} | {h.name: h.unit for h in config.holdouts}
+        return cls(config, reaches(config, space), readers, units)
 
     def on(self, surface: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Those parameters that a surface reads."""
@@ -82,17 +85,20 @@ class Running:
         if self.error is not None and kept is None:
             raise BadInput(self.error)
 
-    def follow(self) -> bool:
-        """Loads the files if they have changed and stand still since the last look; whether a new version runs."""
+    def follow(self, ready: Callable[[Config], None] | None = None) -> bool:
+        """Loads the files if they have changed and stand still since the last look; whether a new version runs.
+
+        `ready` is called with a new version before it runs: to bring what its arms ask for.
+        """
         stamp = self._stamp()
         if stamp == self._seen:
             return False
         if stamp != self._pending:  # somebody may be in the middle of writing several files
             self._pending = stamp
             return False
-        return self.load()
+        return self.load(ready)
 
-    def load(self) -> bool:
+    def load(self, ready: Callable[[Config], None] | None = None) -> bool:
         """Loads the files now; a mistake leaves the old version running and `error` says it."""
         with self._lock:
             self._seen = self._pending = self._stamp()
@@ -111,6 +117,8 @@ class Running:
             self.error = None
             if config.version == self.live.config.version:
                 return False
+            if ready is not None:
+                ready(config)
             self.live = Live.of(
                 config, self._space
             )  # one assignment: a request has the old one or the new one
@@ -121,15 +129,19 @@ class Running:
         logger.error("experiments: version %s stays: %s", self.live.config.version, why)
 
     def _kept(self) -> Config | None:
-        """The newest kept version, if there is one that can be read."""
+        """The newest kept version, if there is one that can be read, and whose settings there still are."""
         newest = self._store.newest() if self._store is not None else None
         if newest is None or self._store is None:
             return None
         try:
-            return self._store.load(newest.version)
+            config = self._store.load(newest.version)
         except (BadInput, UnknownId) as error:
             logger.error("experiments: %s", error)
             return None
+        unknown = next(mistakes(config, self._space), None) if self._space is not None else None
+        if unknown is not None:
+            logger.error("experiments: version %s cannot run any more: %s", config.version, unknown[1])
+        return config if unknown is None else None
 
     def _stamp(self) -> Stamp:
         try:

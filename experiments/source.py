@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -203,10 +204,20 @@ def _plain(node: yaml.Node, path: Path) -> Any:
         return _mapping(node, path)
     kind, text = node.tag.rpartition(":")[2], str(node.value)
     if kind == "str":
-        return text
+        return _text(node, path)
     if kind == "null":
         return None
+    if kind == "float" and not isfinite(float(text)):
+        raise Refused([Problem(path, node.start_mark.line + 1, "a number too great to be read")])
     return text.lower() == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
+
+
+def _text(node: yaml.Node, path: Path) -> str:
+    """A scalar's text; escapes can write halves of a character, which no other system could read."""
+    text = str(node.value)
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise Refused([Problem(path, node.start_mark.line + 1, "half a character: not valid Unicode")])
+    return text
 
 
 def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -215,7 +226,7 @@ def _mapping(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise Refused([Problem(path, line, "a key must be a text")])
-        if key.value in found:
+        if _text(key, path) in found:
             raise Refused([Problem(path, line, f"{key.value!r} is given twice")])
         found[key.value] = _plain(value, path)
     return found

@@ -24,6 +24,12 @@ KNOWN: dict[str, tuple[str, ...] | None] = {
 """Attributes that every request has, and their values where they are few."""
 COHORTS = ("new", "known")
 """Cohorts that follow from a listener's history: without any play in it, and with some."""
+TEXTS = ("id", "country", "tier", "platform")
+OF_LISTS = ("$in", "$nin", "$all", "$size", "$not", "$exists")
+"""What can be asked of cohorts with an answer that depends on them."""
+OF_LISTS_ALONE = ("$all", "$alli", "$size", "$elemMatch")
+TYPES = ("null", "boolean", "number", "string", "array", "object")
+ORDERED = tuple(name for name in PLAIN if name.startswith("$v") or name in ("$lt", "$lte", "$gt", "$gte"))
 MOST_PATTERN = 200
 """Characters of a regular expression."""
 
@@ -82,7 +88,10 @@ def _clause(
 def _operator(
     key: str, name: str, argument: Any, values: tuple[str, ...] | None, groups: Sequence[str]
 ) -> Iterator[str]:
-    if name in LISTS:
+    misused = _misused(key, name, argument)
+    if misused:
+        yield misused
+    elif name in LISTS:
         if not isinstance(argument, list) or not argument:
             yield f"{name} wants a list"
             return
@@ -103,10 +112,31 @@ def _operator(
         yield f"no such operator: {name}"
 
 
+def _misused(key: str, name: str, argument: Any) -> str:
+    """Why an operator gives every request the same answer, as it stands; "" where it does not."""
+    if key == "cohort" and name not in OF_LISTS:
+        return "cohort is a list: write cohort: {$in: [...]} (or {$nin: [...]})"
+    if key in TEXTS and name in OF_LISTS_ALONE:
+        return f"{name} asks about a list, and {key} is a text"
+    if name in GROUPED and key in KNOWN and key != "id":
+        return f"a cohort holds ids: write id: {{{name}: ...}}"
+    if name == "$exists" and not isinstance(argument, bool):
+        return "$exists wants true or false"
+    if name == "$type" and argument not in TYPES:
+        return f"$type is one of {', '.join(TYPES)}"
+    if name == "$size" and (isinstance(argument, bool) or not isinstance(argument, int | Mapping)):
+        return "$size wants a number"
+    if name in ORDERED and (isinstance(argument, bool) or not isinstance(argument, int | float | str)):
+        return f"{name} wants a number or a text"
+    return ""
+
+
 def _value(key: str, value: Any, values: tuple[str, ...] | None, groups: Sequence[str]) -> Iterator[str]:
     if values is not None and value not in values:
         yield f"{key} is one of {', '.join(values)}, not {value!r}"
     elif key == "country" and not (isinstance(value, str) and COUNTRY.fullmatch(value)):
         yield f"a country is two capital letters (ISO 3166-1), not {value!r}"
+    elif key == "id" and not isinstance(value, str):
+        yield f"an id is a text, not {value!r}: put it in quotation marks"
     elif key == "cohort" and value not in (*COHORTS, *groups):
         yield f"no cohort is called {value}; known: {', '.join((*COHORTS, *groups))}"

@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from recsys.ids import is_event_id, is_public_id
 from recsys.schemas import EVENTS, SCHEMA_VERSION, EventKind, Surface
@@ -37,7 +38,7 @@ _NEEDS_ARTIST = {
 _NEEDS_EITHER = {EventKind.NOT_INTERESTED, EventKind.UNDO_NOT_INTERESTED}
 _NEEDS_ORIGIN = {EventKind.EXCLUDE_FROM_TASTE, EventKind.INCLUDE_IN_TASTE}
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 FIRST_POSTED = datetime(2005, 1, 1, tzinfo=UTC)  # an earlier one comes from a clock that was never set
 MAX_AHEAD = timedelta(hours=48)  # of the server's clock: any time zone mistaken for UTC, and a day of drift
 _LONGEST_REASON = 300
@@ -84,6 +85,9 @@ class Event(BaseModel):
     snooze_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     conn_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     payload: Annotated[str, Field(max_length=8_000_000)] | None = None
+    # Of the server's own decisions; the document for clients has no word of them.
+    exposed: SkipJsonSchema[Annotated[str, Field(max_length=100_000)] | None] = None
+    took_ms: SkipJsonSchema[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None] = None
 
     @field_validator("event_id")
     @classmethod
@@ -104,12 +108,14 @@ class Event(BaseModel):
     def _sane(cls, value: datetime | None) -> datetime | None:
         if value is None:
             return None
-        if not _EARLIEST <= value < _LATEST:
+        if not _EARLIEST <= value < LATEST:
             raise ValueError("must lie within the years 2000 to 2099")
         return value.astimezone(UTC)  # one form, so that the same event sent twice is the same bytes
 
     @model_validator(mode="after")
     def _complete(self) -> Event:
+        if self.kind != EventKind.DECISION and (self.exposed is not None or self.took_ms is not None):
+            raise ValueError("exposed, took_ms: only the server's own decision events have them")
         if self.kind in _NEEDS_TRACK and self.track_id is None:
             raise ValueError(f"{self.kind.value} needs track_id")
         if self.kind == EventKind.PLAY_END and self.ms_played is None:

@@ -29,6 +29,8 @@ _OF_PLAYS = {
     "artist_id",
     "playlist_id",
     "snooze_days",
+    "exposed",
+    "took_ms",
 }
 IMPRESSION_COLUMNS = [name for name in EVENTS if name not in _OF_PLAYS]
 

@@ -107,6 +107,8 @@ EVENTS: dict[str, pl.DataType] = {
     "payload": pl.String(),  # JSON: the whole Decision of a decision, the query text of a search, ...
     "playlist_id": pl.String(),  # from which a track was played; what an exclusion is about
     "snooze_days": pl.Int32(),
+    "exposed": pl.String(),  # of a decision: the experiments that can show in it (experiments/exposure.py), JSON
+    "took_ms": pl.Float64(),  # of a decision: from the request's arrival here until this record
     "day": pl.Date(),  # of ts in UTC; the partition column
 }
 

@@ -3,6 +3,9 @@
 A turn is the whole way down the ladder, run by a thread of the crew; the thread of the request only waits for it.
 The turn says which part it enters; where a part overruns its time, the waiting thread abandons the turn and begins
 another one below that part, with what had been found by then. An abandoned turn ends at its next part.
+
+Turns of one process run one at a time: they compute under one interpreter lock, and side by side each costs over
+half as much again (measured: docs/figures.md). A turn that is abandoned gives its place to the next at once.
 """
 
 from __future__ import annotations
@@ -85,7 +88,7 @@ class Guard:
 
     def begin(self, rung: int, part_ms: float | None, work: Callable[[Watch], T]) -> Turn[T] | None:
         """Starts a turn at a rung; None where no thread is free for it."""
-        turn = Turn(self, rung, part_ms, work)
+        turn = Turn(self, rung, part_ms, work, self._crew.places)
         return turn if self._crew.submit(turn.run) else None
 
     def describe(self) -> dict[str, dict[str, int]]:
@@ -99,8 +102,16 @@ class Guard:
 class Turn(Generic[T]):
     """One run of `work` in a thread of the crew, and the waiting for it."""
 
-    def __init__(self, guard: Guard, rung: int, part_ms: float | None, work: Callable[[Watch], T]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        rung: int,
+        part_ms: float | None,
+        work: Callable[[Watch], T],
+        places: threading.Semaphore,
+    ) -> None:
         self._guard, self._work = guard, work
+        self._places, self._placed = places, False
         self._lock, self._done = threading.Lock(), threading.Event()
         now = time.monotonic()
         self._rung, self._end = rung, now + guard.budgets.rung / 1000
@@ -132,13 +143,19 @@ class Turn(Generic[T]):
         self._at = (part, now, min(now + self._part_s, self._end), self._rung, self._end)
 
     def run(self) -> None:
-        """Does the work; called by a thread of the crew."""
+        """Does the work, once it has a place; called by a thread of the crew."""
+        self._places.acquire()
+        with self._lock:
+            self._placed = True
         try:
+            if self._abandoned:  # while it waited
+                raise Abandoned
             self._answer = self._work(self)
             self._leave()
         except BaseException as error:  # handed to the waiting thread, or nobody waits any more
             self._error = error
         with self._lock:
+            self._give_place()
             self._done.set()
             blamed = self._blamed
         if blamed is not None:
@@ -153,6 +170,7 @@ class Turn(Generic[T]):
                 if self._done.is_set() or now < until:
                     continue
                 self._abandoned = True
+                self._give_place()
                 if now - since >= self._part_s:  # not for the rung's end: then the part may be without blame
                     self._blamed = self._guard.breaker(part)
                     self._blamed.late()
@@ -164,6 +182,12 @@ class Turn(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._answer  # type: ignore[return-value]  # set, as there was no error
+
+    def _give_place(self) -> None:
+        """Lets the next turn begin; the caller holds the lock."""
+        if self._placed:
+            self._placed = False
+            self._places.release()
 
     def _leave(self) -> None:
         """The part before came back in time."""
@@ -179,10 +203,14 @@ class Crew:
     """Daemon threads that take turns: started when needed, kept, never more than `most`.
 
     A ThreadPoolExecutor would wait for a hung thread when the process ends.
+
+    Attributes:
+        places: held by turns while they run; `at_once` of them.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, at_once: int = 1) -> None:
         self._most, self._threads = most, 0
+        self.places = threading.Semaphore(at_once)
         self._lock = threading.Lock()
         self._idle = threading.Semaphore(0)
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

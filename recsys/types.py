@@ -38,6 +38,8 @@ class Assignment:
         overridden: experiments whose arm a person chose; analysis leaves them out.
         shown: experiments that can show on the surface that is asked.
         version: of the config that says so.
+        attributes: what targeting saw of the request; empty where no experiment can show.
+        units: by experiment that can show, its kind of unit, where that is not the listener.
     """
 
     arms: dict[str, str] = field(default_factory=dict)
@@ -46,6 +48,8 @@ class Assignment:
     overridden: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     version: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Context:
     explicit: bool = True  # whether explicit tracks may come
     incognito: bool = False  # the answer reads no history, and is kept out of training
     tier: str = "free"  # what the listener pays for: "free", or "premium", to whom every track is open
+    session_id: str | None = None  # as in events; the unit of experiments by session
 
 
 @dataclass(frozen=True)
@@ -300,3 +305,10 @@ class Decision:
     exposed: list[str] = field(default_factory=list)  # experiments whose arm can show in this answer
     overridden: list[str] = field(default_factory=list)  # those whose arm a person chose
     parameters: dict[str, Any] = field(default_factory=dict)  # settings that the arms replaced, by path
+    attributes: dict[str, Any] = field(
+        default_factory=dict
+    )  # what targeting saw; empty where nothing is exposed
+    units: dict[str, str] = field(
+        default_factory=dict
+    )  # kinds of unit of the exposed, where not the listener
+    session_id: str | None = None  # of the client

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 from numpy.typing import NDArray
 
+from experiments.exposure import written
+from recsys.errors import BadInput, NotReady, UnknownId
 from recsys.events import Event
-from recsys.ids import UserId
+from recsys.ids import UserId, is_event_id
 from recsys.items import Items
+from recsys.lake import Lake
 from recsys.pipeline import Candidates, Column, Result
 from recsys.plays import Plays
 from recsys.schemas import EventKind, Surface
@@ -63,6 +67,10 @@ def record(
         exposed=list(query.assignment.shown),
         overridden=list(query.assignment.overridden),
         parameters=query.assignment.parameters,
+        attributes=query.assignment.attributes,
+        units=query.assignment.units,
+        # Incognito answers have an id of their own each: nothing may join them.
+        session_id=None if query.context.incognito else query.context.session_id,
     )
 
 
@@ -154,13 +162,18 @@ def candidates_of(decision: Decision) -> Candidates:
     return Candidates(ids, np.array([0, len(ids)], np.int64), columns)
 
 
-def to_event(decision: Decision) -> Event:
-    """The Decision as an event of the one log; its id is the request id, so it is written at most once."""
+def to_event(decision: Decision, took_ms: float | None = None) -> Event:
+    """The Decision as an event of the one log; its id is the request id, so it is written at most once.
+
+    Args:
+        took_ms: from the request's arrival until now.
+    """
     now = datetime.fromtimestamp(decision.now / 1000, UTC)
     return Event.model_construct(
         event_id=decision.request_id,
         kind=EventKind.DECISION,
         user_id=UserId(decision.user_id),
+        session_id=decision.session_id,
         request_id=decision.request_id,
         ts=now,
         received_at=now,
@@ -169,6 +182,8 @@ def to_event(decision: Decision) -> Event:
         consent_analytics=not decision.listener.get("incognito", False),
         incognito_mode=bool(decision.listener.get("incognito", False)),
         payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
+        exposed=written(decision) if decision.exposed else None,
+        took_ms=took_ms,
     )
 
 
@@ -186,6 +201,32 @@ def from_payload(payload: str) -> Decision:
     body = orjson.loads(payload)
     body["release"], body["scores"] = ModelRef(**body["release"]), unpack_scores(body["scores"])
     return Decision(**body)
+
+
+def read_decision(lake: Lake, request_id: str) -> Decision:
+    """A decision from the lake; a UUIDv7 carries its time, so one day's partition is read.
+
+    Raises:
+        BadInput: not a request id.
+        UnknownId: no such decision.
+    """
+    if not is_event_id(request_id):
+        raise BadInput("a request id is a lower-case hyphenated UUID")
+    if not lake.has("events"):
+        raise NotReady("no events in the lake yet")
+    try:
+        day = datetime.fromtimestamp(int(request_id.replace("-", "")[:12], 16) / 1000, UTC).date()
+    except (ValueError, OverflowError):
+        raise UnknownId(f"no decision {request_id}") from None
+    rows = (
+        lake.scan("events")
+        .filter(pl.col("day") == day, pl.col("kind") == "decision", pl.col("event_id") == request_id)
+        .select("payload")
+        .collect()
+    )
+    if rows.is_empty() or rows["payload"][0] is None:
+        raise UnknownId(f"no decision {request_id}")
+    return from_payload(rows["payload"][0])
 
 
 def query_of(decision: Decision) -> Query:

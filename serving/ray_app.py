@@ -63,8 +63,16 @@ RAY_ENVIRONMENT = {
 }
 
 
-def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: Replicas = 1) -> None:
+def serve_home(
+    home: Home,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    replicas: Replicas = 1,
+    simulated_clock: bool = False,
+) -> None:
     """Serves a home folder with Ray Serve until Ctrl-C or SIGTERM; prints one line with the address when it answers.
+
+    `simulated_clock`: callers set the time (serving/clock.py).
 
     Raises:
         BadInput: the port is taken.
@@ -74,11 +82,15 @@ def serve_home(home: Home, host: str = "127.0.0.1", port: int = 8000, replicas: 
         raise NotReady("no release has been promoted: run `recsys demo`, or `recsys release promote`")
     access = guard(home, host)
     with mover_process(home, ServiceSettings().lake_seconds):
-        serve_ray(partial(open_home, home.root), host, port, replicas, access, watched(home))
+        serve_ray(partial(open_home, home.root), host, port, replicas, access, watched(home), simulated_clock)
 
 
 def serve_uvicorn(
-    home: Home, host: str = "127.0.0.1", port: int = 8000, open_service: Opener | None = None
+    home: Home,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    open_service: Opener | None = None,
+    simulated_clock: bool = False,
 ) -> None:
     """The same app in this process, without Ray; stays until Ctrl-C or SIGTERM.
 
@@ -98,7 +110,10 @@ def serve_uvicorn(
         # uvicorn raises the signal that stopped it once more: with a handler of ours, what follows is still done.
         with _interrupts(), mover_process(home, ServiceSettings().lake_seconds):
             watching = Watching.of_server()
-            app = create_app(service, allowed_hosts(host), guard(home, host)(), watching=watching)
+            access = guard(home, host)()
+            app = create_app(
+                service, allowed_hosts(host), access, watching=watching, simulated_clock=simulated_clock
+            )
             config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False)
             Server(config).run()
     finally:
@@ -133,6 +148,7 @@ def serve_ray(
     replicas: Replicas,
     access: Callable[[], Access] = Access,
     watching: Callable[[], Watching] = Watching,
+    simulated_clock: bool = False,
 ) -> None:
     """Serves what `open_service` returns in each replica, guarded by what `access` returns (by default nobody
     may write), watched as `watching` says, until interrupted."""
@@ -143,7 +159,8 @@ def serve_ray(
         tempfile.TemporaryDirectory(prefix="recsys-proxy-") as folder,
     ):
         try:
-            _start((open_service, allowed_hosts(host), access, watching), host, port, replicas, Path(folder))
+            bound = (open_service, allowed_hosts(host), access, watching, simulated_clock)
+            _start(bound, host, port, replicas, Path(folder))
             announce(host, port, out)
             interrupted.wait()
         finally:
@@ -236,13 +253,20 @@ class _Replica:
         hosts: frozenset[str] | None,
         access: Callable[[], Access],
         watching: Callable[[], Watching] = Watching,
+        simulated_clock: bool = False,
     ) -> None:
-        self._watching = watching()
+        self._watching, self._simulated = watching(), simulated_clock
         self._service = open_service()
         self._hosts, self._access = hosts, access
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service, self._hosts, self._access(), watching=self._watching)
+        return create_app(
+            self._service,
+            self._hosts,
+            self._access(),
+            watching=self._watching,
+            simulated_clock=self._simulated,
+        )
 
     def check_health(self) -> None:
         """Asked by Serve every few seconds; a replica that fails it is drained and replaced.

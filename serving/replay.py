@@ -21,11 +21,11 @@ from recsys.lake import Lake
 from recsys.plays import Plays
 from recsys.ports import EventLog
 from recsys.types import Decision, UserState, history
+from serving.decisions import read_decision
 from serving.live.view import View
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import Registry
-from serving.service import read_decision
 from serving.settings import ServiceSettings
 
 

@@ -20,15 +20,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-import polars as pl
-
 from experiments.config import Config
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
-from recsys.errors import BadInput, LogUnavailable, NotReady, StoreUnavailable, UnknownId
+from recsys.errors import LogUnavailable, StoreUnavailable
 from recsys.events import parse_batch, split_by_clock
 from recsys.home import Home
-from recsys.ids import is_event_id, public_id
+from recsys.ids import public_id
 from recsys.ingest import Mover
 from recsys.lake import Lake
 from recsys.ports import Appended
@@ -37,8 +35,9 @@ from recsys.state_store import StateStore, StateUpdater
 from recsys.state_tail import read_state
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving.clock import now_ms
 from serving.controls import allowed
-from serving.decisions import from_payload, to_event, to_json
+from serving.decisions import from_payload, read_decision, to_event, to_json
 from serving.fleet import Fleet, Loader
 from serving.folding import Folder
 from serving.listeners import sketch
@@ -51,7 +50,7 @@ from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
 from serving.trials import Trials
-from serving.watch import Freshness, part
+from serving.watch import Freshness, arrival, part
 
 logger = logging.getLogger(__name__)
 KEPT_DECISIONS = 2_000
@@ -67,7 +66,7 @@ class Service:
     def __init__(
         self, home: Home, settings: ServiceSettings, given: Config | None, background: bool, load: Loader
     ) -> None:
-        self.settings, self._home = settings, home
+        self.settings, self.place = settings, home
         self._trials = Trials(home, settings, given)
         self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home)
         self.store = _patient_store(home)
@@ -124,10 +123,11 @@ class Service:
             BadInput: a seed or cursor of the wrong form.
             UnknownId: a seed or station that is not known here.
         """
+        began = arrival()
         with part("query"):
             query = self._query(ask)
         recommender = self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
-        desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query))
+        desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query, began))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
     def home(
@@ -161,7 +161,7 @@ class Service:
         return self.live.fresh(self._fleet.of(Assignment())).release
 
     def _query(self, ask: Ask) -> Query:
-        now = time.time_ns() // 1_000_000 if ask.now is None else ask.now
+        now = now_ms() if ask.now is None else ask.now
         request_id = new_request_id(now)
         anonymous = public_id("anonymous", request_id)
         known = self.state(ask.user_id or anonymous)
@@ -179,14 +179,16 @@ class Service:
             degraded=(looked_up,) if looked_up else (),
         )
 
-    def _answer(self, recommender: Recommender, query: Query) -> Decision:
+    def _answer(self, recommender: Recommender, query: Query, began: float) -> Decision:
         admitted = ADMITTED.get() or Admitted()
         now = self._trials.newest(self.live.fresh, recommender, query.assignment)
         with part("ladder"):
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
+        took_ms = round((time.perf_counter() - began) * 1000, 3)
         try:
             with part("log.append"):
-                self.log.append([to_event(decision)], wait=False)  # whatever refers to it will wait for both
+                # Whatever refers to it will wait for both.
+                self.log.append([to_event(decision, took_ms)], wait=False)
         except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
             logger.warning("decision %s not logged: %s", decision.request_id, error)
             self.unlogged += 1
@@ -210,7 +212,7 @@ class Service:
         """
         good, refused = parse_batch(bodies)
         good, forbidden = _client_kinds(good)
-        received = datetime.now(UTC)
+        received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
         refused += forbidden + untimely
         events = [event.model_copy(update={"received_at": received}) for _, event in good]
@@ -337,8 +339,9 @@ class Service:
 
     def _follow(self) -> None:
         """Releases as their aliases and the catalog have it, experiments as their files have them."""
-        self._trials.follow()
+        self._trials.follow(self._fleet.follow)
         self._fleet.follow()
+        self._trials.keep(self._fleet.loaded())
         self.live.keep(self._fleet.loaded())
         for recommender in self._fleet.loaded():
             self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
@@ -371,29 +374,3 @@ def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], l
         (p, "kind: decision is written by the server") for p, e in good if e.kind == EventKind.DECISION
     ]
     return [(p, e) for p, e in good if e.kind != EventKind.DECISION], refused
-
-
-def read_decision(lake: Lake, request_id: str) -> Decision:
-    """A decision from the lake; a UUIDv7 carries its time, so one day's partition is read.
-
-    Raises:
-        BadInput: not a request id.
-        UnknownId: no such decision.
-    """
-    if not is_event_id(request_id):
-        raise BadInput("a request id is a lower-case hyphenated UUID")
-    if not lake.has("events"):
-        raise NotReady("no events in the lake yet")
-    try:
-        day = datetime.fromtimestamp(int(request_id.replace("-", "")[:12], 16) / 1000, UTC).date()
-    except (ValueError, OverflowError):
-        raise UnknownId(f"no decision {request_id}") from None
-    rows = (
-        lake.scan("events")
-        .filter(pl.col("day") == day, pl.col("kind") == "decision", pl.col("event_id") == request_id)
-        .select("payload")
-        .collect()
-    )
-    if rows.is_empty() or rows["payload"][0] is None:
-        raise UnknownId(f"no decision {request_id}")
-    return from_payload(rows["payload"][0])

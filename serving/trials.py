@@ -7,9 +7,11 @@ recommender = trials.answering(fleet.of, live.fresh, assignment) # with the sett
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,14 @@ from experiments.exposure import shown
 from experiments.parameters import Space, overlay
 from experiments.running import Live, Running
 from experiments.store import Store
+from recsys.errors import RecsysError
 from recsys.home import Home
 from recsys.schemas import Surface
 from recsys.types import Assignment, Context, UserState
 from serving.recommender import Recommender
 from serving.settings import ServiceSettings
 
+logger = logging.getLogger(__name__)
 KEPT = 16
 """Recommenders with settings of an arm that are kept; each is a set of pipelines over shared models."""
 SETTABLE: Mapping[str, frozenset[Surface]] = {
@@ -71,6 +75,7 @@ class Trials:
         self._given = None if given is None else Live.of(given, known)
         self._running = Running(folder(home), Store(folder(home)), known) if given is None else None
         self._variants, self._of_release = Variants(), Variants()
+        self._coming: frozenset[str] = frozenset()
 
     @property
     def live(self) -> Live:
@@ -80,30 +85,51 @@ class Trials:
         assert self._given is not None
         return self._given
 
-    def follow(self) -> None:
-        """Looks whether the files have changed."""
+    def follow(self, load: Callable[[], None]) -> None:
+        """Looks whether the files have changed. A new version waits until `load` has brought what `releases` names."""
+
+        def ready(config: Config) -> None:
+            self._coming = named(config)
+            try:
+                load()
+            except (RecsysError, OSError):  # the champion answers where a release is missing
+                logger.exception("releases of version %s of the experiments", config.version)
+
         if self._running is not None:
-            self._running.follow()
+            self._running.follow(ready)
+            self._coming = frozenset()
 
     def releases(self) -> frozenset[str]:
-        """Aliases and versions that arms name."""
-        return frozenset(arm.release for e in self.live.config.running for arm in e.arms) - {CHAMPION}
+        """Aliases and versions that arms name, of the running version and of one that is about to."""
+        return named(self.live.config) | self._coming
+
+    def keep(self, recommenders: list[Recommender]) -> None:
+        """Forgets settings of arms over releases that are not among these, which would stay in memory."""
+        for variants in (self._variants, self._of_release):
+            variants.keep({r.release.manifest.version for r in recommenders})
 
     def assign(
         self, user: UserState, context: Context, surface: Surface, now: int, lasting: bool = True
     ) -> Assignment:
-        """The listener's arms, which of them can show on a surface, and the settings that this surface reads.
+        """The listener's and the session's arms, which of them can show, and the settings that this surface reads.
 
-        An id that does not last (a request without a listener, or incognito) is a unit of one request: it gets its
-        arms, and counts in no experiment.
+        An id that does not last (of a request without a listener, or incognito) is a unit of one request: it gets its
+        arms, and counts in no experiment. A session without a listener counts as a session.
         """
         live = self.live
         if live.config.plan.idle:
             return live.config.plan.nobody
-        found = assign(live.config, user.user_id, now, attributes(user, context))
+        asked = attributes(user, context)
+        found = assign(live.config, user.user_id, now, asked, context.session_id)
         parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
-        seen = shown(found, live.reach, surface) if lasting else ()
-        return Assignment(found.arms, found.release, parameters, found.overridden, seen, found.version)
+        seen = () if context.incognito else shown(found, live.reach, surface)
+        units: dict[str, str] = {n: live.units[n] for n in seen if live.units[n] != "listener"}
+        if not lasting:
+            seen = tuple(units)
+        if not seen:
+            return replace(found, parameters=parameters)
+        about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
+        return replace(found, parameters=parameters, shown=seen, attributes=about, units=units)
 
     def answering(
         self,
@@ -131,6 +157,11 @@ class Trials:
             "running": [e.name for e in self.live.config.running],
             "error": None if self._running is None else self._running.error,
         }
+
+
+def named(config: Config) -> frozenset[str]:
+    """The releases that arms of a config name."""
+    return frozenset(arm.release for e in config.running for arm in e.arms) - {CHAMPION}
 
 
 def attributes(user: UserState, context: Context) -> dict[str, Any]:
@@ -163,3 +194,8 @@ class Variants:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return variant
+
+    def keep(self, versions: set[str]) -> None:
+        """Forgets what is over other releases."""
+        with self._lock:
+            self._kept = OrderedDict((key, both) for key, both in self._kept.items() if key[0] in versions)

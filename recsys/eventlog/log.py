@@ -19,7 +19,7 @@ from recsys.eventlog.commits import check_commits, read_commit, write_commit
 from recsys.eventlog.frame import Entry, entry, known_after, pack, read_group
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
-from recsys.eventlog.segments import Segments, damaged, unavailable
+from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
@@ -75,6 +75,7 @@ class LocalEventLog:
         self._leader = threading.Lock()
         self._syncing = threading.Lock()  # taken before the leader lock, never inside it
         self._synced: Place = (-1, 0)
+        self._named = -1  # the newest segment whose name is known to be on disk
         self._unusable = ""
         try:
             self._commits.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,8 @@ class LocalEventLog:
             with self._exclusive():
                 self.identity = self._segments.identity()
                 self._enter(self._first_needed())
+            self._catch_up(alone=False)  # the long way, without holding up those who write
+            with self._exclusive():
                 self._catch_up()
         except OSError as error:
             raise unavailable(folder, error) from error
@@ -130,6 +133,9 @@ class LocalEventLog:
                 place, handle = (self._base, self._position), os.dup(self._file.fileno())
             try:
                 os.fdatasync(handle)
+                if self._named < place[0]:
+                    sync_folder(self._folder)
+                    self._named = place[0]
             except OSError as error:
                 self._unusable = f"a write did not reach the disk ({error}): restart on a working disk"
                 raise unavailable(self._folder, error) from error
@@ -189,6 +195,8 @@ class LocalEventLog:
         outcomes: list[Appended] = []
         error: RecsysError | None = LogUnavailable("the append was interrupted: send the batch again")
         try:
+            if self._position >= self._settings.segment_bytes:
+                os.fdatasync(self._file.fileno())  # most of it before others have to wait for it
             with self._exclusive():
                 self._catch_up()
                 outcomes = self._write([e for request in waiting for e in request.entries])

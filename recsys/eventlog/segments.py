@@ -47,8 +47,8 @@ class Segments:
         return path.read_text()
 
     def create(self, base: int) -> None:
+        """A new segment; its name is on disk once somebody waits for what is in it."""
         self.path(base).touch()
-        sync_folder(self._folder)
 
     def mark(self, base: int, offset: int, position: int) -> None:
         """Notes that the group with first event `offset` starts at `position` of segment `base`."""

@@ -225,6 +225,8 @@ def arrow_table(
         "payload": pa.nulls(len(kind), pa.string()),
         "playlist_id": pa.nulls(len(kind), pa.string()),
         "snooze_days": pa.nulls(len(kind), pa.int32()),
+        "exposed": pa.nulls(len(kind), pa.string()),
+        "took_ms": pa.nulls(len(kind), pa.float64()),
     }
     assert [*columns, "day"] == list(EVENTS)
     return pa.table(columns)

@@ -23,7 +23,7 @@ from recsys.errors import BadInput
 from serving.access import cookie
 from serving.access.keys import PAGE, KeyBook, KeyFile, Scope
 from serving.access.rates import Rates
-from serving.access.rules import READS, needed
+from serving.access.rules import READS, STAFF, needed, under
 from serving.access.settings import AccessSettings, parse_rate
 from serving.api.edge import App, Message, Receive, Send
 from serving.api.problems import FORBIDDEN, TOO_MANY, UNAUTHORIZED, problem
@@ -212,7 +212,7 @@ def _basic(scope: Message, headers: dict[bytes, bytes]) -> str | None:
 
 def _browser(scope: Message, headers: dict[bytes, bytes]) -> bool:
     """Whether a person opens a page for operators: the browser then asks for the key itself."""
-    page = _path(scope) == "/admin" and scope["method"] in READS
+    page = under(_path(scope), STAFF) and scope["method"] in READS
     return page and b"text/html" in headers.get(b"accept", b"")
 
 

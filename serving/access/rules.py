@@ -8,7 +8,12 @@ from serving.access.keys import Scope
 
 _Rules: TypeAlias = tuple[tuple[tuple[str, ...], Scope], ...]
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_CLOSED: _Rules = ((("/v1/decisions", "/decisions"), Scope.DECISIONS), (("/admin", "/v1/admin"), Scope.ADMIN))
+STAFF = ("/admin", "/experiments")
+"""Pages for operators, which a browser opens with a key as the password."""
+_CLOSED: _Rules = (
+    (("/v1/decisions", "/decisions"), Scope.DECISIONS),
+    ((*STAFF, "/v1/admin"), Scope.ADMIN),
+)
 """Paths that need a right whatever the method."""
 _WRITES: _Rules = (
     (("/v1/events",), Scope.EVENTS),
@@ -30,16 +35,16 @@ def needed(method: str, path: str, open_reads: bool = True) -> Scope | None:
     if "\n" in path:  # to the router's `$`, a path with a line end is the path without it
         return Scope.ADMIN
     for prefixes, scope in _CLOSED:
-        if _under(path, prefixes):
+        if under(path, prefixes):
             return scope
-    if method in READS or (method == "POST" and _under(path, _ASKS)):
-        return None if open_reads or _under(path, _OPERATIONS) else Scope.RECOMMENDATIONS
+    if method in READS or (method == "POST" and under(path, _ASKS)):
+        return None if open_reads or under(path, _OPERATIONS) else Scope.RECOMMENDATIONS
     for prefixes, scope in _WRITES:
-        if _under(path, prefixes):
+        if under(path, prefixes):
             return scope
     return Scope.ADMIN
 
 
-def _under(path: str, prefixes: tuple[str, ...]) -> bool:
+def under(path: str, prefixes: tuple[str, ...]) -> bool:
     """Whether the path is one of the prefixes or below it; `/v1/eventsX` is not below `/v1/events`."""
     return any(path.startswith(p) and (len(path) == len(p) or path[len(p)] == "/") for p in prefixes)

@@ -16,7 +16,7 @@ from serving.api.shed import Shed, limited
 from serving.api.spotify import routes as spotify
 from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
-from serving.page import admin_pages, list_pages, pages
+from serving.page import admin_pages, experiment_pages, list_pages, pages
 from serving.settings import SheddingSettings
 from serving.shedding import Admission
 from serving.watch.facts import note
@@ -32,6 +32,7 @@ def create_app(
     access: Access = CLOSED,
     settings: SheddingSettings | None = None,
     watching: Watching | None = None,
+    simulated_clock: bool = False,
 ) -> FastAPI:
     """The whole HTTP surface over one service.
 
@@ -40,6 +41,7 @@ def create_app(
         access: whose keys open writes and records; by default nobody's.
         settings: when recommendations wait, get less, or are refused.
         watching: traces, log lines, and the other replicas; by default this process alone.
+        simulated_clock: whether callers may set the time of a request (serving/clock.py).
     """
     metrics = Metrics()
     watching = watching or Watching()
@@ -66,11 +68,12 @@ def create_app(
     app.include_router(pages.router(service))
     app.include_router(list_pages.router(service))
     app.include_router(admin_pages.router(service, watching))
+    app.include_router(experiment_pages.router(service))
     app.mount("/static", pages.static_files())
     settings = settings or SheddingSettings()
     app.add_middleware(Shed, paths=limited(app), gate=Admission(settings), admitted=metrics.admitted)
     app.add_middleware(Gate, access=access)
-    app.add_middleware(Edge, hosts=hosts)
+    app.add_middleware(Edge, hosts=hosts, simulated_clock=simulated_clock)
     app.add_middleware(SpotifyErrors)
     app.add_middleware(Measure, metrics=metrics)
     app.add_middleware(Watch, recent=watching.recent, tracing=watching.tracing, requests=watching.requests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from recsys.home import Home
 from recsys.ports import CatalogReader
 from recsys.types import Ask, Decision
 from serving.loaded import LoadedRelease
@@ -15,6 +16,11 @@ class Service(Protocol):
 
     @property
     def catalog(self) -> CatalogReader: ...
+
+    @property
+    def place(self) -> Home:
+        """The home folder that it serves; nothing of it need exist."""
+        ...
 
     @property
     def observers(self) -> list[Callable[[Decision], None]]:

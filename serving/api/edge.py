@@ -1,4 +1,4 @@
-"""What every request passes first: host check, body limit and response headers, as one plain ASGI layer."""
+"""What every request passes first: host check, body limit, its time and response headers, as one plain ASGI layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 from fastapi import HTTPException, Response
 
+from recsys.errors import BadInput
 from serving.api.problems import BAD_INPUT, HEADERS_TOO_LARGE, NOT_JSON, TOO_LARGE, WRONG_HOST, problem
+from serving.clock import NOW, told
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -39,19 +41,27 @@ class Edge:
     which nothing here answers; so this rule also keeps other sites from posting events in a listener's name.
     """
 
-    def __init__(self, app: App, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: App, hosts: frozenset[str] | None, simulated_clock: bool = False) -> None:
         self.app = app
         self.hosts = hosts  # None: any host name
+        self._simulated = simulated_clock  # whether callers may set the time
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        try:
+            refusal, now = self._refusal(scope), told(scope["headers"], self._simulated)
+        except BadInput as error:
+            refusal, now = problem(BAD_INPUT, str(error)), None
         if refusal is not None:
             await refusal(scope, receive, _with_headers(send))
             return
-        await self.app(scope, _limited(receive, _largest(scope)), _with_headers(send))
+        token = NOW.set(now)
+        try:
+            await self.app(scope, _limited(receive, _largest(scope)), _with_headers(send))
+        finally:
+            NOW.reset(token)
 
     def _refusal(self, scope: Message) -> Response | None:
         headers: dict[bytes, bytes] = dict(scope["headers"])

@@ -133,11 +133,15 @@ class _Situated(BaseModel):
     incognito: bool = Field(False, description="answer without the listener's history, train nothing")
     explicit: bool = Field(True, description="false: no explicit tracks")
     tier: Tier | None = Field(None, description="what the listener pays for; absent: free")
+    session_id: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="as in events; for experiments by session"
+    )
 
     @property
     def situation(self) -> Context:
         device = self.device or Device.UNKNOWN
-        return context(self.country, self.tz, device, self.incognito, self.explicit, self.tier or Tier.FREE)
+        tier = self.tier or Tier.FREE
+        return context(self.country, self.tz, device, self.incognito, self.explicit, tier, self.session_id)
 
 
 class ContinuationRequest(_Situated):

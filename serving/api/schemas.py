@@ -65,9 +65,12 @@ def context(
     ] = False,
     explicit: Annotated[bool, Query(description="false: no explicit tracks")] = True,
     tier: Annotated[Tier, Query(description="what the listener pays for")] = Tier.FREE,
+    session_id: Annotated[
+        str | None, Query(min_length=1, max_length=64, description="as in events; for experiments by session")
+    ] = None,
 ) -> Context:
     """The situation of a request, from optional query parameters."""
-    return Context(country, tz, device.value, explicit, incognito, tier.value)
+    return Context(country, tz, device.value, explicit, incognito, tier.value, session_id)
 
 
 class Reason(BaseModel):

@@ -30,10 +30,18 @@ def serve(
     autoscale: Annotated[
         str | None, typer.Option(help="MIN:MAX replicas, as the load needs; instead of --replicas.")
     ] = None,
+    simulated_clock: Annotated[
+        bool,
+        typer.Option(
+            "--simulated-clock",
+            help="For simulations only: callers then set the time of a request by the header `Recsys-Now: <UTC ms>`.",
+        ),
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Serve the champion release over HTTP until Ctrl-C; prints one line with the address when ready."""
-    serve_home(open_home(home), host, port, engine, parse(autoscale) if autoscale else replicas)
+    many = parse(autoscale) if autoscale else replicas
+    serve_home(open_home(home), host, port, engine, many, simulated_clock)
 
 
 @app.command()
@@ -152,15 +160,19 @@ def show_home(answer: dict[str, Any]) -> None:
     console.print(f"[dim]request {answer['request_id']}, rung {answer['rung']}[/dim]", highlight=False)
 
 
-def serve_home(home: Home, host: str, port: int, engine: str, replicas: Replicas) -> None:
+def serve_home(
+    home: Home, host: str, port: int, engine: str, replicas: Replicas, simulated_clock: bool = False
+) -> None:
     """Serves until interrupted."""
+    if simulated_clock:
+        typer.echo("simulated clock: callers say what time it is; not for real listeners", err=True)
     if engine == "ray":
         from serving.ray_app import serve_home as run_ray
 
-        run_ray(home, host, port, replicas)
+        run_ray(home, host, port, replicas, simulated_clock)
     elif engine == "uvicorn":
         from serving.ray_app import serve_uvicorn
 
-        serve_uvicorn(home, host, port)
+        serve_uvicorn(home, host, port, simulated_clock=simulated_clock)
     else:
         raise BadInput(f"unknown engine {engine!r}: ray or uvicorn")

@@ -31,6 +31,7 @@ class Timed:
 class Facts:
     """Of one request; no personal data."""
 
+    begin: float = field(default_factory=time.perf_counter)  # seconds: when it arrived
     trace_id: str = ""
     request_id: str = ""
     route: str = ""
@@ -77,6 +78,12 @@ class part:
     ) -> None:
         if self._facts is not None and self._facts.parts is not None:
             self._facts.parts.append(Timed(self._name, self._begin, time.time_ns()))
+
+
+def arrival() -> float:
+    """When the running request arrived (time.perf_counter); now, where it did not come over HTTP."""
+    facts = FACTS.get()
+    return time.perf_counter() if facts is None else facts.begin
 
 
 def note(decision: Decision) -> None:

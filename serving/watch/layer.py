@@ -26,7 +26,7 @@ class Watch:
             await self.app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "other"
-        facts, begin, status = Facts(), time.perf_counter(), 500
+        facts, status = Facts(), 500
         headers = {name: value for name, value in scope["headers"] if name in (b"traceparent", b"tracestate")}
         if b"traceparent" in headers:
             facts.trace_id = trace_id_of(headers[b"traceparent"].decode("latin-1"))
@@ -50,7 +50,7 @@ class Watch:
             facts.route = getattr(scope.get("route"), "path", "unmatched")
             if span is not None and self._tracing is not None:
                 self._tracing.end(span, method, status, facts)
-            self._tell(method, status, time.perf_counter() - begin, facts)
+            self._tell(method, status, time.perf_counter() - facts.begin, facts)
             FACTS.reset(token)
 
     def _tell(self, method: str, status: int, seconds: float, facts: Facts) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from recsys.errors import BadInput, LogUnavailable, NotReady, UnknownId
 from recsys.events import parse_batch, split_by_clock
+from recsys.home import Home
 from recsys.ids import public_id, uuid7
 from recsys.schemas import Surface
 from recsys.types import Ask, Decision, ModelRef
@@ -88,6 +89,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.catalog = FakeCatalog()
+        self.place = Home.of("no-such-home")
         self.observers: list[Callable[[Decision], None]] = []
         self.log: dict[str, Any] = {}
         self.decisions: dict[str, dict[str, Any]] = {}

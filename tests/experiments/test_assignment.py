@@ -249,6 +249,23 @@ def test_an_override_wins_over_everything_but_the_end_and_is_marked() -> None:
     assert explain(found, tester, BEGIN)[0].why == "override"
 
 
+def test_a_tester_sees_the_arm_that_was_asked_for_whatever_else_they_are_in() -> None:
+    def half(name: str, start: float, epsilon: float) -> dict[str, Any]:
+        arm = {"name": "a", "weight": 1.0, "release": name, "parameters": {"home.epsilon": epsilon}}
+        return experiment(name, layer={"name": "l", "start": start, "end": start + 0.5}, arms=[arm])
+
+    for forced in ("one", "two"):
+        found = config(
+            layers=[{"name": "l"}],
+            experiments=[half("one", 0.0, 0.1), half("two", 0.5, 0.2)],
+            overrides=[{"unit": user, "experiment": forced, "arm": "a"} for user in USERS[:20]],
+        )
+        for user in USERS[:20]:
+            given = assign(found, user, BEGIN)
+            assert (given.release, given.overridden) == (forced, (forced,))
+            assert given.parameters == {"home.epsilon": {"one": 0.1, "two": 0.2}[forced]}
+
+
 def test_units_other_than_listeners_are_placed_by_their_own_id() -> None:
     found = config(experiments=[experiment("s", unit="session"), experiment("t", unit="artist", salt="t2")])
     assert assign(found, USERS[0], BEGIN).arms == {}

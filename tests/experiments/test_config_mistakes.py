@@ -115,6 +115,18 @@ MISTAKES = {
     "unknown tier": ("{country: {$in: [SE, NO]}}", "{tier: gold}", 16, "free, premium"),
     "unknown cohort": ("{country: {$in: [SE, NO]}}", "{cohort: {$in: [tester]}}", 16, "no cohort is called tester"),
     "bad regular expression": ("{country: {$in: [SE, NO]}}", '{id: {$regex: "(["}}', 16, "regular expression"),
+    "cohort as a text": ("{country: {$in: [SE, NO]}}", "{cohort: {$eq: testers}}", 16, "cohort is a list"),
+    "cohort as a group": ("{country: {$in: [SE, NO]}}", "{cohort: {$inGroup: testers}}", 16, "cohort is a list"),
+    "group of countries": ("{country: {$in: [SE, NO]}}", "{country: {$inGroup: testers}}", 16, "write id"),
+    "list operator on a text": ("{country: {$in: [SE, NO]}}", "{tier: {$all: [free]}}", 16, "tier is a text"),
+    "id as a number": ("{country: {$in: [SE, NO]}}", "{id: 12}", 16, "an id is a text"),
+    "unknown type": ("{country: {$in: [SE, NO]}}", "{country: {$type: strnig}}", 16, "$type is one of"),
+    "order of a list": ("{country: {$in: [SE, NO]}}", "{country: {$gt: [1]}}", 16, "a number or a text"),
+    "half a character": ("    salt: ranker-1", '    salt: ranker-1\n    owner: "\\ud800"', 15, "not valid Unicode"),
+    "half a character as a key": ("    salt: ranker-1", '    salt: ranker-1\n    "\\udfff": 1', 15, "not valid Unicode"),
+    "a number beyond all": ("    salt: ranker-1", "    salt: ranker-1\n    coverage: 1e999", 15, "too great"),
+    "before the calendar": ("    stop: 2026-12-29\n    ramp", "    stop: 0001-01-01T00:00:00+14:00\n    ramp", 18, "no such time"),
+    "a setting of a session too": ("    salt: radio-1\n    layer: {name: ranking, start: 0.5, end: 1.0}\n", "    salt: radio-1\n    unit: session\n", 35, "run one after the other"),
     "override of an unknown arm": ("ranker, arm: treatment", "ranker, arm: teratment", 11, "no arm teratment"),
     "override of an unknown experiment": ("experiment: ranker", "experiment: rnaker", 11, "no experiment is called rnaker"),
     "holdout of everybody": ("share: 0.05", "share: 1.0", 7, "less than 1"),
@@ -181,7 +193,7 @@ def test_a_mistake_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
         pytest.param("- just a list\n", 1, "sections", id="no sections"),
         pytest.param("just a text\n", 1, "sections", id="only a text"),
         pytest.param(
-            "experiments:\n  - {name: " + "9" * 5_000 + "}\n", 2, "name", id="a number of 5,000 digits"
+            "experiments:\n  - {name: " + "9" * 5_000 + "}\n", 2, "too great", id="a number of 5,000 digits"
         ),
     ],
 )

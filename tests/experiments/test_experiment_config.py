@@ -30,7 +30,7 @@ holdouts:
   - {name: global, salt: global-2026, share: 0.05}
 metrics:
   - {name: saves, kind: mean, direction: increase, winsorize: {upper: 0.99}, baseline: {mean: 1.2, sd: 3.0}}
-  - {name: minutes_per_play, kind: ratio, direction: increase, numerator: minutes, denominator: plays}
+  - {name: hours_per_play, kind: ratio, direction: increase, numerator: hours, denominator: plays}
 cohorts:
   - {name: testers, units: [aaaaaaaaaaaaaaaaaaaaaa, ünïcödé]}
 attributes:
@@ -63,7 +63,7 @@ experiments:
       - {name: treatment, weight: 0.5, release: challenger}
     question:
       primary: hours
-      secondary: [saves, minutes_per_play]
+      secondary: [saves, hours_per_play]
       guardrails:
         - {metric: skip_rate, margin: 0.02}
         - {metric: latency, margin: 20, scale: absolute}

@@ -19,6 +19,7 @@ from openfeature.evaluation_context import EvaluationContext  # noqa: E402
 NOW = 1_764_547_200_000
 CONFIG = Config.model_validate(
     {
+        "layers": [{"name": "radio"}],
         "overrides": [{"unit": "tester", "experiment": "colour", "arm": "blue"}],
         "experiments": [
             {"name": "new-page", "salt": "p", "arms": [{"name": "on", "weight": 1, "value": True}]},
@@ -39,6 +40,15 @@ CONFIG = Config.model_validate(
                     {"name": "more", "weight": 0.5, "parameters": {"home.epsilon": 0.2}},
                 ],
             },
+            *(
+                {
+                    "name": f"slice-{start}",
+                    "salt": f"slice-{start}",
+                    "layer": {"name": "radio", "start": start, "end": start + 0.5},
+                    "arms": [{"name": "all", "weight": 1, "parameters": {"radio.skip_weight": start}}],
+                }
+                for start in (0.0, 0.5)
+            ),
             {
                 "name": "draft",
                 "salt": "d",
@@ -87,6 +97,17 @@ def test_a_client_sees_the_arm_that_serving_assigns(shown: list[Exposure]) -> No
         epsilon = client.get_float_value("home.epsilon", 0.05, of(user))
         assert epsilon == (0.2 if arms["epsilon"] == "more" else 0.05)
     assert len(shown) == 400
+
+
+def test_a_parameter_of_two_slices_of_a_layer_is_answered_by_the_slice_that_the_unit_is_in(
+    shown: list[Exposure],
+) -> None:
+    client = api.get_client()
+    found = {
+        client.get_float_value("radio.skip_weight", -1.0, EvaluationContext(f"unit-{i}")) for i in range(30)
+    }
+    assert found == {0.0, 0.5}
+    assert len(shown) == 30
 
 
 def test_who_is_not_targeted_gets_the_default_and_is_not_exposed(shown: list[Exposure]) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from experiments.assign import assign, assign_many
 from experiments.changes import forbidden
 from experiments.config import Config, load
 from experiments.edit import start, stop, written
+from experiments.parameters import Space
 from experiments.running import Running
 from experiments.source import Refused, Source
 from experiments.store import Store
@@ -39,6 +41,26 @@ experiments:
   - {arms: [{name: "on", weight: 1}], active: false, name: page, salt: page-1}
 """
 
+FOUR = """\
+layers:
+  - {name: ranking}
+  - {name: idle}
+holdouts:
+  - {name: global, salt: global-1, share: 0.05}
+  - {name: over, salt: over-1, share: 0.05, stop: 2025-01-01}
+experiments:
+  - name: flag
+    salt: flag-1
+    layer: {name: ranking}
+    arms: [{name: "on", weight: 1, value: 1}]
+  - name: asks
+    salt: asks-1
+    arms:
+      - {name: control, weight: 0.5}
+      - {name: treatment, weight: 0.5, release: '2', parameters: {home.epsilon: 0.1}}
+    question: {primary: hours, mde: 0.01, stopping: {rule: fixed}}
+"""
+
 
 def folder_with(path: Path, text: str = THREE) -> Path:
     folder = path / "experiments"
@@ -51,9 +73,9 @@ def running(folder: Path, now: int = NOW) -> Running:
     return Running(folder, Store(folder), clock=lambda: now)
 
 
-def conflicts(tmp_path: Path, changed: str) -> list[Any]:
+def conflicts(tmp_path: Path, changed: str, before: str = THREE) -> list[Any]:
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
-    old.write_text(THREE)
+    old.write_text(before)
     new.write_text(changed)
     return list(forbidden(load(old), load(new), NOW))
 
@@ -87,6 +109,43 @@ def test_the_same_change_written_down_with_its_time_moves_the_fewest(tmp_path: P
 )
 def test_what_shuffles_a_running_experiment_is_refused(tmp_path: Path, old: str, new: str, key: str) -> None:
     assert [place[-1] for place, _ in conflicts(tmp_path, THREE.replace(old, new))] == [key]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("- {name: ranking}", "- {name: ranking, salt: other}", ("layers", 0, "salt")),
+        ("- {name: ranking}", "- {name: ranking, hash: statsig}", ("layers", 0, "hash")),
+        ("salt: global-1", "salt: global-2", ("holdouts", 0, "salt")),
+        ("salt: global-1", "salt: global-1, hash: statsig", ("holdouts", 0, "hash")),
+        ("home.epsilon: 0.1", "home.epsilon: 0.2", ("experiments", 1, "arms", 1, "parameters")),
+        ("release: '2'", "release: '3'", ("experiments", 1, "arms", 1, "release")),
+    ],
+)
+def test_what_divides_running_experiments_anew_or_changes_a_treatment_under_its_name_is_refused(
+    tmp_path: Path, old: str, new: str, place: tuple[str | int, ...]
+) -> None:
+    assert old in FOUR
+    found = conflicts(tmp_path, FOUR.replace(old, new), FOUR)
+    assert [at for at, _ in found] == [place]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("- {name: ranking}", "- {name: ranking, salt: ranking}"),
+        ("{name: idle}", "{name: idle, salt: other}"),
+        ("salt: global-1, share: 0.05", "salt: global-1, share: 0.1"),
+        ("salt: over-1", "salt: over-2"),
+        ("value: 1", "value: 2"),
+        ("mde: 0.01", "mde: 0.02"),
+    ],
+)
+def test_what_touches_no_unit_of_a_running_experiment_is_let_through(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    assert old in FOUR
+    assert conflicts(tmp_path, FOUR.replace(old, new), FOUR) == []
 
 
 def test_harmless_changes_are_let_through(tmp_path: Path) -> None:
@@ -166,6 +225,34 @@ def test_a_bad_file_at_the_first_start_is_an_error(tmp_path: Path) -> None:
         running(folder_with(tmp_path, THREE.replace("0.334", "0.434")))
 
 
+def test_a_kept_version_whose_settings_are_gone_does_not_run(tmp_path: Path) -> None:
+    class Home(BaseModel):
+        epsilon: float = 0.05
+
+    class Service(BaseModel):
+        home: Home = Home()
+
+    class Renamed(BaseModel):
+        home: None = None
+
+    text = THREE.replace("weight: 0.334}", "weight: 0.334, parameters: {home.epsilon: 0.1}}")
+    folder, surfaces = folder_with(tmp_path, text), {"home": frozenset({"home"})}
+    Running(folder, Store(folder), Space(Service(), surfaces), clock=lambda: NOW)
+    with pytest.raises(BadInput, match=r"home\.epsilon"):
+        Running(folder, Store(folder), Space(Renamed(), surfaces), clock=lambda: NOW)
+
+
+def test_a_new_version_runs_only_after_what_it_needs_is_there(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    follower = running(folder)
+    start(folder, Store(folder), "page", NOW)
+    ran: list[tuple[str, str]] = []
+    for _ in range(2):
+        follower.follow(lambda config: ran.append((follower.live.config.version, config.version)))
+    ((before, new),) = ran
+    assert before != new == follower.live.config.version
+
+
 def test_files_that_are_being_written_are_waited_for(tmp_path: Path) -> None:
     """A look between two writes sees half of a change; only files that stand still between two looks are loaded."""
     folder = folder_with(tmp_path)
@@ -242,6 +329,37 @@ def test_stopping_and_starting_change_one_key_and_keep_comments(tmp_path: Path) 
     assert text.startswith("# who runs what\n")
     assert assign(load(folder), "u1", NOW + HOUR).arms == {"page": "on"}
     assert [e.why for e in store.versions()] == ["stopped ranker", "started page"]
+
+
+@pytest.mark.parametrize(
+    "line", ["stopped:", "stopped: ", "stopped:   # not yet", "stopped: null", "stopped: ~"]
+)
+def test_a_key_without_a_value_is_filled_in(tmp_path: Path, line: str) -> None:
+    folder = folder_with(tmp_path, THREE.replace("    salt: ranker-1", f"    {line}\n    salt: ranker-1"))
+    stop(folder, Store(folder), "ranker", NOW)
+    assert load(folder).experiments[0].stopped is not None
+    assert ("# not yet" in (folder / "e.yaml").read_text()) == ("# not yet" in line)
+
+
+def test_what_runs_already_is_not_started_again(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    with pytest.raises(BadInput, match="ranker is active already"):
+        start(folder, Store(folder), "ranker", NOW)
+    assert (folder / "e.yaml").read_text() == THREE
+
+
+def test_stopping_one_experiment_does_not_let_in_an_edit_of_another_that_services_refuse(
+    tmp_path: Path,
+) -> None:
+    folder = folder_with(tmp_path)
+    follower = running(folder)
+    begun = follower.live.config.version
+    (folder / "e.yaml").write_text(THREE.replace("ranker-1", "ranker-2").replace("active: false, ", ""))
+    assert not follower.load()
+    with pytest.raises(Refused, match="another salt would shuffle everybody"):
+        stop(folder, Store(folder), "page", NOW)
+    assert [entry.version for entry in Store(folder).versions()] == [begun]
+    assert running(folder).live.config.version == begun, "nor does a restart"
 
 
 def test_what_cannot_be_started_or_stopped_is_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from recsys.breaker import Breaker, BreakerRule
 from recsys.candidates import Candidates, Proposal
 from recsys.pipeline import Effort, Pipeline, PipelineFailed, Rung
-from recsys.turns import Budgets, Crew, Guard
+from recsys.turns import Budgets, Crew, Guard, Watch
 from recsys.types import RankedItem, Slate
 
 Batch = list[int]
@@ -229,3 +229,30 @@ def test_probes_come_one_at_a_time_at_growing_intervals_and_stop_while_too_many_
     assert breaker.allow()
     breaker.ok()
     assert not breaker.open
+
+
+def test_turns_of_one_process_run_one_at_a_time_and_an_abandoned_one_gives_its_place_away() -> None:
+    guard, at_once, most = Guard(Budgets(rung=10_000), crew=Crew(8)), [0], [0]
+    hung = threading.Event()
+
+    def work(watch: Watch) -> None:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.01)
+        at_once[0] -= 1
+
+    turns = [guard.begin(0, None, work) for _ in range(8)]
+    assert all(turn is not None and turn.wait() is None for turn in turns)
+    assert most[0] == 1
+
+    def hangs(watch: Watch) -> None:
+        watch.enter("slow")
+        hung.wait(20)
+
+    stuck, after = guard.begin(0, 50.0, hangs), guard.begin(0, None, work)
+    assert stuck is not None
+    assert after is not None
+    assert (late := stuck.wait()) is not None
+    assert late.part == "slow"
+    assert after.wait() is None  # while the hung one still hangs
+    hung.set()

@@ -72,6 +72,8 @@ def test_malformed_events_are_refused_one_by_one_and_the_good_ones_are_kept(
         "mood": {**event("save", USER, TRACK, NOW), "mood": "good"},
         "ts": {**event("save", USER, TRACK, NOW), "ts": "yesterday"},
         "decision is written by the server": event("decision", USER, TRACK, NOW),
+        "the server's own": {**event("save", USER, TRACK, NOW), "exposed": '{"version": "x", "arms": []}'},
+        "took_ms": {**event("impression", USER, TRACK, NOW), "took_ms": 1.0},
         "user_id": event("save", "me", TRACK, NOW),
         "another body": {**good[0], "ms_played": 1},
     }

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from experiments.config import parse
 from experiments.exposure import exposures
 from experiments.source import Source, Sources
 from recsys.errors import BadInput
+from recsys.events import to_frame
 from recsys.home import Home
+from recsys.lake import Lake
 from recsys.release import MANIFEST, seal, verify
-from recsys.types import Context
+from recsys.types import Context, Decision
 from serving.decisions import to_event
 from serving.loaded import LoadedRelease
 from serving.registry import Registry
@@ -89,11 +94,38 @@ def test_only_what_can_show_on_a_surface_counts_as_exposed(service: Service) -> 
     decisions = [service.decision_record(answer["request_id"]) for answer in asked]
     assert [decision.exposed for decision in decisions] == [["wide"], ["calm"]]
     assert all(set(decision.arms) == {"wide", "calm"} for decision in decisions)
-    rows = exposures(str(to_event(decision).payload) for decision in decisions)
+    rows = as_rows(decisions)
     assert rows["experiment"].to_list() == ["wide", "calm"]
     assert rows["unit"].to_list() == [user, user]
     assert rows["version"].to_list() == [service.status()["experiments"]["version"]] * 2
     assert not rows["overridden"].any()
+
+
+def test_the_lake_says_cheaply_who_was_exposed_what_targeting_saw_and_how_long_it_took(
+    service: Service, home: Home
+) -> None:
+    user = service.listeners(1)[0]["user_id"]
+    (home.root / "experiments" / "two.yaml").write_text(
+        f"{TWO}cohorts:\n  - {{name: staff, units: [{user}]}}\n"
+    )
+    service.refresh()
+    service.refresh()
+    situation = Context("SE", device="car", tier="premium")
+    seen, unseen = (service.home(unit, 3, situation)["request_id"] for unit in (user, None))
+    arms = service.decision(seen)["arms"]
+    service.close()
+    events = Lake(home.lake).scan("events").filter(pl.col("request_id").is_in([seen, unseen]))
+    took = dict(events.select("request_id", "took_ms").collect().iter_rows())
+    assert 0 < took[seen] < 60_000
+    assert 0 < took[unseen] < 60_000
+    (row,) = exposures(events).collect().to_dicts()
+    assert (row["experiment"], row["arm"], row["unit"]) == ("wide", arms["wide"], user)
+    assert (row["country"], row["tier"], row["platform"]) == ("SE", "premium", "car")
+    assert row["cohort"] == ["known", "staff"]
+
+
+def as_rows(decisions: list[Decision]) -> pl.DataFrame:
+    return exposures(to_frame([to_event(decision) for decision in decisions]).lazy()).collect()
 
 
 def track(service: Service) -> str:
@@ -105,7 +137,7 @@ def test_an_override_is_marked_in_the_decision(service: Service) -> None:
     decision = service.decision_record(answer["request_id"])
     assert decision.arms["wide"] == "treatment"
     assert decision.overridden == ["wide"]
-    (row,) = exposures([str(to_event(decision).payload)]).to_dicts()
+    (row,) = as_rows([decision]).to_dicts()
     assert row["overridden"]
 
 
@@ -151,6 +183,67 @@ def test_who_has_no_lasting_id_gets_arms_and_counts_in_no_experiment(service: Se
         assert decision.exposed == []
 
 
+SESSIONS = """
+layers:
+  - {name: visits, unit: session}
+holdouts:
+  - {name: kept-out, salt: kept-out-1, share: 0.5}
+experiments:
+  - name: visit
+    salt: visit-1
+    unit: session
+    layer: {name: visits}
+    arms:
+      - {name: control, weight: 0.5}
+      - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.5}}
+"""
+
+
+def test_a_session_keeps_its_arm_over_listeners_and_counts_without_one(service: Service, home: Home) -> None:
+    (home.root / "experiments" / "two.yaml").write_text(SESSIONS)
+    service.refresh()
+    service.refresh()
+    users = [row["user_id"] for row in service.listeners(3)]
+    decisions: dict[str, list[Decision]] = {}
+    for session in [f"session-{i}" for i in range(8)]:
+        answers = [service.home(user, 3, Context(session_id=session)) for user in [*users, None]]
+        decisions[session] = [service.decision_record(answer["request_id"]) for answer in answers]
+    arms = {session: {d.arms["visit"] for d in each} for session, each in decisions.items()}
+    assert all(len(found) == 1 for found in arms.values())
+    assert {arm for found in arms.values() for arm in found} == {"control", "treatment"}
+    rows = as_rows([d for each in decisions.values() for d in each])
+    visits = rows.filter(pl.col("experiment") == "visit")
+    assert visits.group_by("unit", "unit_kind", "arm").len().sort("unit").rows() == [
+        (session, "session", next(iter(found)), 4) for session, found in sorted(arms.items())
+    ]
+    held = rows.filter(pl.col("experiment") == "kept-out")
+    assert set(held["unit"]) == set(users), "who has no lasting id is no unit of a holdout"
+    assert set(held["unit_kind"]) == {"listener"}
+
+
+def test_without_a_session_nobody_is_in_an_experiment_by_session(service: Service, home: Home) -> None:
+    (home.root / "experiments" / "two.yaml").write_text(SESSIONS)
+    service.refresh()
+    service.refresh()
+    user = service.listeners(1)[0]["user_id"]
+    plain = service.decision_record(service.home(user, 3, Context())["request_id"])
+    assert set(plain.arms) == {"kept-out"}
+    hidden = Context(session_id="s", incognito=True)
+    secret = service.decision_record(service.home(user, 3, hidden)["request_id"])
+    assert (secret.exposed, secret.session_id, to_event(secret).session_id) == ([], None, None)
+
+
+def test_settings_of_an_arm_over_a_release_that_is_gone_leave_memory(service: Service) -> None:
+    by_arm(service)
+    variants = service._trials._variants
+    (kept,) = [weakref.ref(variant) for _, variant in variants._kept.values()]
+    service._trials.keep(service._fleet.loaded())
+    assert kept() is not None
+    service._trials.keep([])
+    gc.collect()
+    assert kept() is None
+
+
 def test_a_release_that_an_arm_names_by_version_is_loaded_and_answers(home: Home) -> None:
     twin = Path(shutil.copytree(home.releases / "v1", home.releases / "v2"))
     (twin / MANIFEST).unlink()
@@ -159,10 +252,18 @@ def test_a_release_that_an_arm_names_by_version_is_loaded_and_answers(home: Home
     place = folder(home)
     place.mkdir()
     arms = "arms: [{name: a, weight: 0.5}, {name: b, weight: 0.5, release: '2'}]"
-    with Service.open(home, background=False) as service:
+    running: dict[str, int] = {}
+
+    def load(path: Path) -> LoadedRelease:
+        running[path.name] = len(service.status()["experiments"]["running"]) if path.name == "v2" else 0
+        return LoadedRelease.load(path)
+
+    with Service.open(home, background=False, load=load) as service:
         (place / "e.yaml").write_text(f"experiments:\n  - {{name: two, salt: s, {arms}}}\n")
         service.refresh()
         service.refresh()
+        assert running == {"v1": 0, "v2": 0}, "the release is there before anybody is sent to it"
+        assert service.status()["experiments"]["running"] == ["two"]
         found = set()
         for row in service.listeners(20):
             decision = service.decision_record(service.home(row["user_id"], 3, Context())["request_id"])

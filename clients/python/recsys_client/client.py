@@ -32,6 +32,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -43,6 +44,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -56,6 +58,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.HomeAnswer)
@@ -74,6 +77,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -88,6 +92,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -104,6 +109,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.RadioAnswer)
@@ -146,6 +152,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.MixesAnswer:
         """Up to six mixes, one for each of the listener's tastes; the same all local day.
 
@@ -157,6 +164,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -170,6 +178,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.MixesAnswer)
@@ -185,6 +194,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.DiscoveryAnswer:
         """Tracks that the listener has not heard, mostly by new artists; the same all local week.
 
@@ -196,6 +206,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -209,6 +220,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.DiscoveryAnswer)
@@ -224,6 +236,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.RadarAnswer:
         """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
 
@@ -235,6 +248,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -248,6 +262,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.RadarAnswer)
@@ -264,6 +279,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.BecauseAnswer:
         """Because you listened to X: tracks near a track or artist, for this listener.
 
@@ -276,6 +292,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -290,6 +307,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.BecauseAnswer)
@@ -306,6 +324,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.SimilarAnswer:
         """Tracks that sound alike or are heard together, nearest first.
 
@@ -317,6 +336,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -330,6 +350,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.SimilarAnswer)
@@ -346,6 +367,7 @@ class Client(Transport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.SimilarArtistsAnswer:
         """Artists near to one, nearest first, each with its most popular track.
 
@@ -357,6 +379,7 @@ class Client(Transport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -370,6 +393,7 @@ class Client(Transport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return self._send(call, models.SimilarArtistsAnswer)
@@ -527,6 +551,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.HomeAnswer:
         """Shelves of the home feed, for a listener or for somebody new.
 
@@ -538,6 +563,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -551,6 +577,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.HomeAnswer)
@@ -569,6 +596,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.RadioAnswer:
         """The next tracks of an endless station; call again with `cursor`.
 
@@ -583,6 +611,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -599,6 +628,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.RadioAnswer)
@@ -641,6 +671,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.MixesAnswer:
         """Up to six mixes, one for each of the listener's tastes; the same all local day.
 
@@ -652,6 +683,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -665,6 +697,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.MixesAnswer)
@@ -680,6 +713,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.DiscoveryAnswer:
         """Tracks that the listener has not heard, mostly by new artists; the same all local week.
 
@@ -691,6 +725,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -704,6 +739,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.DiscoveryAnswer)
@@ -719,6 +755,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.RadarAnswer:
         """New releases: by followed artists, then by played ones, then near to taste; the same all local day.
 
@@ -730,6 +767,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -743,6 +781,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.RadarAnswer)
@@ -759,6 +798,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.BecauseAnswer:
         """Because you listened to X: tracks near a track or artist, for this listener.
 
@@ -771,6 +811,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -785,6 +826,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.BecauseAnswer)
@@ -801,6 +843,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.SimilarAnswer:
         """Tracks that sound alike or are heard together, nearest first.
 
@@ -812,6 +855,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -825,6 +869,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.SimilarAnswer)
@@ -841,6 +886,7 @@ class AsyncClient(AsyncTransport):
         incognito: bool | None = None,
         explicit: bool | None = None,
         tier: models.Tier | None = None,
+        session_id: str | None = None,
     ) -> models.SimilarArtistsAnswer:
         """Artists near to one, nearest first, each with its most popular track.
 
@@ -852,6 +898,7 @@ class AsyncClient(AsyncTransport):
             incognito: answer without the listener's history, train nothing
             explicit: false: no explicit tracks
             tier: what the listener pays for
+            session_id: as in events; for experiments by session
         """
         call = Call(
             "GET",
@@ -865,6 +912,7 @@ class AsyncClient(AsyncTransport):
                 "incognito": incognito,
                 "explicit": explicit,
                 "tier": tier,
+                "session_id": session_id,
             },
         )
         return await self._send(call, models.SimilarArtistsAnswer)

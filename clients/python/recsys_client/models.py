@@ -405,6 +405,14 @@ class ContinuationRequest(BaseModel):
     )
     explicit: Annotated[bool, Field(description="false: no explicit tracks")] = True
     tier: Annotated[Tier | None, Field(description="what the listener pays for; absent: free")] = None
+    session_id: Annotated[
+        str | None,
+        Field(
+            description="as in events; for experiments by session",
+            max_length=64,
+            min_length=1,
+        ),
+    ] = None
     track_ids: Annotated[list[TrackId], Field(description="in order", max_length=200, min_length=1)]
 
 
@@ -542,6 +550,14 @@ class NextUpRequest(BaseModel):
     )
     explicit: Annotated[bool, Field(description="false: no explicit tracks")] = True
     tier: Annotated[Tier | None, Field(description="what the listener pays for; absent: free")] = None
+    session_id: Annotated[
+        str | None,
+        Field(
+            description="as in events; for experiments by session",
+            max_length=64,
+            min_length=1,
+        ),
+    ] = None
     current: Annotated[str, Field(pattern="^[0-9A-Za-z]{22}$")]
     queue: Annotated[list[QueueItem] | None, Field(description="in order", max_length=100)] = None
 

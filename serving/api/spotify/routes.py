@@ -6,7 +6,6 @@ personal: a bearer token opens what a key opens elsewhere, and names no listener
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +20,7 @@ from serving.api.shed import TAG
 from serving.api.spotify import PREFIX, parameters, shapes
 from serving.api.spotify.objects import Objects
 from serving.api.spotify.parameters import Given, Ids, id_list, public_id
+from serving.clock import now_ms
 from serving.parts.seeds import genre_names
 
 F = TypeVar("F", bound=Callable[..., Response])
@@ -60,8 +60,7 @@ def _several(routes: APIRouter, path: str, model: Any) -> Callable[[F], F]:
 
 
 def _objects(service: Service, request: Request, market: str | None = None) -> Objects:
-    now = time.time_ns() // 1_000_000
-    return Objects(service.release(), service.catalog.albums, str(request.base_url), now, market)
+    return Objects(service.release(), service.catalog.albums, str(request.base_url), now_ms(), market)
 
 
 def _recommendations(routes: APIRouter, service: Service) -> None:

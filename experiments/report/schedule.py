@@ -1,0 +1,84 @@
+"""When a rule looks: planned looks in calendar time, as the last whole days before them.
+
+plan = Schedule.of(experiment)
+plan.looks                      # [(share of the planned time, last day that counts)]; empty: every day
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from experiments.experiment import Experiment
+from experiments.question import AlwaysValid, Fixed
+from experiments.report.record import State
+from recsys.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The time of a test.
+
+    Attributes:
+        start: the first moment. `end`: the planned one, None for a rule that needs none and has none.
+        cut: the moment at which it was stopped before that, if it was.
+        looks: share of the planned time and last whole UTC day before it, for each planned look.
+    """
+
+    start: datetime
+    end: datetime | None
+    cut: datetime | None
+    looks: tuple[tuple[float, date], ...]
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Schedule:
+        """The schedule of an experiment that has a question and a start.
+
+        Raises:
+            BadInput: it asks nothing, or has no start; or its looks are less than a day apart.
+        """
+        question, start = experiment.question, experiment.start
+        if question is None:
+            raise BadInput(f"{experiment.name} is a flag: it asks nothing, and has no report")
+        if start is None:
+            raise BadInput(f"{experiment.name} has no start: `recsys experiment start {experiment.name}`")
+        rule, end = question.stopping, experiment.stop
+        if not isinstance(rule, AlwaysValid) and rule.days is not None:
+            end = min(filter(None, (end, start + timedelta(days=rule.days))))
+        shares = (
+            () if isinstance(rule, AlwaysValid) else (1.0,) if isinstance(rule, Fixed) else rule.fractions
+        )
+        looks = tuple((share, _last_day(start, end, share)) for share in shares) if end else ()
+        days = [day for _, day in looks]
+        if len(set(days)) < len(days) or (days and days[0] < start.date()):
+            raise BadInput(f"{experiment.name}: planned looks must lie a whole day (UTC) apart, or more")
+        cut = experiment.stopped if end is None or (experiment.stopped and experiment.stopped < end) else None
+        return cls(start, end, cut, looks)
+
+    @property
+    def planned_days(self) -> int | None:
+        return None if self.end is None else max(1, round((self.end - self.start) / timedelta(days=1)))
+
+    def until(self, now: datetime) -> datetime:
+        """The moment from which nothing counts, as seen from `now`."""
+        return min(filter(None, (self.end, self.cut, now)))
+
+    def state(self, now: datetime) -> State:
+        """scheduled, running, stopped or ended."""
+        if now < self.start:
+            return "scheduled"
+        if self.cut is not None and now >= self.cut:
+            return "stopped"
+        return "running" if self.end is None or now < self.end else "ended"
+
+    def next_look(self, now: datetime) -> date | None:
+        """The last day that the next planned look counts; None where none is left, or none is planned."""
+        return next((day for _, day in self.looks if _midnight_after(day) > now.date()), None)
+
+
+def _last_day(start: datetime, end: datetime, share: float) -> date:
+    return ((start + (end - start) * share) - timedelta(days=1)).date()
+
+
+def _midnight_after(day: date) -> date:
+    return day + timedelta(days=1)
