@@ -30,7 +30,7 @@ experiments:
     arms:
       - {name: control, weight: 0.5}
       - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.1}}
-    question: {primary: saves, mde: 0.05, stopping: {rule: fixed}}
+    question: {primary: saves, mde: 0.05, stopping: {rule: fixed, days: 14}}
   - {name: page, salt: page-1, active: false, holdouts: false, arms: [{name: "on", weight: 1, value: true}]}
 """
 
