@@ -76,6 +76,12 @@ def p_value(value: float | None, reason: str = "nothing to test: no variance, or
     return text.removeprefix("0")
 
 
+def p_is(value: float | None) -> str:
+    """With its name: p = .032, p < .0001."""
+    text = p_value(value)
+    return text if isinstance(text, Markup) else f"p {'' if text.startswith('<') else '= '}{text}"
+
+
 def count(value: int | float | None, reason: str = MISSING) -> str:
     return missing(reason) if value is None else f"{value:,.0f}"
 
@@ -113,9 +119,9 @@ def count_of(n: int | float | None, noun: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Begins with a capital and ends with a full stop."""
+    """Ends with a full stop; its beginning stays, for it may be a metric's name."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if re.search(r"[.!?…]$", text) else ".") if text else ""
+    return text + ("" if re.search(r"[.!?…]$", text) else ".") if text else ""
 
 
 FILTERS = {
@@ -123,6 +129,7 @@ FILTERS = {
     "percent": percent,
     "chance": chance,
     "p": p_value,
+    "p_is": p_is,
     "count": count,
     "count_of": count_of,
     "day": day,

@@ -107,7 +107,6 @@ def environment() -> Environment:
         "style": Markup(_style()),
         "policy": policy(),
         "standings": views.STANDINGS,
-        "decision": views.decision_of,
         "missing": missing,
         "effect_plot": effect_plot,
         "novelty_plot": novelty_plot,
@@ -117,6 +116,7 @@ def environment() -> Environment:
         "scale": scale,
         "change": views.change,
         "between": views.between,
+        "spread": views.spread,
     }
     return env
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from experiments.report.numbers import amount, chance, count, missing, p_value, percent, words
+from experiments.report.numbers import amount, chance, count, decimals_of, missing, p_value, percent, words
 from experiments.report.plots.canvas import Axis
 from experiments.report.plots.forest import axis_of, bar
 
@@ -33,6 +33,8 @@ VERDICTS = {
     "no_data": ("–", "No data yet"),
 }
 NO_BASE = "no lift: the control's value is zero or not known"
+NO_GAIN = 5e-4
+NO_COVARIATES = "no covariates: nothing is known of the units from before"
 NO_LOOK = "no interval yet: the rule has not looked"
 
 
@@ -54,8 +56,20 @@ class Row:
     margin: float | None  # signed, as a lift: where too bad begins
     signed_margin: float | None  # the same in the metric's unit
     margin_text: str
-    gain: str
+    cut: str  # of the variance, by covariates
+    worth: str  # times the units, without them
+    loss: str  # expected, of choosing the treatment
     facts: tuple[tuple[str, str], ...]
+
+    @property
+    def axis(self) -> Axis:
+        """An axis for this row alone, its margin on it."""
+        return axis_of([*self.believed, self.raw["effect"]["lift"]], [self.margin])
+
+    @property
+    def open(self) -> bool:
+        """Whether the rule has no interval yet."""
+        return self.raw["low"] is None and self.raw["high"] is None
 
     def bar(self, axis: Axis) -> Markup:
         """Its interval on a common axis."""
@@ -89,14 +103,14 @@ def row_of(raw: Json) -> Row:
         difference=change(effect, effect["effect"]),
         interval=between(change(effect, low), change(effect, high), low, high),
         lift=percent(effect["lift"], sign=True, reason=NO_BASE),
-        lift_interval=between(*(percent(v, sign=True) for v in as_lift), low, high)
-        if base
-        else missing(NO_BASE),
+        lift_interval=_lift_ends({"low": as_lift[0], "high": as_lift[1]}) if base else missing(NO_BASE),
         believed=as_lift if base else (None, None),
         margin=_over(margin, base),
         signed_margin=margin,
         margin_text=_margin(raw, base),
-        gain=_gain(effect["variance_reduction"]),
+        cut=_cut(effect["variance_reduction"]),
+        worth=_worth(effect["variance_reduction"]),
+        loss=_loss(effect, effect["bayes"]["loss_treatment"]),
         facts=tuple(_facts(raw)),
     )
 
@@ -104,7 +118,7 @@ def row_of(raw: Json) -> Row:
 def rows_axis(rows: Sequence[Row]) -> Axis:
     """The common axis of some rows: their lifts."""
     ends = [v for r in rows for v in (*r.believed, r.raw["effect"]["lift"])]
-    return axis_of(ends, [r.margin for r in rows])
+    return axis_of(ends)
 
 
 def _over(value: float | None, base: float | None) -> float | None:
@@ -127,9 +141,14 @@ def change(effect: Json, value: float | None, reason: str = NO_LOOK) -> str:
     return amount(value, effect["se"], sign=True)
 
 
-def _points(se: float | None) -> int | None:
-    from experiments.report.numbers import decimals_of
+def spread(effect: Json, value: float | None) -> str:
+    """A size without a sign (an error, a loss) in the metric's unit, two digits."""
+    if effect["kind"] == "proportion" and value is not None:
+        return f"{amount(100 * value, 100 * value)} pp"
+    return amount(value, value, reason="not known: no variance")
 
+
+def _points(se: float | None) -> int | None:
     return decimals_of(100 * se) if se else None
 
 
@@ -155,13 +174,16 @@ def _margin(raw: Json, base: float | None) -> str:
     return f"at most {first} {side} ({second})"
 
 
-def _gain(share: float | None) -> str:
-    """What covariates gained: a share of the variance, and the units that would have been needed instead."""
-    if share is None:
-        return missing("not known: no covariates, or no units")
-    if abs(share) < 0.0005 or share >= 1:
-        return "none"
-    return f"{percent(share)} less variance, as good as {1 / (1 - share):.2f} × the units"
+def _cut(share: float | None) -> str:
+    """The share of the variance that covariates took away."""
+    return missing(NO_COVARIATES) if share is None or abs(share) < NO_GAIN else percent(share, 1)
+
+
+def _worth(share: float | None) -> str:
+    """The units, in times, that would have been needed instead."""
+    if share is None or abs(share) < NO_GAIN or share >= 1:
+        return missing(NO_COVARIATES)
+    return f"{1 / (1 - share):.2f} × units"
 
 
 def _facts(raw: Json) -> Iterable[tuple[str, str]]:
@@ -169,18 +191,18 @@ def _facts(raw: Json) -> Iterable[tuple[str, str]]:
     effect, bayes, other = raw["effect"], raw["effect"]["bayes"], raw["effect"]["non_inferiority"]
     yield "method", effect["method"]
     yield "units", f"{count(effect['n_control'])} control, {count(effect['n_treatment'])} {effect['arm']}"
-    yield "standard error", plain(amount(effect["se"], effect["se"]))
+    yield "standard error", plain(spread(effect, effect["se"]))
     yield "df", "normal" if effect["df"] is None else f"{effect['df']:,.1f}"
     yield "one look at the end: difference", _ends(effect, effect["interval"])
     yield "the same, adjusted for the family", _ends(effect, effect["interval_adjusted"])
-    yield "the same, of the lift", _lift_ends(effect["lift_interval"])
+    yield "the same, of the lift", plain(_lift_ends(effect["lift_interval"]))
     yield (
         "p, one look",
         f"{plain(p_value(effect['p_value']))}; adjusted {plain(p_value(effect['p_adjusted']))}",
     )
     yield (
         "posterior",
-        f"mean {plain(change(effect, bayes['mean']))}, sd {plain(amount(bayes['sd'], bayes['sd']))}, "
+        f"mean {plain(change(effect, bayes['mean']))}, sd {plain(spread(effect, bayes['sd']))}, "
         f"credible {_ends(effect, bayes['interval'])}",
     )
     yield (
@@ -207,13 +229,11 @@ def _ends(effect: Json, interval: Json) -> str:
 
 def _lift_ends(interval: Json) -> str:
     low, high = interval["low"], interval["high"]
-    return plain(between(percent(low, sign=True), percent(high, sign=True), low, high))
+    return between(percent(low, sign=True), percent(high, sign=True), low, high)
 
 
 def _loss(effect: Json, value: float | None) -> str:
-    return (
-        change(effect, value, "not known: no variance").removeprefix("+") if value is not None else missing()
-    )
+    return missing("not known: no variance") if value is None else spread(effect, value)
 
 
 @dataclass(frozen=True)
@@ -228,6 +248,11 @@ class Cohort:
     axis: Axis
     unit: tuple[str, float]  # of the axis
     overall: str
+
+    @property
+    def alone(self) -> bool:
+        """Whether all units are in one level, so that nothing can differ."""
+        return len(self.levels) < 2
 
 
 def cohorts_of(report: Json) -> list[Cohort]:

@@ -9,6 +9,7 @@ as if it were not there, so that passing over it costs no error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -177,12 +178,19 @@ def repeated_p(
     It may be quoted while the test runs: it is at most alpha exactly where z reaches the bound (Jennison & Turnbull
     2000, section 9.5). With sides 2 the sign of z does not matter. Values below 1e-12 are given as that.
     """
-    value = abs(z) if design.sides == 2 else z
+
+    def upper(alpha: float) -> float:
+        return float(bounds(replace(design, alpha=alpha, futility=None), information, time, final).upper[-1])
+
+    return smallest_alpha(upper, abs(z) if design.sides == 2 else z)
+
+
+def smallest_alpha(upper: Callable[[float], float], value: float) -> float:
+    """The alpha at which the last bound, which falls as alpha rises, is just reached."""
     low, high = np.log(_ALPHAS)
 
     def gap(log_alpha: float) -> float:
-        plain = replace(design, alpha=float(np.exp(log_alpha)), futility=None)
-        return float(np.minimum(bounds(plain, information, time, final).upper[-1], 1e3)) - value
+        return min(upper(float(np.exp(log_alpha))), 1e3) - value
 
     if gap(high) > 0:
         return 1.0

@@ -28,9 +28,10 @@ class Look:
     se: float
     at: str = ""  # when, in words of the caller: a date, a snapshot's version
     final: bool = False
-    time: float | None = (
-        None  # share of the planned duration that has passed; at 1 or later the test is at its end
-    )
+    time: float | None = None  # share of the planned duration that has passed; the end at 1 or later
+    correlations: tuple[
+        float, ...
+    ] = ()  # of this estimate with each earlier look's, oldest first, where known
 
     @property
     def ends(self) -> bool:
@@ -81,6 +82,8 @@ def checked(history: Sequence[Look]) -> list[Look]:
             )
         if number > 1 and look.units < history[number - 2].units:
             raise BadInput(f"look {number}: units fall from {history[number - 2].units:g} to {look.units:g}")
+        if look.correlations and len(look.correlations) != number - 1:
+            raise BadInput(f"look {number}: correlations with all {number - 1} looks before, or none")
     _check_times([look.time for look in history if look.time is not None])
     return list(history)
 

@@ -91,7 +91,7 @@ def chances(
     rule: GroupSequential, history: Sequence[Look], ahead: Sequence[Look], effect: float | None = None
 ) -> Chances:
     """Mid-experiment power of a group-sequential rule: `ahead` are the looks still to come, with the standard errors
-    expected there (their effects are not read), the last of them the end.
+    expected there (their effects are not read), the last of them the end. Increments are taken as independent.
 
     `effect` is that against which the test was planned, on the metric's scale; it is compared with the rule's null.
 
@@ -101,7 +101,7 @@ def chances(
     if not history or rule.look(history).stop:
         raise BadInput("the test has stopped, or not begun: there is no chance left to tell")
     looks = [*history, *ahead[:-1], replace(ahead[-1], final=True)] if ahead else list(history)
-    taken = rule.taken(looks)
+    taken = rule.taken([replace(look, correlations=()) for look in looks])
     done = sum(number < len(history) for number in taken.numbers)
     if not 0 < done < len(taken.numbers):
         raise BadInput("chances are told between a look and one ahead that brings new information")

@@ -11,6 +11,7 @@ usual estimate is biased away from 0 after an early stop, and its interval cover
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +66,15 @@ def adjusted(
         BadInput: the information does not rise by at least a thousandth at each look.
     """
     times = rising(information) / np.atleast_1d(np.asarray(information, np.float64))[-1]
+    return report(lambda drift: exceedance(times, upper, z, drift, two_sided), z, two_sided, alpha)
+
+
+def report(exceeds: Callable[[float], float], z: float, two_sided: bool, alpha: float) -> Adjusted:
+    """P-value, median-unbiased estimate and interval from P(an outcome at least as high | drift)."""
 
     def root(level: float) -> float:
         def excess(drift: float) -> float:
-            return exceedance(times, upper, z, drift, two_sided) - level
+            return exceeds(drift) - level
 
         low, high = z - 3.0, z + 3.0
         while excess(low) > 0:
@@ -77,7 +83,7 @@ def adjusted(
             high += 4.0
         return float(brentq(excess, low, high, xtol=1e-9))
 
-    none = exceedance(times, upper, z, 0.0, two_sided)
+    none = exceeds(0.0)
     p = min(1.0, 2 * min(none, 1 - none)) if two_sided else none
     side = alpha / 2 if two_sided else alpha
     return Adjusted(p, root(0.5), root(side), root(1 - side) if two_sided else np.inf)

@@ -211,7 +211,7 @@ def row_of(
         effect_of(m, pair, arm),
         low,
         high,  # type: ignore[arg-type]
-        None if believed is None else difference(pair).p_value * 3,
+        None if believed is None else min(1.0, difference(pair).p_value * 3),
         {
             "always_valid": "always valid",
             "fixed": "one look at the end",
@@ -355,7 +355,8 @@ def running(kind: str = "group_sequential", days: int = DAYS) -> Report:
         ArmFacts("control", 0.5, "champion", {}, 1000 * days),
         ArmFacts("treatment", 0.5, "challenger", {"home.epsilon": 0.05, "lists.mixes.size": 40}, 1000 * days),
     )
-    rows = tuple(row_of(m, kind, days, seed=n + 2) for n, m in enumerate(METRICS))
+    small = (replace(METRICS[0], lift=-0.012), *METRICS[1:])
+    rows = tuple(row_of(m, kind, days, seed=n + 2) for n, m in enumerate(small))
     levels, tests = cohorts_of(METRICS[0])
     return Report(
         "ranker",
@@ -398,7 +399,7 @@ def running(kind: str = "group_sequential", days: int = DAYS) -> Report:
 def shipped() -> Report:
     """A finished always-valid test that found what it looked for."""
     found = running("always_valid", PLANNED)
-    better = replace(METRICS[0], lift=-0.06)
+    better = replace(METRICS[0], lift=-0.032)
     rows = (row_of(better, "always_valid", PLANNED, seed=2), *found.metrics[1:])
     return replace(
         found,
@@ -409,8 +410,7 @@ def shipped() -> Report:
         rule=WORDS["always_valid"],
         verdict=Verdict(
             "ship",
-            "Ship treatment: skip_rate −6.1% (−8.0% to −4.2%) is shown to be better, and every guardrail is within "
-            "its margin.",
+            "Ship treatment: skip_rate is shown to be better, and every guardrail is within its margin.",
             "treatment",
             tuple(r.sentence for r in rows[:3]),
         ),

@@ -175,8 +175,3 @@ def test_the_error_is_kept_on_random_days_with_information_that_saturates(kind: 
     limit = 3.5 * np.sqrt(0.05 * 0.95 / 4000)
     assert found <= 0.05 + limit
     assert found >= 0.05 - limit - (0.01 if noise else 0.0)
-
-
-def test_the_error_of_a_few_hundred_tests_in_calendar_time_is_near_its_level() -> None:
-    rule = parse({"kind": "group_sequential", "calendar": True, "spending": "pocock"})
-    assert _runs(rule, 300, 61, 0.0) <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 300)

@@ -18,7 +18,8 @@ from experiments.report.page import page, policy
 from experiments.report.plots.canvas import Axis, tick_texts, ticks
 from experiments.report.plots.effect import effect_plot
 from experiments.report.plots.forest import axis_of
-from experiments.report.record import Report
+from experiments.report.record import Happening, Report
+from experiments.report.views import spread
 from recsys.errors import NotReady
 from tests.experiments.page_reader import PageReader
 from tests.experiments.sample_reports import ALL, HOSTILE, plain, running
@@ -32,8 +33,13 @@ def stored() -> dict[str, Json]:
 
 
 @pytest.fixture(scope="module")
-def read(stored: dict[str, Json]) -> dict[str, PageReader]:
-    return {name: PageReader(page(report)) for name, report in stored.items()}
+def pages(stored: dict[str, Json]) -> dict[str, str]:
+    return {name: page(report, board="/experiments") for name, report in stored.items()}
+
+
+@pytest.fixture(scope="module")
+def read(pages: dict[str, str]) -> dict[str, PageReader]:
+    return {name: PageReader(html) for name, html in pages.items()}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -92,9 +98,9 @@ def test_every_metric_is_shown_with_all_its_numbers(
             assert p is None or str(numbers.p_value(p)) in shown
         assert str(numbers.percent(effect["lift"], sign=True)) in shown
         assert str(numbers.chance(effect["bayes"]["chance_to_beat"])) in shown
-        assert str(numbers.amount(effect["se"], effect["se"])) in shown
+        assert f"standard error {spread(effect, effect['se'])} df" in shown
         gain = effect["variance_reduction"]
-        assert not gain or f"as good as {1 / (1 - gain):.2f} × the units" in shown
+        assert gain < 0.001 or f"{100 * gain:.1f}% {1 / (1 - gain):.2f} × units" in shown
 
 
 def test_what_decides_whether_to_read_on_stands_first(read: dict[str, PageReader]) -> None:
@@ -140,8 +146,8 @@ def test_a_broken_test_says_so_before_every_effect(read: dict[str, PageReader]) 
     assert not read["running"].of_class("do-not-read")
 
 
-def test_no_text_of_a_person_becomes_markup(read: dict[str, PageReader], stored: dict[str, Json]) -> None:
-    html = page(stored["hostile"])
+def test_no_text_of_a_person_becomes_markup(read: dict[str, PageReader], pages: dict[str, str]) -> None:
+    html = pages["hostile"]
     assert HOSTILE not in html
     assert html.count("&lt;script&gt;") > 20
     tags = {tag for tag, _ in read["hostile"].elements}
@@ -150,17 +156,16 @@ def test_no_text_of_a_person_becomes_markup(read: dict[str, PageReader], stored:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_file_needs_nothing_else(read: dict[str, PageReader], stored: dict[str, Json], name: str) -> None:
-    html = page(stored[name], board="/experiments")
-    assert not re.findall(r"https?://|@import|url\(", html)
-    for tag, attrs in PageReader(html).elements:
+def test_the_file_needs_nothing_else(read: dict[str, PageReader], pages: dict[str, str], name: str) -> None:
+    assert not re.findall(r"https?://|@import|url\(", pages[name])
+    for tag, attrs in read[name].elements:
         assert tag not in ("script", "link")
         assert not {"src", "style"} & set(attrs)
         assert attrs.get("href", "#").startswith(("#", "/experiments"))
 
 
-def test_the_policy_allows_exactly_the_page_s_own_style(stored: dict[str, Json]) -> None:
-    html = page(stored["draft"])
+def test_the_policy_allows_exactly_the_page_s_own_style(pages: dict[str, str]) -> None:
+    html = pages["draft"]
     style = re.findall(r"<style>(.*?)</style>", html, re.S)
     assert len(style) == 1
     digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
@@ -223,6 +228,23 @@ def test_a_report_of_another_version_is_refused_with_the_way_out(stored: dict[st
         page(old)
 
 
+def test_a_cohort_of_one_level_is_named_and_not_drawn() -> None:
+    report = running()
+    alone = replace(report, cohorts=report.cohorts[:1], interactions=())
+    found = PageReader(page(plain(alone)))
+    assert "nothing can differ: skip_rate by country (SE)" in found.text
+    assert "skip_rate by country Interaction" not in found.text
+
+
+def test_a_long_history_shows_its_end_and_keeps_the_rest() -> None:
+    many = tuple(Happening(f"2026-12-{n:02d}", f"look {n} goes on") for n in range(1, 25))
+    shown = PageReader(page(plain(replace(running(), history=many)))).text
+    places = [
+        shown.index(text) for text in ("14 earlier", "look 1 goes on", "look 14 goes on", "look 24 goes on")
+    ]
+    assert places == sorted(places)
+
+
 def test_a_report_without_a_guardrail_says_what_that_means() -> None:
     report = running()
     alone = replace(report, metrics=report.metrics[:1])
@@ -250,7 +272,7 @@ def test_a_report_without_a_guardrail_says_what_that_means() -> None:
         (lambda: numbers.day("2026-12-01T08:00:00+00:00"), "1 Dec 2026"),
         (lambda: numbers.when("2026-12-01T08:00:00+00:00"), "1 Dec 2026, 08:00 UTC"),
         (lambda: numbers.when("soon"), "soon"),
-        (lambda: numbers.sentence("it goes on"), "It goes on."),
+        (lambda: numbers.sentence("hours goes on"), "hours goes on."),
     ],
 )
 def test_numbers_are_written_as_people_read_them(call: Callable[[], str], text: str) -> None:

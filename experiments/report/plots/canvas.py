@@ -58,6 +58,13 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def day_ticks(first: int, last: int, most: int = 6) -> list[int]:
+    """Days from the first on, in steps of days or weeks that people count in."""
+    span = last - first
+    step = next((s for s in (1, 2, 7, 14, 28, 56, 91, 182) if span / s < most), 364)
+    return list(range(first, last + 1, step))
+
+
 def tick_texts(values: Sequence[float], scale: float = 1.0, unit: str = "", sign: bool = True) -> list[str]:
     """Tick labels with as many decimals as their step needs."""
     step = abs(values[1] - values[0]) * scale if len(values) > 1 else abs(values[0]) * scale or 1.0
@@ -89,20 +96,22 @@ class Canvas:
             place = "start" if x < 6 else "end" if x > 94 else "middle"
             self.over.append(label(f"{x:.2f}%", self.y.size + 17, text, f"tick {place}"))
 
-    def level(self, value: float, kind: str, text: str = "", above: bool = True) -> None:
-        """A line across, with words at its left end."""
+    def level(self, value: float, kind: str, text: str = "", above: bool = True, right: bool = False) -> None:
+        """A line across, with words at one end."""
         y = self.y.at(value)
         self.under.append(line(0, y, 100, y, kind))
         if text:
-            self.over.append(label("0.6%", y - 5 if above else y + 14, text, f"note {kind}-note"))
+            x, place = ("99.4%", " end") if right else ("0.6%", "")
+            self.over.append(label(x, y - 5 if above else y + 14, text, f"note {kind}-note{place}"))
 
-    def upright(self, value: float, kind: str, text: str = "") -> None:
+    def upright(self, value: float, kind: str, text: str = "", row: int = 0) -> None:
+        """A line upwards, with words beside its top, in the first row of words or below it."""
         x = self.x.at(value)
         self.under.append(line(x, 0, x, self.y.size, kind))
         if text:
             place = "end" if x > 55 else "start"
             shift = "-4" if place == "end" else "4"
-            self.over.append(label(f"{x:.2f}%", 12, text, f"note {kind}-note {place}", dx=shift))
+            self.over.append(label(f"{x:.2f}%", 12 + 15 * row, text, f"note {kind}-note {place}", dx=shift))
 
     def path(self, points: Sequence[tuple[float, float]], kind: str, closed: bool = False) -> None:
         """A line through (x, y) values; `closed` fills it."""
@@ -141,7 +150,8 @@ class Canvas:
         """The plot; `about` is what it says, for those who cannot see it."""
         high = self.y.size
         inner = Markup(
-            '<svg width="100%" height="{0:g}" viewBox="0 0 {1} {0:g}" preserveAspectRatio="none">{2}</svg>'
+            '<svg class="paths" width="100%" height="{0:g}" viewBox="0 0 {1} {0:g}" preserveAspectRatio="none">'
+            "{2}</svg>"
         ).format(high, INNER, Markup("").join(self.paths))
         parts = Markup("").join([*self.under, inner, *self.over])
         area = Markup('<svg class="area" role="img" aria-label="{}" height="{:g}">{}</svg>').format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.report.numbers import amount, count, day
-from experiments.report.plots.canvas import Axis, Canvas, spanning, tick_texts, ticks
+from experiments.report.plots.canvas import Axis, Canvas, day_ticks, spanning, tick_texts, ticks
 
 HIGH = 260
 RUNNING = "running"
@@ -78,6 +79,12 @@ def _effects(trail: Sequence[Mapping[str, Any]], margin: float | None, height: i
     return spanning(values, height, turned=True)
 
 
+def _looks(trail: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The planned looks, where there are only some: a rule that looks every day needs no marks."""
+    looks = [p for p in trail if p["planned"]]
+    return looks if 2 * len(looks) < max(len(trail), 6) else []
+
+
 def _bounded(point: Mapping[str, Any]) -> bool:
     return point["low"] is not None or point["high"] is not None
 
@@ -92,8 +99,7 @@ def _scales(canvas: Canvas, kind: str, control: float | None) -> None:
         for share, text in zip(shares, tick_texts(shares, 100, "%"), strict=True):
             y = canvas.y.at(share * abs(control))
             canvas.right.append(Markup('<text class="tick" x="0" y="{:.1f}">{}</text>').format(y + 4, text))
-    days = ticks(canvas.x.low, canvas.x.high, 5)
-    whole = sorted({round(v) for v in days})
+    whole = day_ticks(math.ceil(canvas.x.low), math.floor(canvas.x.high))
     canvas.days(whole, [day(date.fromordinal(v).isoformat(), year=False) for v in whole])
 
 
@@ -104,12 +110,11 @@ def _marks(
     end: str | None,
     next_look: str | None,
 ) -> None:
-    canvas.level(0.0, "zero", "no effect", above=(margin or -1.0) < 0)
+    canvas.level(0.0, "zero", "no effect", above=(margin or -1.0) < 0 and canvas.y.at(0.0) > 55, right=True)
     if margin is not None:
-        canvas.level(margin, "margin", "margin: beyond it is too bad", above=margin > 0)
-    for point in trail:
-        if point["planned"]:
-            canvas.upright(_number(point["day"]), "look")
+        canvas.level(margin, "margin", "margin: beyond it is too bad", above=margin > 0, right=True)
+    for point in _looks(trail):
+        canvas.upright(_number(point["day"]), "look")
     crossed = next((p for p in trail if p["outcome"] != RUNNING), None)
     if crossed is not None:
         canvas.upright(
@@ -117,9 +122,9 @@ def _marks(
         )
     last = _number(trail[-1]["day"])
     if next_look and _number(next_look) > last:
-        canvas.upright(_number(next_look), "next", f"next look {day(next_look, False)}")
+        canvas.upright(_number(next_look), "next", f"next look {day(next_look, False)}", 1)
     if end and _number(end) - 1 > last and (not next_look or _number(next_look) < _number(end) - 1):
-        canvas.upright(_number(end) - 1, "next", "planned end")
+        canvas.upright(_number(end) - 1, "next", "planned end", 2)
 
 
 def _intervals(canvas: Canvas, trail: Sequence[Mapping[str, Any]]) -> None:
@@ -135,12 +140,15 @@ def _intervals(canvas: Canvas, trail: Sequence[Mapping[str, Any]]) -> None:
             canvas.whisker(_number(p["day"]), p["low"], p["high"], "whisker")
     for x, p in zip(xs, drawn, strict=True):
         crossed = p["outcome"] != RUNNING and p is next(q for q in drawn if q["outcome"] != RUNNING)
-        if p["planned"] or p is drawn[-1] or crossed:
+        if p in _looks(drawn) or p is drawn[-1] or crossed:
             canvas.dot(x, p["effect"], "dot" + (" ring" if crossed else ""), 5 if crossed else 4)
 
 
 def _band(canvas: Canvas, points: Sequence[Mapping[str, Any]], kind: str) -> None:
     """A filled area between the limits, with its edges; an open side reaches to the area's edge."""
+    if len(points) == 1 and kind == "naive":
+        p = points[0]
+        canvas.whisker(_number(p["day"]), p["naive_low"], p["naive_high"], "naive whisker")
     if len(points) < 2:
         return
     reach = 4 * (canvas.y.high - canvas.y.low)

@@ -45,14 +45,18 @@ def bar(
     """
     middle = ROW / 2
     parts = [line(axis.at(0.0), 0, axis.at(0.0), ROW, "zero")]
+    if margin is not None and axis.holds(margin):
+        ends = sorted((axis.at(margin), 0.0 if margin < 0 else 100.0))
+        zone = '<rect class="bad-zone" x="{:.2f}%" width="{:.2f}%" y="3" height="{}"/>'
+        parts.append(Markup(zone).format(ends[0], ends[1] - ends[0], ROW - 6))
     for at, name in ((margin, "margin"), (reference, "reference")):
         if at is not None and axis.holds(at):
             parts.append(line(axis.at(at), 0, axis.at(at), ROW, name))
     if low is not None or high is not None:
-        ends = axis.clip(low, axis.low), axis.clip(high, axis.high)
-        parts.append(line(ends[0], middle, ends[1], middle, "interval"))
-        for end, at, sign in ((low, ends[0], -1), (high, ends[1], 1)):
-            parts.append(_end(at, middle, axis.holds(end), sign))
+        left, right = axis.clip(low, axis.low), axis.clip(high, axis.high)
+        parts.append(line(left, middle, right, middle, "interval"))
+        parts.append(_end(left, middle, axis.holds(low), -1))
+        parts.append(_end(right, middle, axis.holds(high), 1))
     if value is not None and axis.holds(value):
         parts.append(
             Markup('<circle class="estimate" cx="{:.2f}%" cy="{:g}" r="5"/>').format(axis.at(value), middle)

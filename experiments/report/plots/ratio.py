@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.report.numbers import count, day, p_value, percent
-from experiments.report.plots.canvas import Axis, Canvas, spanning, tick_texts, ticks
+from experiments.report.plots.canvas import Axis, Canvas, day_ticks, spanning, tick_texts, ticks
 
 HIGH = 190
 LEAST_P = 1e-8
@@ -34,6 +34,7 @@ def share_plot(ratio: Mapping[str, Any], arms: Sequence[str]) -> Markup:
         canvas.path(
             [(x, _held(row[i], canvas.y)) for x, row in zip(xs, off, strict=True)], f"line arm{i % 6}"
         )
+        canvas.dot(xs[-1], off[-1][i], f"dot arm{i % 6}", 3)
         at = canvas.x.high - (canvas.x.high - xs[-1]) * (i + 1) / (len(arms) + 1)
         canvas.whisker(at, ends[i], ends[i + len(arms)], f"whisker arm{i % 6}")
     for x, d in zip(xs, days, strict=True):
@@ -76,7 +77,7 @@ def _time(days: Sequence[Mapping[str, Any]], air: float = 0.0) -> Axis:
 
 
 def _calendar(canvas: Canvas, days: Sequence[Mapping[str, Any]]) -> None:
-    whole = sorted({round(v) for v in ticks(canvas.x.low, _number(days[-1]["day"]) + 0.01, 5)})
+    whole = day_ticks(_number(days[0]["day"]), _number(days[-1]["day"]))
     canvas.days(whole, [day(date.fromordinal(v).isoformat(), year=False) for v in whole])
 
 
