@@ -36,11 +36,12 @@ RECSYS = [sys.executable, "-c", "from serving.cli import main; main()"]
 
 
 @contextmanager
-def server(home: Path, engine: str, replicas: int = 1) -> Iterator[str]:
+def server(home: Path, engine: str, replicas: int = 1, *more: str) -> Iterator[str]:
     """`recsys serve` in a process of its own; yields its address."""
     run = [*RECSYS, "serve", "--home", str(home), "--port", "0", "--engine", engine]
     if replicas > 1:
         run += ["--replicas", str(replicas)]
+    run += more
     with started(run) as address:
         yield address
 

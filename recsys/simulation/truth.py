@@ -140,6 +140,11 @@ class World:
         z, known = np.take_along_axis(z, tracks, axis=1), np.take_along_axis(known, tracks, axis=1)
         return np.stack(behaviour.outcome_probabilities(z, known), axis=2).astype(np.float32)
 
+    def play_probabilities(self, probes: Probes, rows: I64, tracks: I64) -> F32:
+        """(len(rows), k) true P(play) of home slots that the listener looks at; `tracks` as in outcome_probabilities."""
+        z, _ = self._scores(probes.state.take(rows))
+        return behaviour.click(np.take_along_axis(z, tracks, axis=1)).astype(np.float32)
+
     def long_term_utilities(self, probes: Probes, rows: I64) -> F32:
         """The same for one who knows long-term taste, context and library, but neither today's mood nor fatigue.
 

@@ -14,6 +14,7 @@ from recsys.errors import BadInput, RecsysError
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 from serving.cli.experiment import experiment
 
+__all__ = ["dashboard", "experiment", "list_", "report"]
 UntilOption = Annotated[
     str | None,
     typer.Option("--until", help="As it stood at a time, like 2026-12-15T00:00:00Z; default: now."),
