@@ -30,7 +30,7 @@ experiments:
     arms:
       - {name: control, weight: 0.5}
       - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.1}}
-    question: {primary: saves, mde: 0.05, stopping: {rule: fixed}}
+    question: {primary: saves, mde: 0.05, stopping: {rule: fixed, days: 14}}
   - {name: page, salt: page-1, active: false, holdouts: false, arms: [{name: "on", weight: 1, value: true}]}
 """
 
@@ -80,6 +80,20 @@ def test_validation_names_file_and_line_of_every_mistake(
     (home / "experiments" / "e.yaml").write_text(FILE.replace("home.epsilon: 0.1", "home.epsilon: 7"))
     said = fails(monkeypatch, capsys, "validate", "--home", str(home))
     assert "e.yaml line 16: home.epsilon: Input should be less than or equal to 1" in said
+
+
+def test_validation_says_what_a_running_service_would_refuse(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(home, "start", "page")
+    path = home / "experiments" / "e.yaml"
+    path.write_text(path.read_text().replace("salt: page-1", "salt: page-2"))
+    said = fails(monkeypatch, capsys, "validate", "--home", str(home))
+    assert "page is running: another salt would shuffle everybody" in said
+    monkeypatch.setattr(sys, "argv", ["recsys", "experiment", "validate", str(path), "--home", str(home)])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert not done.value.code, "a file by itself is only checked by itself"
 
 
 def test_assign_says_why(home: Path) -> None:
