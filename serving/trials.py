@@ -30,8 +30,8 @@ from serving.recommender import Recommender
 from serving.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
-KEPT = 16
-"""Recommenders with settings of an arm that are kept; each is a set of pipelines over shared models."""
+KEPT = 64
+"""Recommenders with settings of an arm that are kept; each is a set of pipelines over shared models (0.1 MB)."""
 SETTABLE: Mapping[str, frozenset[Surface]] = {
     "home": frozenset({Surface.HOME}),
     "radio": frozenset({Surface.RADIO}),
