@@ -27,6 +27,8 @@ from recsys.errors import BadInput
 
 logger = logging.getLogger(__name__)
 Stamp = tuple[tuple[str, int, int, int], ...]
+UNREAD: Stamp = (("", 0, 0, 0),)
+"""Of no files: the next look reads them again."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,14 @@ class Running:
                 if self._store is not None:
                     files = {file.path.name: file.text for file in sources.files}
                     self._store.put(config, files, "files changed", self._clock())
-            except BadInput as error:
-                self._refused(str(error))
-                return False
+            except Refused as error:  # until the files change
+                return self._refused(str(error))
+            except BadInput as error:  # a file that cannot be read now
+                self._seen = UNREAD
+                return self._refused(str(error))
             except OSError as error:
-                self._refused(f"the new version cannot be kept: {error}")
-                return False
+                self._seen = UNREAD
+                return self._refused(f"the new version cannot be kept: {error}")
             self.error = None
             if config.version == self.live.config.version:
                 return False
@@ -124,9 +128,11 @@ class Running:
             )  # one assignment: a request has the old one or the new one
             return True
 
-    def _refused(self, why: str) -> None:
+    def _refused(self, why: str) -> bool:
+        if why != self.error:  # told once, however often it is tried again
+            logger.error("experiments: version %s stays: %s", self.live.config.version, why)
         self.error = why
-        logger.error("experiments: version %s stays: %s", self.live.config.version, why)
+        return False
 
     def _kept(self) -> Config | None:
         """The newest kept version, if there is one that can be read, and whose settings there still are."""

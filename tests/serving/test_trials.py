@@ -166,6 +166,12 @@ def test_a_setting_that_no_surface_reads_is_refused(home: Home) -> None:
         Service.open(home, background=False)
 
 
+def test_a_given_config_with_a_setting_that_no_arm_can_set_is_refused(home: Home) -> None:
+    given = parse(Sources((Source.parse(TWO.replace("home.ranked", "home.rankd"), Path("given")),)))
+    with pytest.raises(BadInput, match=r"home\.rankd: no such setting"):
+        Service.open(home, experiments=given, background=False)
+
+
 def test_without_experiments_a_request_is_in_none(tiny_home: Home, home: Home) -> None:
     with Service.open(
         home, experiments=parse(Sources((Source.parse("", Path("none")),))), background=False
