@@ -54,11 +54,17 @@ def validate(
 @experiment.command()
 def plan(
     name: NameArgument,
-    mean: Annotated[float | None, typer.Option(help="Of the primary metric; else its baseline.")] = None,
-    sd: Annotated[float | None, typer.Option(min=0, help="Standard deviation; else its baseline.")] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="Of the primary metric; else its baseline, else the lake's.")
+    ] = None,
+    sd: Annotated[
+        float | None, typer.Option(min=0, help="Standard deviation; else its baseline, else the lake's.")
+    ] = None,
     rho: Annotated[
         float | None,
-        typer.Option(min=0, max=0.999, help="Correlation with before (CUPED); else its baseline."),
+        typer.Option(
+            min=0, max=0.999, help="Correlation with before (CUPED); else its baseline, else the lake's."
+        ),
     ] = None,
     daily: Annotated[
         float | None, typer.Option(min=0, help="New units a day, to say how long it takes.")
