@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from benchmarks.growing_worlds import DAYS, F32, PRE, WORLDS, World
-from benchmarks.results import table, write
+from benchmarks.results import write
+from experiments.sequential import joint
 from experiments.sequential.bounds import Design, bounds
+from experiments.sequential.group_rule import GroupSequential
 from experiments.sequential.looks import Look
 from experiments.sequential.mixture import mixing, radius, tuned
-from experiments.sequential.rule import parse, trail
 from experiments.sequential.spending import Kind, Spending
 from experiments.sequential.stagewise import exceedance
 
@@ -33,6 +35,7 @@ F64 = NDArray[np.float64]
 UNITS, ALPHA, LIFT, WINDOW, CHUNK = 250, 0.05, 0.1, 7, 40
 TIME = np.arange(1, DAYS + 1) / DAYS
 Z = float(norm.isf(ALPHA / 2))
+FAR = 60.0
 RATIO, CUPED, TOTAL, FIRST = "a listener-day", "a listener-day, CUPED", "total so far", "first 7 days"
 
 
@@ -48,6 +51,10 @@ class Course:
         """Treatment minus control and standard error, (tests, days), if all that is treated were so much higher."""
         scale = np.array([1.0, 1 + lift])
         return (self.value * scale) @ [-1.0, 1.0], np.sqrt((self.variance * scale**2).sum(-1))
+
+    def law(self) -> F64:
+        """The correlation (days, days) of the estimates without an effect."""
+        return np.asarray(np.corrcoef(self.effects()[0].T), np.float64)
 
     def truth(self, lift: float) -> F64:
         """The effect on each day (days,): the lift of what all tests together say."""
@@ -101,43 +108,55 @@ def ratio(above: F32, below: F32, covariate: F32 | None = None) -> F64:
         return np.stack([value, squares / free * scale], axis=-1)
 
 
-def reach_of(kind: Kind, looks: int, se: F64, information: F64 | None = None) -> F64:
+def reach_of(
+    kind: Kind, looks: int, se: F64, information: F64 | None = None, correlation: F64 | None = None
+) -> F64:
     """How large |z| must be on each day (days,), infinite where there is no look: the rule in calendar time, for tests
-    whose standard errors are the average ones; or bounds by some `information` (days,) that is taken for granted."""
+    whose standard errors are the average ones; by some `information` (days,) that is taken for granted; or by the
+    `correlation` (days, days) of the estimates."""
     at = np.round(np.arange(1, looks + 1) * DAYS / looks).astype(int) - 1
     reach = np.full(DAYS, np.inf)
+    if correlation is not None:
+        reach[at] = joint.upper_bounds(Design(Spending(kind), ALPHA), correlation[np.ix_(at, at)], TIME[at])
+        return reach
     if information is not None:
         reach[at] = bounds(Design(Spending(kind), ALPHA), information[at], TIME[at]).upper
         return reach
-    rule = parse({"kind": "group_sequential", "calendar": True, "spending": kind, "alpha": ALPHA})
     at = at[np.isfinite(se[:, at]).all(axis=0)]
     mean = (se**-2.0).mean(axis=0) ** -0.5
-    history = [Look(2.0 * UNITS, 0.0, float(mean[day]), time=float(TIME[day])) for day in at]
-    for day, verdict in zip(at, trail(rule, history), strict=True):
-        counted = at[verdict.look - 1]
-        if counted == day or verdict.stop:
-            reach[counted] = np.inf if verdict.bound is None else verdict.bound
+    rule = GroupSequential(calendar=True, spending=kind, alpha=ALPHA)
+    taken = rule.taken([Look(2.0 * UNITS, 0.0, float(mean[day]), time=float(TIME[day])) for day in at])
+    found = bounds(rule.design, taken.information, taken.fractions, taken.final)
+    reach[at[taken.numbers]] = found.upper
     return reach
 
 
 Reach = Callable[[F64], F64]
+KINDS: tuple[Kind, ...] = ("obrien_fleming", "pocock")
+GROUPS: dict[str, tuple[Kind, int]] = {
+    "O'Brien-Fleming, 4": ("obrien_fleming", 4),
+    "O'Brien-Fleming, 14": ("obrien_fleming", 14),
+    "Pocock, 4": ("pocock", 4),
+    "Pocock, 14": ("pocock", 14),
+}
+OWN = ", own law"
 
 
-def rules(se: F64, effect: float, information: F64 | None = None) -> dict[str, Reach]:
-    """|z| that each rule needs on each day, from the standard errors (tests, days). Mixtures are tuned by the average
-    standard error at the end, and by the size of the effect."""
+def rules(se: F64, effect: float, information: F64 | None = None, law: F64 | None = None) -> dict[str, Reach]:
+    """|z| that each rule needs on each day, from the standard errors (tests, days); with the estimates' correlation
+    (days, days) also that of the group-sequential rules which know it. Mixtures are tuned by the average standard error
+    at the end, and by the size of the effect."""
 
-    def group(kind: Kind, looks: int) -> Reach:
-        found = reach_of(kind, looks, se, information)
+    def group(kind: Kind, looks: int, correlation: F64 | None = None) -> Reach:
+        found = reach_of(kind, looks, se, information, correlation)
         return lambda _: found
 
     last = float(se[:, -1].mean())
+    known = {} if law is None else {name + OWN: group(*how, law) for name, how in GROUPS.items()}
     return {
         "z every day": lambda _: np.full(DAYS, Z),
-        "O'Brien-Fleming, 4": group("obrien_fleming", 4),
-        "O'Brien-Fleming, 14": group("obrien_fleming", 14),
-        "Pocock, 4": group("pocock", 4),
-        "Pocock, 14": group("pocock", 14),
+        **{name: group(*how) for name, how in GROUPS.items()},
+        **known,
         "always-valid": lambda e: radius(tuned((last / e) ** 2, 1.0, ALPHA), ALPHA),
         "mSPRT": lambda e: radius(mixing(e, effect), ALPHA),
     }
@@ -151,25 +170,44 @@ def missed(course: Course, lift: float, truth: F64, found: dict[str, Reach]) -> 
         return {name: float((z > reach(se)).any(axis=1).mean()) for name, reach in found.items()}
 
 
-def after_stop(course: Course, lift: float, kind: Kind, tests: int) -> dict[str, float]:
-    """Coverage of the effect at the stop, of 14 looks: stage-wise adjusted, and of one look as if it were planned."""
-    effect, se = (part[:tests] for part in course.effects(lift))
-    high, truth = reach_of(kind, 14, se), course.truth(lift)
+def after_stop(course: Course, kind: Kind, own: bool = False) -> dict[str, float]:
+    """Coverage of the effect at the stop, of 14 looks: stage-wise adjusted (with `own`, by the estimates' correlation),
+    and of one look as if it were planned. What the adjusted intervals hold is found for the average standard errors."""
+    effect, se = course.effects(LIFT)
+    law, real = course.law(), course.truth(LIFT)
+    high = reach_of(kind, 14, se, correlation=law if own else None)
     at = np.flatnonzero(np.isfinite(high))
-    z, information = effect[:, at] / se[:, at], (se[:, at] ** -2.0).mean(axis=0)
-    over = np.abs(z) >= high[at]
+    mean, over = (se[:, at] ** -2.0).mean(axis=0) ** -0.5, np.abs(effect / se)[:, at] >= high[at]
     stop = np.where(over.any(axis=1), over.argmax(axis=1), len(at) - 1)
-    good = naive = 0
-    for test, k in enumerate(stop):
-        real = truth[at[k]] / se[test, at[k]]
-        times = information[: k + 1] / information[k]
-        good += ALPHA / 2 <= exceedance(times, high[at[: k + 1]], z[test, k], real) <= 1 - ALPHA / 2
-        naive += abs(z[test, k] - real) <= Z
+    tests = np.arange(len(stop))
+    value, error = effect[tests, at[stop]], se[tests, at[stop]]
+    ends = np.array(
+        [_held(law[np.ix_(at, at)] if own else None, mean, high[at], k, real[at[k]]) for k in range(len(at))]
+    )
+    inside = (value / error >= ends[stop, 0]) & (value / error <= ends[stop, 1])
+    naive = np.abs(value - real[at[stop]]) <= Z * error
     return {
-        "adjusted": good / len(stop),
-        "naive": naive / len(stop),
-        "stopped early": float(over[:, :-1].any(1).mean()),
+        "adjusted": float(inside.mean()),
+        "naive": float(naive.mean()),
+        "stopped early": float(over[:, :-1].any(axis=1).mean()),
     }
+
+
+def _held(law: F64 | None, se: F64, high: F64, k: int, real: float) -> tuple[float, float]:
+    """The z at look k between which the adjusted interval holds the real effect."""
+    till, drift = slice(0, k + 1), real / se[k]
+
+    def level(z: float) -> float:
+        if law is not None:
+            return joint.exceedance(law[till, till], se[till], high[till], z, drift)
+        return exceedance((se[k] / se[till]) ** 2, high[till], z, drift)
+
+    def crossing(share: float) -> float:
+        if level(-FAR) <= share or level(FAR) >= share:
+            return -FAR if level(-FAR) <= share else FAR
+        return float(brentq(lambda z: level(z) - share, -FAR, FAR, xtol=1e-3))
+
+    return crossing(1 - ALPHA / 2), crossing(ALPHA / 2)
 
 
 def increments(course: Course) -> dict[str, float]:
@@ -190,7 +228,7 @@ def as_the_rule(course: Course, tests: int) -> float:
     """The share of tests in which the rule, which knows only its own standard errors, ends as average bounds say."""
     effect, se = course.effects()
     high = reach_of("pocock", 14, se)
-    rule = parse({"kind": "group_sequential", "calendar": True, "spending": "pocock", "alpha": ALPHA})
+    rule = GroupSequential(calendar=True, spending="pocock", alpha=ALPHA)
     at, same = np.arange(1, DAYS, 2), 0
     for e, s in zip(effect[:tests], se[:tests], strict=True):
         looks = [Look(2.0 * UNITS, float(e[d]), float(s[d]), time=float(TIME[d])) for d in at]
@@ -213,19 +251,18 @@ def figures(tests: int, seed: int) -> dict[str, Any]:
 
 def _of(course: Course, tests: int) -> dict[str, Any]:
     truth = course.truth(LIFT)
-    found, lifted = (rules(course.effects(lift)[1], float(truth[-1])) for lift in (0.0, LIFT))
+    law = course.law()
+    found, lifted = (rules(course.effects(lift)[1], float(truth[-1]), law=law) for lift in (0.0, LIFT))
     covered = missed(course, LIFT, truth, lifted)
     return {
         "false positives": missed(course, 0.0, np.zeros(DAYS), found),
         "power": missed(course, LIFT, np.zeros(DAYS), lifted),
         "simultaneous coverage": {name: 1 - covered[name] for name in ("always-valid", "mSPRT")},
-        "after a stop": {kind: after_stop(course, LIFT, kind, tests // 4) for kind in KINDS},
+        "after a stop": {kind: after_stop(course, kind) for kind in KINDS}
+        | {"pocock" + OWN: after_stop(course, "pocock", own=True)},
         "increments": increments(course),
-        "the rule itself agrees": as_the_rule(course, min(200, tests)),
+        "the rule itself agrees": as_the_rule(course, min(50, tests)),
     }
-
-
-KINDS: tuple[Kind, ...] = ("obrien_fleming", "pocock")
 
 
 def _of_totals(course: Course) -> dict[str, Any]:
@@ -256,35 +293,22 @@ def _of_window(course: Course) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    names = list(found[next(iter(WORLDS))][RATIO]["false positives"])
-    for part in ("false positives", "power"):
-        for which in (RATIO, CUPED, TOTAL, FIRST):
-            if part in found[next(iter(WORLDS))][which]:
-                rows = [[w, *(f"{found[w][which][part][n]:.2%}" for n in names)] for w in WORLDS]
-                table([f"{part}: {which}", *names], rows)
-    rows = []
-    for world in WORLDS:
-        for which in (RATIO, CUPED):
-            f = found[world][which]
-            after = [
-                f"{f['after a stop'][k][s]:.2%}"
-                for k in KINDS
-                for s in ("adjusted", "naive", "stopped early")
-            ]
-            shares = [f"{v:.3f}" for v in f["increments"].values()]
-            cover = [f"{v:.2%}" for v in f["simultaneous coverage"].values()]
-            rows.append([world, which, *shares, *cover, *after, f"{f['the rule itself agrees']:.1%}"])
-    table(
-        ["world", "", "least", "most", "half", "a-v", "mSPRT", *("adj", "naive", "early") * 2, "rule"], rows
-    )
-    rows = []
-    for world in WORLDS:
-        f = found[world][TOTAL]
-        end = f["simultaneous coverage of the effect at the end"]
-        rows.append(
-            [world, *(f"{v:.3f}" for v in f["increments"].values()), *(f"{v:.2%}" for v in end.values())]
-        )
-    table(["totals", "least", "most", "half", "a-v", "mSPRT"], rows)
+    """Prints every part as a table in Markdown, a row per world."""
+    for which in (RATIO, CUPED, TOTAL, FIRST):
+        parts = found[next(iter(WORLDS))][which]
+        for part in (name for name, value in parts.items() if isinstance(value, dict)):
+            rows = {world: _flat(found[world][which][part]) for world in WORLDS}
+            names = list(next(iter(rows.values())))
+            print(f"\n{which}: {part}\n\n| world | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+            for world, row in rows.items():
+                print(f"| {world} | {' | '.join(row.values())} |")
+
+
+def _flat(part: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(value, dict) for value in part.values()):
+        return {f"{a}, {b}": f"{v:.1%}" for a, inner in part.items() for b, v in inner.items()}
+    shown = part.items()
+    return {a: f"{v:.2f}" if "least" in part else f"{v:.1%}" for a, v in shown}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from experiments.exposure import Reach, reaches
 from experiments.parameters import Space, mistakes
 from experiments.source import Problem, Refused, Sources
 from experiments.store import Store
-from recsys.errors import BadInput, UnknownId
+from recsys.errors import BadInput
 
 logger = logging.getLogger(__name__)
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -130,18 +130,13 @@ class Running:
 
     def _kept(self) -> Config | None:
         """The newest kept version, if there is one that can be read, and whose settings there still are."""
-        newest = self._store.newest() if self._store is not None else None
-        if newest is None or self._store is None:
+        config = self._store.newest_config() if self._store is not None else None
+        if config is None or self._space is None:
+            return config
+        for _, message in mistakes(config, self._space):
+            logger.error("experiments: version %s cannot run any more: %s", config.version, message)
             return None
-        try:
-            config = self._store.load(newest.version)
-        except (BadInput, UnknownId) as error:
-            logger.error("experiments: %s", error)
-            return None
-        unknown = next(mistakes(config, self._space), None) if self._space is not None else None
-        if unknown is not None:
-            logger.error("experiments: version %s cannot run any more: %s", config.version, unknown[1])
-        return config if unknown is None else None
+        return config
 
     def _stamp(self) -> Stamp:
         try:

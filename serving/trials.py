@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +126,11 @@ class Trials:
         if not lasting:
             seen = tuple(units)
         if not seen:
-            return replace(found, parameters=parameters)
+            return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
         about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
-        return replace(found, parameters=parameters, shown=seen, attributes=about, units=units)
+        return Assignment(
+            found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
+        )
 
     def answering(
         self,

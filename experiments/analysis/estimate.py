@@ -110,6 +110,22 @@ def compare(control: Moments, treatment: Moments, term: Term, adjustment: Adjust
     )
 
 
+def influences(
+    control: Moments, treatment: Moments, term: Term, adjustment: Adjustment = "interacted"
+) -> tuple[F64, F64]:
+    """What a unit's deviation from its arm's means (k,) adds to the arm's adjusted value, over the arm's units: weights
+    (k,) of each arm. Products of these give covariances of estimates that share units."""
+    covariates = () if adjustment == "none" else term.covariates
+    c, t = (_arm(m, term.numerator, term.denominator, covariates) for m in (control, treatment))
+    slopes = _slopes(c, t, control, treatment, term, adjustment, covariates)
+    found = []
+    for m, slope in ((control, slopes[0]), (treatment, slopes[1])):
+        weights = influence(m, term.numerator, term.denominator)[1]
+        weights[m.index(covariates)] -= slope
+        found.append(weights)
+    return found[0], found[1]
+
+
 def influence(m: Moments, numerator: str, denominator: str | None) -> tuple[float, F64]:
     """A metric's value in one arm, and the weights (k,) of its influence function on the columns' deviations."""
     weights, y = np.zeros(len(m.names)), m.names.index(numerator)

@@ -4,11 +4,13 @@ for look in looks(frame, design): look.day, look.metric, look.effect, look.se, l
 A look equals analyse() with `end` set to its day, caps and covariates included; rows are read once, running totals
 are kept per unit, and each look costs one pass over the units in numpy. Quantile metrics have no looks.
 A sequential test needs one estimand at all looks: totals grow with every day, so give it ratios per day or per play.
+The same units bring every look, so looks are correlated in their own way: name the days that a group-sequential rule
+looks at as `linked`, and hand their correlations on to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,11 +20,11 @@ import polars as pl
 from experiments.analysis.analyse import term
 from experiments.analysis.columns import Column, columns
 from experiments.analysis.design import Design
-from experiments.analysis.estimate import Pair, compare
+from experiments.analysis.estimate import Pair, Term, compare, influences
 from experiments.analysis.moments import F64
 from experiments.analysis.plan import make_plan
-from experiments.analysis.summary import Summary, summarise_table
-from experiments.analysis.units import MIXED, UNIT, Frame, counts, part, rows_of, unit_table
+from experiments.analysis.summary import Summary, matrix, summarise_table
+from experiments.analysis.units import ARM, MIXED, UNIT, Frame, counts, part, rows_of, unit_table
 
 ENTERED, DAY = "__entered", "__day"
 
@@ -35,6 +37,7 @@ class Look:
     metric: str
     arm: str
     pair: Pair
+    correlations: tuple[float, ...] = ()  # of the effect with those of the earlier linked looks, oldest first
 
     @property
     def units(self) -> int:
@@ -55,28 +58,58 @@ class Look:
         return 1 / self.pair.variance if self.pair.variance > 0 else 0.0
 
 
-def looks(frame: Frame, design: Design) -> list[Look]:
+def looks(frame: Frame, design: Design, linked: Collection[date] = ()) -> list[Look]:
     """All looks, by day, metric and treatment; days on which an arm has fewer than two units are left out.
 
-    Units seen in two arms by the end are left out of every look.
+    Units seen in two arms by the end are left out of every look. Looks of `linked` days tell their correlations with
+    one another, from the units' own influence on each; that keeps a number a unit for each of them.
 
     Raises:
         BadInput: a column is missing, or holds values that are not finite.
     """
-    found = []
-    for day, whole in summaries(frame, design):
+    found: list[Look] = []
+    kept: dict[tuple[str, str], list[F64]] = {}
+    for day, whole, now, here in summaries(frame, design):
         if min(m.n for m in whole.arms) < 2:
             continue
+        values = matrix(now, design, whole.plan)[1] if day in linked else None
         for metric in (m for m in design.metrics if m.kind != "quantile"):
             chosen = term(design, metric, whole.plan)
-            for arm, moments in zip(design.treatments, whole.arms[1:], strict=True):
-                pair = compare(whole.arms[0], moments, chosen, design.adjustment)
-                found.append(Look(day, metric.name, arm, pair))
+            for number, arm in enumerate(design.treatments, 1):
+                pair = compare(whole.arms[0], whole.arms[number], chosen, design.adjustment)
+                correlations: tuple[float, ...] = ()
+                if values is not None and pair.variance > 0:
+                    pulls = np.zeros(len(here))
+                    pulls[here] = _pulls(values, now[ARM].to_numpy(), whole, design, chosen, number)
+                    correlations = _correlations(kept.setdefault((metric.name, arm), []), pulls)
+                found.append(Look(day, metric.name, arm, pair, correlations))
     return found
 
 
-def summaries(frame: Frame, design: Design) -> Iterator[tuple[date, Summary]]:
-    """Each day of the experiment with the moments up to it."""
+def _pulls(values: F64, units: np.ndarray, whole: Summary, design: Design, chosen: Term, number: int) -> F64:
+    """How much each unit (n,) moves the effect of one treatment; the squares sum to its variance, nearly. `units` (n,)
+    are the units' arms."""
+    out = np.zeros(len(units))
+    arms = (whole.arms[0], whole.arms[number])
+    for sign, place, m, weights in zip(
+        (-1, 1), (0, number), arms, influences(*arms, chosen, design.adjustment), strict=True
+    ):
+        own = units == place
+        out[own] = sign / m.n * ((values[own] - m.mean) @ weights)
+    return out
+
+
+def _correlations(kept: list[F64], pulls: F64) -> tuple[float, ...]:
+    """With each of those kept, which it joins."""
+    pulls = pulls / np.sqrt(pulls @ pulls)
+    found = tuple(float(np.clip(pulls @ earlier, -1, 1)) for earlier in kept)
+    kept.append(pulls)
+    return found
+
+
+def summaries(frame: Frame, design: Design) -> Iterator[tuple[date, Summary, pl.DataFrame, np.ndarray]]:
+    """Each day of the experiment with the moments up to it, the units that are in by then, and which of all they
+    are."""
     table = unit_table(frame, design).filter(~pl.col(MIXED)).sort(UNIT)
     running = [c for c in columns(design) if not c.pre and c.how != "first"]
     daily = _daily(frame, design, running, table)
@@ -86,8 +119,9 @@ def summaries(frame: Frame, design: Design) -> Iterator[tuple[date, Summary]]:
         if day in daily:
             _add(total, running, *daily[day])
         now = table.with_columns(pl.Series(c.name, total[:, i]) for i, c in enumerate(running))
-        now = now.filter(entered[ENTERED] <= day)
-        yield day, summarise_table(now, design, make_plan(now, design))
+        here = (entered[ENTERED] <= day).fill_null(False)
+        now = now.filter(here)
+        yield day, summarise_table(now, design, make_plan(now, design)), now, here.to_numpy()
 
 
 def _add(total: F64, running: list[Column], rows: np.ndarray, values: F64) -> None:

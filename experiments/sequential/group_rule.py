@@ -45,7 +45,8 @@ class GroupSequential(Rule):
     new information, do not count; information that falls, as it may where se is estimated anew, is not new. Whether
     a look counts so depends on units and standard errors, not on effects. Where the looks tell their `correlations`,
     those are the joint law instead, and new is what the earlier looks do not foretell. A futility bound (one-sided
-    tests) is non-binding; its effect is the one for which the design has `power` at `planned_looks`, so it needs units or se.
+    tests) is non-binding; its effect is the one for which the design has `power` at `planned_looks`, so it needs
+    units or se.
     """
 
     kind: Literal["group_sequential"] = "group_sequential"

@@ -32,18 +32,21 @@ def validate(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file; each mistake is told with its file and line, and the exit status is 2."""
+    """Check every file; each mistake is told with its file and line, and the exit status is 2.
+
+    The home's own files are checked against the version that runs, too: what would shuffle units is refused.
+    """
     from experiments.config import Config
     from experiments.running import checked, source_files
     from experiments.source import Refused, Sources
-    from serving.trials import folder, space
 
     if schema:
         print_json(Config.model_json_schema())
         return
-    sources = source_files(folder(open_home(home))) if files is None else Sources.read(files)
+    place, store, settable = _place(home)
+    sources = source_files(place) if files is None else Sources.read(files)
     try:
-        config = checked(sources, space(), None, 0)
+        config = checked(sources, settable, None if files else store.newest_config(), _now())
     except Refused as error:
         for problem in error.problems[1:]:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)

@@ -88,6 +88,20 @@ def test_validation_names_file_and_line_of_every_mistake(
     assert "e.yaml line 16: home.epsilon: Input should be less than or equal to 1" in said
 
 
+def test_validation_says_what_a_running_service_would_refuse(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(home, "start", "page")
+    path = home / "experiments" / "e.yaml"
+    path.write_text(path.read_text().replace("salt: page-1", "salt: page-2"))
+    said = fails(monkeypatch, capsys, "validate", "--home", str(home))
+    assert "page is running: another salt would shuffle everybody" in said
+    monkeypatch.setattr(sys, "argv", ["recsys", "experiment", "validate", str(path), "--home", str(home)])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert not done.value.code, "a file by itself is only checked by itself"
+
+
 def test_assign_says_why(home: Path) -> None:
     assert verdicts(home, "tester") == {"ranker": ("treatment", "override")}
     assert verdicts(home, "u1") == {"ranker": (None, "not targeted")}

@@ -58,7 +58,7 @@ experiments:
     arms:
       - {name: control, weight: 0.5}
       - {name: treatment, weight: 0.5, release: '2', parameters: {home.epsilon: 0.1}}
-    question: {primary: hours, mde: 0.01, stopping: {rule: fixed}}
+    question: {primary: hours, mde: 0.01, stopping: {rule: fixed, days: 14}}
 """
 
 

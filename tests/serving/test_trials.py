@@ -71,15 +71,15 @@ def by_arm(service: Service) -> dict[str, str]:
     return found
 
 
-def test_parameters_take_effect_are_logged_and_replay_exactly(service: Service) -> None:
+def test_parameters_take_effect_are_logged_and_replay_exactly(service: Service, home: Home) -> None:
     ids = by_arm(service)
     assert set(ids) == {"control", "treatment"}
-    champion = next((service._home.releases).glob("v*"))
+    champion = next(home.releases.glob("v*"))
     for arm, request_id in ids.items():
         decision = service.decision_record(request_id)
         assert decision.parameters == ({"home.epsilon": 0.5, "home.ranked": 60} if arm == "treatment" else {})
         assert ("eps0.5" in decision.policy) == (arm == "treatment")
-        again = as_of(service._home, LoadedRelease.load(champion), decision)
+        again = as_of(home, LoadedRelease.load(champion), decision)
         assert compare(again, decision)["same"]
         if arm == "treatment":
             assert min(s["propensity"] for s in decision.slots) < 0.6
