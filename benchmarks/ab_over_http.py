@@ -15,8 +15,8 @@ import argparse
 import asyncio
 import shutil
 import subprocess
-import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from recsys.home import Home
 from recsys.rewards import RewardWeights
 from recsys.simulation import behaviour
 from recsys.simulation.truth import Probes, World
+from serving.cli.common import progress_bar
 from serving.trials import folder
 
 NAME = "weak-ranker"
@@ -198,7 +199,9 @@ def _iso(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-async def listen(address: str, home: Home, listeners: Listeners) -> Served:
+async def listen(
+    address: str, home: Home, listeners: Listeners, progress: Callable[[int, int], None]
+) -> Served:
     """All session starts in the order of their time, a few at once."""
     served, lines = Served(), asyncio.Semaphore(AT_ONCE)
     async with aiohttp.ClientSession(address, headers=headers(home)) as session:
@@ -227,12 +230,7 @@ async def listen(address: str, home: Home, listeners: Listeners) -> Served:
 
         for block in range(0, len(listeners.order), 64):
             await asyncio.gather(*(one(int(i)) for i in listeners.order[block : block + 64]))
-            print(
-                f"\r{min(block + 64, len(listeners.order))} of {len(listeners.order)} sessions",
-                end="",
-                file=sys.stderr,
-            )
-    print(file=sys.stderr)
+            progress(min(block + 64, len(listeners.order)), len(listeners.order))
     return served
 
 
@@ -271,8 +269,8 @@ def measure(home: Path, work: Path, profile: str, seed: int, most: int) -> dict[
     listeners = Listeners(copy, seed, most)
     written(copy, listeners.start, listeners.days)
     subprocess.run([*RECSYS, "experiment", "validate", "--home", str(work)], check=True)
-    with server(work, "uvicorn", 1, "--simulated-clock") as address:
-        served = asyncio.run(listen(address, copy, listeners))
+    with server(work, "uvicorn", 1, "--simulated-clock") as address, progress_bar("sessions") as progress:
+        served = asyncio.run(listen(address, copy, listeners, progress))
     looks = {}
     for day in range(1, listeners.days + 1):
         if day in _looks(listeners.days):

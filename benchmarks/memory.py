@@ -32,6 +32,7 @@ from tests.serving.http_crash import copied
 BATCH = 100
 SAMPLES = 200
 CLIENTS = 3
+ATTEMPTS = 4
 
 
 async def drive(
@@ -45,16 +46,25 @@ async def drive(
         with Progress() as bars:
             bar = bars.add_task("requests", total=requests)
 
+            async def call(method: str, where: str, body: bytes | None = None) -> None:
+                for attempt in range(ATTEMPTS):
+                    try:
+                        async with session.request(method, where, data=body) as answer:
+                            await answer.read()
+                            sent["failed"] += answer.status != 200
+                            return
+                    except (
+                        aiohttp.ClientError
+                    ):  # an idle connection that the server closed as it was taken up
+                        await asyncio.sleep(attempt)
+                sent["failed"] += 1
+
             async def ask(number: int) -> None:
-                async with session.get(path(world, number)) as answer:
-                    await answer.read()
-                    sent["failed"] += answer.status != 200
+                await call("GET", path(world, number))
                 sent["requests"] += 1
                 if sent["events"] < per_request * sent["requests"]:
                     sent["events"] += BATCH
-                    (body,) = world.batches(BATCH, BATCH)
-                    async with session.post("/v1/events", data=body) as answer:
-                        sent["failed"] += answer.status != 200
+                    await call("POST", "/v1/events", world.batches(BATCH, BATCH)[0])
 
             async def client(first: int) -> None:
                 for number in range(first, requests, CLIENTS):

@@ -13,7 +13,7 @@ from experiments.allocation import OUT, Table, fewest, moved
 from experiments.check import Conflict
 from experiments.config import Config, Holdout, Layer
 from experiments.experiment import Experiment
-from experiments.plan import Trial, span
+from experiments.plan import Trial
 
 
 def forbidden(old: Config, new: Config, now: int) -> Iterator[Conflict]:
@@ -61,7 +61,12 @@ def _one(was: Trial, becomes: Trial, now: int) -> Iterator[Conflict]:
             return
     if a.question is not None and b.question is not None:
         yield from _treatments(a, b)
-    if _slice_moves(a, b):
+        if a.start != b.start:
+            yield (
+                ("start",),
+                f"{a.name} is running: its report begins at its start, which cannot change any more",
+            )
+    if _slice_moves(was, becomes):
         yield ("layer",), f"{a.name} is running: its slice may grow or shrink, and not move"
     old, new = _as_of(was, becomes, now)
     if moved(old, new) > fewest(old, new):
@@ -86,13 +91,13 @@ def _treatments(a: Experiment, b: Experiment) -> Iterator[Conflict]:
                 )
 
 
-def _slice_moves(a: Experiment, b: Experiment) -> bool:
+def _slice_moves(was: Trial, becomes: Trial) -> bool:
     """Whether units leave the slice while others enter it."""
-    if (a.layer and a.layer.name) != (b.layer and b.layer.name):
-        return a.layer is not None and b.layer is not None
-    (low, high), (new_low, new_high) = span(a.layer, a.hash), span(b.layer, b.hash)
-    shared = max(0, min(high, new_high) - max(low, new_low))
-    return shared < min(high - low, new_high - new_low)
+    a, b = was.experiment.layer, becomes.experiment.layer
+    if a is None or b is None:
+        return False
+    shared = max(0, min(was.high, becomes.high) - max(was.low, becomes.low))
+    return a.name != b.name or shared < min(was.high - was.low, becomes.high - becomes.low)
 
 
 def _as_of(was: Trial, becomes: Trial, now: int) -> tuple[Table, Table]:

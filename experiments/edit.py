@@ -69,7 +69,7 @@ def _edited(
 ) -> Config:
     """Changes the file in memory, checks everything as it would then be, and only then writes."""
     with store.locked():
-        sources, runs = source_files(folder), _newest(store)
+        sources, runs = source_files(folder), store.newest_config()
         # An edit by hand that services refuse must not come in with this one.
         _known(checked(sources, space, runs, now), name)
         number, place = next(
@@ -86,15 +86,6 @@ def _edited(
         write(file.path, file.text.encode())
         store.keep(config, {one.path.name: one.text for one in files}, why, now)
     return config
-
-
-def _newest(store: Store) -> Config | None:
-    """The version that services run; None where none is kept, or it cannot be read."""
-    newest = store.newest()
-    try:
-        return None if newest is None else store.load(newest.version)
-    except (BadInput, UnknownId):
-        return None
 
 
 def _with(file: Source, place: int, key: str, value: str) -> str:

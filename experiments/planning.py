@@ -252,11 +252,12 @@ def _price(experiment: Experiment, question: Question, one_look: Plan, fixed: fl
         best_at = best_ratio(alpha, two_sided) / one
     elif rule.tuned_for is not None:
         best_at = rule.tuned_for / fixed
-    looks = min(_planned_days(experiment) or 28, MOST_LOOKS)
+    looks = min(planned_days(experiment) or 28, MOST_LOOKS)
     return always_valid_inflation(np.arange(1, looks + 1) / looks, power, alpha, best_at, two_sided)
 
 
-def _planned_days(experiment: Experiment) -> int | None:
+def planned_days(experiment: Experiment) -> int | None:
+    """How long it is planned to run; None where nothing says so."""
     rule = experiment.question.stopping if experiment.question else None
     if rule is not None and not isinstance(rule, AlwaysValid) and rule.days is not None:
         return rule.days

@@ -23,10 +23,12 @@ from experiments.exposure import Reach, reaches
 from experiments.parameters import Space, mistakes
 from experiments.source import Problem, Refused, Sources
 from experiments.store import Store
-from recsys.errors import BadInput, UnknownId
+from recsys.errors import BadInput
 
 logger = logging.getLogger(__name__)
 Stamp = tuple[tuple[str, int, int, int], ...]
+UNREAD: Stamp = (("", 0, 0, 0),)
+"""Of no files: the next look reads them again."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,14 @@ class Running:
                 if self._store is not None:
                     files = {file.path.name: file.text for file in sources.files}
                     self._store.put(config, files, "files changed", self._clock())
-            except BadInput as error:
-                self._refused(str(error))
-                return False
+            except Refused as error:  # until the files change
+                return self._refused(str(error))
+            except BadInput as error:  # a file that cannot be read now
+                self._seen = UNREAD
+                return self._refused(str(error))
             except OSError as error:
-                self._refused(f"the new version cannot be kept: {error}")
-                return False
+                self._seen = UNREAD
+                return self._refused(f"the new version cannot be kept: {error}")
             self.error = None
             if config.version == self.live.config.version:
                 return False
@@ -124,24 +128,21 @@ class Running:
             )  # one assignment: a request has the old one or the new one
             return True
 
-    def _refused(self, why: str) -> None:
+    def _refused(self, why: str) -> bool:
+        if why != self.error:  # told once, however often it is tried again
+            logger.error("experiments: version %s stays: %s", self.live.config.version, why)
         self.error = why
-        logger.error("experiments: version %s stays: %s", self.live.config.version, why)
+        return False
 
     def _kept(self) -> Config | None:
         """The newest kept version, if there is one that can be read, and whose settings there still are."""
-        newest = self._store.newest() if self._store is not None else None
-        if newest is None or self._store is None:
+        config = self._store.newest_config() if self._store is not None else None
+        if config is None or self._space is None:
+            return config
+        for _, message in mistakes(config, self._space):
+            logger.error("experiments: version %s cannot run any more: %s", config.version, message)
             return None
-        try:
-            config = self._store.load(newest.version)
-        except (BadInput, UnknownId) as error:
-            logger.error("experiments: %s", error)
-            return None
-        unknown = next(mistakes(config, self._space), None) if self._space is not None else None
-        if unknown is not None:
-            logger.error("experiments: version %s cannot run any more: %s", config.version, unknown[1])
-        return config if unknown is None else None
+        return config
 
     def _stamp(self) -> Stamp:
         try:

@@ -8,6 +8,7 @@ store.load("9f0c..."), store.versions()
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from pydantic import ValidationError
 
 from experiments.config import Config
 from recsys.errors import BadInput, UnknownId
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class Store:
         """The version that runs, or ran last."""
         entries = self.versions()
         return entries[-1] if entries else None
+
+    def newest_config(self) -> Config | None:
+        """The config that runs, or ran last; None where none is kept, or it cannot be read any more."""
+        newest = self.newest()
+        try:
+            return None if newest is None else self.load(newest.version)
+        except (BadInput, UnknownId) as error:
+            logger.error("experiments: %s", error)
+            return None
 
     def load(self, version: str) -> Config:
         """A version as it was.

@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ import orjson
 from experiments.assign import assign
 from experiments.config import CHAMPION, Config
 from experiments.exposure import shown
-from experiments.parameters import Space, overlay
+from experiments.parameters import Space, mistakes, overlay
 from experiments.running import Live, Running
 from experiments.store import Store
-from recsys.errors import RecsysError
+from recsys.errors import BadInput, RecsysError
 from recsys.home import Home
 from recsys.schemas import Surface
 from recsys.types import Assignment, Context, UserState
@@ -31,8 +30,8 @@ from serving.recommender import Recommender
 from serving.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
-KEPT = 16
-"""Recommenders with settings of an arm that are kept; each is a set of pipelines over shared models."""
+KEPT = 64
+"""Recommenders with settings of an arm that are kept; each is a set of pipelines over shared models (0.1 MB)."""
 SETTABLE: Mapping[str, frozenset[Surface]] = {
     "home": frozenset({Surface.HOME}),
     "radio": frozenset({Surface.RADIO}),
@@ -67,11 +66,13 @@ class Trials:
         given: what runs; None: what the home's folder says, followed as it changes.
 
     Raises:
-        BadInput: the folder's files cannot be used, and no earlier version could.
+        BadInput: the folder's files cannot be used, and no earlier version could; or `given` sets what no arm can.
     """
 
     def __init__(self, home: Home, settings: ServiceSettings, given: Config | None = None) -> None:
         known = space(settings)
+        for _, message in mistakes(given, known) if given is not None else ():
+            raise BadInput(message)
         self._given = None if given is None else Live.of(given, known)
         self._running = Running(folder(home), Store(folder(home)), known) if given is None else None
         self._variants, self._of_release = Variants(), Variants()
@@ -127,9 +128,11 @@ class Trials:
         if not lasting:
             seen = tuple(units)
         if not seen:
-            return replace(found, parameters=parameters)
+            return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
         about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
-        return replace(found, parameters=parameters, shown=seen, attributes=about, units=units)
+        return Assignment(
+            found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
+        )
 
     def answering(
         self,

@@ -17,8 +17,9 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
-from experiments.report import views
+from experiments.report import views, wording
 from experiments.report.cards import Card
+from experiments.report.cohorts import cohorts_of
 from experiments.report.numbers import FILTERS, missing
 from experiments.report.plots.effect import effect_plot
 from experiments.report.plots.forest import axis_of, bar, scale
@@ -51,7 +52,7 @@ def page(report: Mapping[str, Any], board: str = "") -> str:
                 primary=[row for row in rows if row.raw["role"] == "primary"],
                 guardrails=[row for row in rows if row.raw["role"] == "guardrail"],
                 axis=views.rows_axis(rows),
-                cohorts=views.cohorts_of(report),
+                cohorts=cohorts_of(report),
                 lights=views.lights(report),
                 verdict=views.decision_of(report["verdict"]["decision"]),
             )
@@ -114,9 +115,9 @@ def environment() -> Environment:
         "alarm_plot": alarm_plot,
         "bar": bar,
         "scale": scale,
-        "change": views.change,
-        "between": views.between,
-        "spread": views.spread,
+        "change": wording.change,
+        "between": wording.between,
+        "spread": wording.spread,
     }
     return env
 

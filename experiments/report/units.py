@@ -46,14 +46,10 @@ def exposed(
     Left out are units that a person ever put into an arm, units that were in two arms (their weights changed), and
     units that said in any event of the time that analytics may not use them.
     """
-    met = (
-        exposures(events)
-        .with_columns(unit_kind=pl.lit("listener"))
-        .filter(
-            pl.col("experiment") == experiment,
-            pl.col("unit_kind") == unit_kind,
-            pl.col("at").is_between(start, until, closed="left"),
-        )
+    met = exposures(events).filter(
+        pl.col("experiment") == experiment,
+        pl.col("unit_kind") == unit_kind,
+        pl.col("at").is_between(start, until, closed="left"),
     )
     first = (
         met.group_by("unit")

@@ -1,4 +1,4 @@
-"""A report's metrics, arms and cohorts in the words and numbers of the page; from plain JSON, nothing new computed.
+"""A report's metrics in the words and numbers of the page; from plain JSON, nothing new computed.
 
 Intervals of lifts here are those of the difference, divided by the control's value: they leave zero out exactly where
 the difference's do. The lift's own interval (Fieller), of one look at the end, stands in the fine print.
@@ -6,17 +6,17 @@ the difference's do. The lift's own interval (Fieller), of one look at the end, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
-from experiments.report.numbers import amount, chance, count, decimals_of, missing, p_value, percent, words
+from experiments.report.fine_print import facts
+from experiments.report.numbers import missing, percent, words
 from experiments.report.plots.canvas import Axis
 from experiments.report.plots.forest import axis_of, bar
+from experiments.report.wording import Json, between, change, level, lift_ends, loss, plain
 
-Json = Mapping[str, Any]
 STANDINGS = {
     "better": ("▲", "better"),
     "worse": ("▼", "worse"),
@@ -35,7 +35,6 @@ VERDICTS = {
 NO_BASE = "no lift: the control's value is zero or not known"
 NO_GAIN = 5e-4
 NO_COVARIATES = "no covariates: nothing is known of the units from before"
-NO_LOOK = "no interval yet: the rule has not looked"
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,6 @@ class Row:
         return bar(axis, raw["effect"]["lift"], low, high, raw["standing"], told, self.margin)
 
 
-def plain(text: str) -> str:
-    """A shown number without markup, for titles."""
-    return str(Markup(text).striptags()) if isinstance(text, Markup) else text
-
-
 def row_of(raw: Json) -> Row:
     """The view of record.MetricRow as plain data."""
     effect = raw["effect"]
@@ -103,15 +97,15 @@ def row_of(raw: Json) -> Row:
         difference=change(effect, effect["effect"]),
         interval=between(change(effect, low), change(effect, high), low, high),
         lift=percent(effect["lift"], sign=True, reason=NO_BASE),
-        lift_interval=_lift_ends({"low": as_lift[0], "high": as_lift[1]}) if base else missing(NO_BASE),
+        lift_interval=lift_ends({"low": as_lift[0], "high": as_lift[1]}) if base else missing(NO_BASE),
         believed=as_lift if base else (None, None),
         margin=_over(margin, base),
         signed_margin=margin,
         margin_text=_margin(raw, base),
         cut=_cut(effect["variance_reduction"]),
         worth=_worth(effect["variance_reduction"]),
-        loss=_loss(effect, effect["bayes"]["loss_treatment"]),
-        facts=tuple(_facts(raw)),
+        loss=loss(effect, effect["bayes"]["loss_treatment"]),
+        facts=tuple(facts(raw)),
     )
 
 
@@ -123,42 +117,6 @@ def rows_axis(rows: Sequence[Row]) -> Axis:
 
 def _over(value: float | None, base: float | None) -> float | None:
     return None if value is None or not base else value / base
-
-
-def level(effect: Json, value: float | None, reason: str = "not known: no units yet") -> str:
-    """A metric's value in one arm; a proportion as a percentage."""
-    if effect["kind"] == "proportion":
-        return percent(value, _points(effect["se"]), reason=reason)
-    return amount(value, effect["se"], reason=reason)
-
-
-def change(effect: Json, value: float | None, reason: str = NO_LOOK) -> str:
-    """A difference in the metric's unit; of a proportion in percentage points."""
-    if value is None:
-        return missing(reason)
-    if effect["kind"] == "proportion":
-        return f"{amount(100 * value, 100 * (effect['se'] or 0), sign=True)} pp"
-    return amount(value, effect["se"], sign=True)
-
-
-def spread(effect: Json, value: float | None) -> str:
-    """A size without a sign (an error, a loss) in the metric's unit, two digits."""
-    if effect["kind"] == "proportion" and value is not None:
-        return f"{amount(100 * value, 100 * value)} pp"
-    return amount(value, value, reason="not known: no variance")
-
-
-def _points(se: float | None) -> int | None:
-    return decimals_of(100 * se) if se else None
-
-
-def between(low_text: str, high_text: str, low: float | None, high: float | None) -> str:
-    """An interval in words; one that is open on a side says so."""
-    if low is None and high is None:
-        return missing(NO_LOOK)
-    if high is None:
-        return f"above {low_text}"
-    return f"below {high_text}" if low is None else f"{low_text} to {high_text}"
 
 
 def _margin(raw: Json, base: float | None) -> str:
@@ -184,110 +142,6 @@ def _worth(share: float | None) -> str:
     if share is None or abs(share) < NO_GAIN or share >= 1:
         return missing(NO_COVARIATES)
     return f"{1 / (1 - share):.2f} × units"
-
-
-def _facts(raw: Json) -> Iterable[tuple[str, str]]:
-    """Every number that a statistician asks for, with its name."""
-    effect, bayes, other = raw["effect"], raw["effect"]["bayes"], raw["effect"]["non_inferiority"]
-    yield "method", effect["method"]
-    yield "units", f"{count(effect['n_control'])} control, {count(effect['n_treatment'])} {effect['arm']}"
-    yield "standard error", plain(spread(effect, effect["se"]))
-    yield "df", "normal" if effect["df"] is None else f"{effect['df']:,.1f}"
-    yield "one look at the end: difference", _ends(effect, effect["interval"])
-    yield "the same, adjusted for the family", _ends(effect, effect["interval_adjusted"])
-    yield "the same, of the lift", plain(_lift_ends(effect["lift_interval"]))
-    yield (
-        "p, one look",
-        f"{plain(p_value(effect['p_value']))}; adjusted {plain(p_value(effect['p_adjusted']))}",
-    )
-    yield (
-        "posterior",
-        f"mean {plain(change(effect, bayes['mean']))}, sd {plain(spread(effect, bayes['sd']))}, "
-        f"credible {_ends(effect, bayes['interval'])}",
-    )
-    yield (
-        "expected loss",
-        f"{plain(_loss(effect, bayes['loss_treatment']))} if {effect['arm']} is chosen, "
-        f"{plain(_loss(effect, bayes['loss_control']))} if {effect['control']} is kept",
-    )
-    yield "chance to beat the control", plain(chance(bayes["chance_to_beat"]))
-    if other is not None:
-        passed = "passed" if other["passed"] else "not passed"
-        yield (
-            "non-inferiority, one look",
-            f"margin {plain(amount(other['margin'], effect['se']))}, "
-            f"bound {plain(change(effect, other['bound']))}, p {plain(p_value(other['p_value']))}, {passed}",
-        )
-    if raw["breach_p"] is not None:
-        yield "p of “worse than the margin”, at all looks together", plain(p_value(raw["breach_p"]))
-
-
-def _ends(effect: Json, interval: Json) -> str:
-    low, high = interval["low"], interval["high"]
-    return plain(between(change(effect, low), change(effect, high), low, high))
-
-
-def _lift_ends(interval: Json) -> str:
-    low, high = interval["low"], interval["high"]
-    return between(percent(low, sign=True), percent(high, sign=True), low, high)
-
-
-def _loss(effect: Json, value: float | None) -> str:
-    return missing("not known: no variance") if value is None else spread(effect, value)
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """The levels of one cohort in one metric and treatment, with their plot."""
-
-    metric: str
-    arm: str
-    name: str
-    interaction: Json | None
-    levels: tuple[tuple[Json, str, str, Markup], ...]  # record, effect, interval, bar
-    axis: Axis
-    unit: tuple[str, float]  # of the axis
-    overall: str
-
-    @property
-    def alone(self) -> bool:
-        """Whether all units are in one level, so that nothing can differ."""
-        return len(self.levels) < 2
-
-
-def cohorts_of(report: Json) -> list[Cohort]:
-    """Levels grouped by metric, treatment and cohort, in the report's order."""
-    groups: dict[tuple[str, str, str], list[Json]] = {}
-    for one in report["cohorts"]:
-        groups.setdefault((one["metric"], one["arm"], one["cohort"]), []).append(one)
-    whole = {(row["metric"], row["arm"]): row["effect"] for row in report["metrics"]}
-    tests = {(i["metric"], i["arm"], i["cohort"]): i for i in report["interactions"]}
-    return [_cohort(key, levels, whole.get(key[:2]), tests.get(key)) for key, levels in groups.items()]
-
-
-def _cohort(key: tuple[str, str, str], levels: list[Json], whole: Json | None, test: Json | None) -> Cohort:
-    effect = whole or {"kind": "", "effect": None}
-    ends = [one["interval_adjusted"][side] for one in levels for side in ("low", "high")]
-    axis = axis_of([*ends, *(one["effect"] for one in levels)], [effect["effect"]])
-    shown = []
-    for one in levels:
-        own = {"kind": effect["kind"], "se": one["se"]}
-        low, high = one["interval_adjusted"]["low"], one["interval_adjusted"]["high"]
-        difference = change(own, one["effect"])
-        interval = between(change(own, low), change(own, high), low, high)
-        kind = "sure" if low is not None and high is not None and (low > 0 or high < 0) else "open"
-        told = f"{key[2]} {one['level']}: {plain(difference)}, {plain(interval)}"
-        shown.append(
-            (
-                one,
-                difference,
-                interval,
-                bar(axis, one["effect"], low, high, kind, told, None, effect["effect"]),
-            )
-        )
-    unit = (" pp", 100.0) if effect["kind"] == "proportion" else ("", 1.0)
-    overall = change(effect, effect["effect"]) if whole else missing("the report has no effect of all units")
-    return Cohort(key[0], key[1], key[2], test, tuple(shown), axis, unit, overall)
 
 
 def lights(report: Json) -> dict[str, tuple[str, str]]:

@@ -141,7 +141,7 @@ class World:
         return np.stack(behaviour.outcome_probabilities(z, known), axis=2).astype(np.float32)
 
     def play_probabilities(self, probes: Probes, rows: I64, tracks: I64) -> F32:
-        """(len(rows), k) true P(play) of home slots that the listener looks at; `tracks` as in outcome_probabilities."""
+        """(len(rows), k) true P(play) of home slots looked at; `tracks` as in outcome_probabilities."""
         z, _ = self._scores(probes.state.take(rows))
         return behaviour.click(np.take_along_axis(z, tracks, axis=1)).astype(np.float32)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recsys.errors import UnknownId
+from recsys.errors import BadInput, UnknownId
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 
 experiment = typer.Typer(
@@ -32,18 +32,21 @@ def validate(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file; each mistake is told with its file and line, and the exit status is 2."""
+    """Check every file; each mistake is told with its file and line, and the exit status is 2.
+
+    The home's own files are checked against the version that runs, too: what would shuffle units is refused.
+    """
     from experiments.config import Config
     from experiments.running import checked, source_files
     from experiments.source import Refused, Sources
-    from serving.trials import folder, space
 
     if schema:
         print_json(Config.model_json_schema())
         return
-    sources = source_files(folder(open_home(home))) if files is None else Sources.read(files)
+    place, store, settable = _place(home)
+    sources = source_files(place) if files is None else Sources.read(files)
     try:
-        config = checked(sources, space(), None, 0)
+        config = checked(sources, settable, None if files else store.newest_config(), _now())
     except Refused as error:
         for problem in error.problems[1:]:
             console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -54,11 +57,17 @@ def validate(
 @experiment.command()
 def plan(
     name: NameArgument,
-    mean: Annotated[float | None, typer.Option(help="Of the primary metric; else its baseline.")] = None,
-    sd: Annotated[float | None, typer.Option(min=0, help="Standard deviation; else its baseline.")] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="Of the primary metric; else its baseline, else the lake's.")
+    ] = None,
+    sd: Annotated[
+        float | None, typer.Option(min=0, help="Standard deviation; else its baseline, else the lake's.")
+    ] = None,
     rho: Annotated[
         float | None,
-        typer.Option(min=0, max=0.999, help="Correlation with before (CUPED); else its baseline."),
+        typer.Option(
+            min=0, max=0.999, help="Correlation with before (CUPED); else its baseline, else the lake's."
+        ),
     ] = None,
     daily: Annotated[
         float | None, typer.Option(min=0, help="New units a day, to say how long it takes.")
@@ -66,19 +75,40 @@ def plan(
     arrivals: Annotated[
         str | None, typer.Option(help="Instead: units so far at the end of each day, like 4000,7100,9600.")
     ] = None,
+    from_lake: Annotated[
+        bool,
+        typer.Option("--from-lake/--declared", help="Measure in the lake what is not given or declared."),
+    ] = True,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How many units, and days, an experiment needs under its rule, and what less would show."""
+    """How many units, and days, an experiment needs under its rule, and what less would show.
+
+    Numbers are those given here, else the metric's declared baseline, else as the lake's last days have them; it is
+    said which.
+    """
     from experiments.planning import plan as needs
-    from serving.cli.planning import baselines, by_day, show
+    from serving.cli.planning import baselines, by_day, complete, show
 
     config = _config(home)
     found = config.experiment(name)
     if found is None:
         raise UnknownId(f"no experiment is called {name}")
-    planned = needs(found, baselines(config, found, mean, sd, rho), by_day(daily, arrivals))
-    print_json(asdict(planned)) if as_json else show(planned)
+    coming = by_day(daily, arrivals)
+    enough = complete(config, found, mean, sd, rho) and coming is not None
+    past = _past(home, config, found) if from_lake and found.question and not enough else None
+    known = baselines(config, found, mean, sd, rho, past)
+    if coming is None and past is not None:
+        coming = list(past.arrivals)
+    planned = needs(found, known.baselines, coming)
+    if not as_json:
+        show(planned, known, past)
+        return
+    measured = None if past is None else {k: v for k, v in asdict(past).items() if k != "baselines"}
+    bases = {
+        name: base.model_dump() | {"from": known.sources[name]} for name, base in known.baselines.items()
+    }
+    print_json({**asdict(planned), "baselines": bases, "lake": measured})
 
 
 @experiment.command()
@@ -123,6 +153,20 @@ def stop(name: NameArgument, home: HomeOption = None) -> None:
 
     place, store, settable = _place(home)
     console.print(f"stopped {name}: version {end(place, store, name, _now(), settable).version}")
+
+
+def _past(home: Path | None, config: Any, found: Any) -> Any:
+    """What the lake knows of an experiment's metrics; None, and a line that says why, where it knows nothing."""
+    from experiments.report.baseline import measured
+    from recsys.lake import Lake
+    from serving.trials import space
+
+    lake = Lake(open_home(home).lake)
+    try:
+        return measured(config, found, lake.scan("events"), space()) if lake.has("events") else None
+    except BadInput as error:
+        console.print(f"nothing was measured: {error}", markup=False, highlight=False, soft_wrap=True)
+        return None
 
 
 def _now() -> int:

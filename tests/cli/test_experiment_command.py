@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from recsys.home import Home
+from recsys.lake import Lake
+from recsys.schemas import conform
 from serving.cli import main
 from serving.cli.app import app
 
@@ -30,7 +36,7 @@ experiments:
     arms:
       - {name: control, weight: 0.5}
       - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.1}}
-    question: {primary: saves, mde: 0.05, stopping: {rule: fixed}}
+    question: {primary: saves, mde: 0.05, stopping: {rule: fixed, days: 14}}
   - {name: page, salt: page-1, active: false, holdouts: false, arms: [{name: "on", weight: 1, value: true}]}
 """
 
@@ -82,6 +88,20 @@ def test_validation_names_file_and_line_of_every_mistake(
     assert "e.yaml line 16: home.epsilon: Input should be less than or equal to 1" in said
 
 
+def test_validation_says_what_a_running_service_would_refuse(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(home, "start", "page")
+    path = home / "experiments" / "e.yaml"
+    path.write_text(path.read_text().replace("salt: page-1", "salt: page-2"))
+    said = fails(monkeypatch, capsys, "validate", "--home", str(home))
+    assert "page is running: another salt would shuffle everybody" in said
+    monkeypatch.setattr(sys, "argv", ["recsys", "experiment", "validate", str(path), "--home", str(home)])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert not done.value.code, "a file by itself is only checked by itself"
+
+
 def test_assign_says_why(home: Path) -> None:
     assert verdicts(home, "tester") == {"ranker": ("treatment", "override")}
     assert verdicts(home, "u1") == {"ranker": (None, "not targeted")}
@@ -103,6 +123,51 @@ def test_a_plan_says_units_days_and_what_less_would_show(home: Path) -> None:
     assert "units in all: 50,233 (control 25,117, treatment 25,117)" in text
     assert "enough units on day 1" in text
     assert "smallest change of saves" in text
+
+
+def listened(home: Path) -> None:
+    """28 days of 400 listeners in the lake: 1 hour a day and a habit (sd .3), saves on every second day."""
+    rng = np.random.default_rng(0)
+    habit, days = rng.normal(1.0, 0.3, 400), range(28)
+    start = datetime(2026, 5, 11, tzinfo=UTC)
+    parts = [
+        pl.DataFrame(
+            {
+                "kind": ["play_end"] * 400 if day % 2 else np.where(rng.random(400) < 0.5, "save", "search"),
+                "user_id": [f"{i:022d}" for i in range(400)],
+                "ms_played": ((habit + rng.normal(0, 0.3, 400)) * 3_600_000).astype(int),
+                "reason_end": ["trackdone"] * 400,
+                "conn_country": ["SE"] * 400,
+            }
+        ).with_columns(
+            ts=pl.lit(start + timedelta(days=day)), day=pl.lit((start + timedelta(days=day)).date())
+        )
+        for day in days
+    ]
+    Lake(Home.of(home).lake).append("events", conform(pl.concat(parts), "events"))
+
+
+def test_a_plan_measures_in_the_lake_what_nobody_said_and_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """14 days, half of them with an hour: a unit's mean day is (1 + habit) / 2, its sd (.3² + .3² / 7)^½ / 2."""
+    listened(home)
+    body = json.loads(run(home, "plan", "ranker", "--json").stdout)
+    assert body["baselines"]["saves"]["from"] == {"mean": "declared", "sd": "declared", "rho": "lake"}
+    assert body["lake"]["arrivals"][13] == pytest.approx(400 * 0.95)
+    (home / "experiments" / "e.yaml").write_text(FILE.replace("primary: saves", "primary: hours"))
+    body = json.loads(run(home, "plan", "ranker", "--rho", "0.5", "--json").stdout)
+    found = body["baselines"]["hours"]
+    assert found["mean"] == pytest.approx(0.5, rel=0.05)
+    assert found["sd"] == pytest.approx((0.3**2 + 0.3**2 / 7) ** 0.5 / 2, rel=0.1)
+    assert found["rho"] == 0.5
+    assert found["from"] == {"mean": "lake", "sd": "lake", "rho": "given"}
+    text = run(home, "plan", "ranker", "--mean", "1", "--sd", "2").output
+    assert "given: mean, sd; lake: rho" in text
+    assert "lake: 400 units from 2026-05-24 to 2026-06-06 (14 days)" in text.replace("\n", " ")
+    assert "--mean and --sd of hours" in fails(
+        monkeypatch, capsys, "plan", "ranker", "--declared", "--home", str(home)
+    )
 
 
 def test_a_plan_refuses_arrivals_that_are_no_numbers(

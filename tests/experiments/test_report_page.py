@@ -19,7 +19,7 @@ from experiments.report.plots.canvas import Axis, tick_texts, ticks
 from experiments.report.plots.effect import effect_plot
 from experiments.report.plots.forest import axis_of
 from experiments.report.record import Happening, Report
-from experiments.report.views import spread
+from experiments.report.wording import spread
 from recsys.errors import NotReady
 from tests.experiments.page_reader import PageReader
 from tests.experiments.sample_reports import ALL, HOSTILE, plain, running

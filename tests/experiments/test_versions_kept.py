@@ -58,7 +58,7 @@ experiments:
     arms:
       - {name: control, weight: 0.5}
       - {name: treatment, weight: 0.5, release: '2', parameters: {home.epsilon: 0.1}}
-    question: {primary: hours, mde: 0.01, stopping: {rule: fixed}}
+    question: {primary: hours, mde: 0.01, stopping: {rule: fixed, days: 14}}
 """
 
 
@@ -120,6 +120,7 @@ def test_what_shuffles_a_running_experiment_is_refused(tmp_path: Path, old: str,
         ("salt: global-1", "salt: global-1, hash: statsig", ("holdouts", 0, "hash")),
         ("home.epsilon: 0.1", "home.epsilon: 0.2", ("experiments", 1, "arms", 1, "parameters")),
         ("release: '2'", "release: '3'", ("experiments", 1, "arms", 1, "release")),
+        ("salt: asks-1", "salt: asks-1\n    start: 2025-11-30", ("experiments", 1, "start")),
     ],
 )
 def test_what_divides_running_experiments_anew_or_changes_a_treatment_under_its_name_is_refused(
@@ -240,6 +241,27 @@ def test_a_kept_version_whose_settings_are_gone_does_not_run(tmp_path: Path) -> 
     Running(folder, Store(folder), Space(Service(), surfaces), clock=lambda: NOW)
     with pytest.raises(BadInput, match=r"home\.epsilon"):
         Running(folder, Store(folder), Space(Renamed(), surfaces), clock=lambda: NOW)
+
+
+def test_what_could_not_be_kept_or_read_is_tried_again_without_a_change_of_the_files(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    follower = running(folder)
+    before = follower.live.config.version
+    (folder / "journal.jsonl").rename(tmp_path / "aside")
+    (folder / "journal.jsonl").mkdir()
+    (folder / "e.yaml").write_text(THREE.replace("active: false, ", ""))
+    assert [follower.follow() for _ in range(3)] == [False] * 3
+    assert "cannot be kept" in str(follower.error)
+    assert follower.live.config.version == before
+    (folder / "journal.jsonl").rmdir()
+    (tmp_path / "aside").rename(folder / "journal.jsonl")
+    assert follower.follow()
+    assert follower.error is None
+    (folder / "z.yaml").symlink_to(tmp_path / "elsewhere")
+    assert [follower.follow() for _ in range(3)] == [False] * 3
+    assert "cannot read" in str(follower.error)
+    (tmp_path / "elsewhere").write_text("cohorts: [{name: staff, units: [a]}]\n")
+    assert any(follower.follow() for _ in range(2))
 
 
 def test_a_new_version_runs_only_after_what_it_needs_is_there(tmp_path: Path) -> None:

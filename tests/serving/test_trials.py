@@ -71,15 +71,15 @@ def by_arm(service: Service) -> dict[str, str]:
     return found
 
 
-def test_parameters_take_effect_are_logged_and_replay_exactly(service: Service) -> None:
+def test_parameters_take_effect_are_logged_and_replay_exactly(service: Service, home: Home) -> None:
     ids = by_arm(service)
     assert set(ids) == {"control", "treatment"}
-    champion = next((service._home.releases).glob("v*"))
+    champion = next(home.releases.glob("v*"))
     for arm, request_id in ids.items():
         decision = service.decision_record(request_id)
         assert decision.parameters == ({"home.epsilon": 0.5, "home.ranked": 60} if arm == "treatment" else {})
         assert ("eps0.5" in decision.policy) == (arm == "treatment")
-        again = as_of(service._home, LoadedRelease.load(champion), decision)
+        again = as_of(home, LoadedRelease.load(champion), decision)
         assert compare(again, decision)["same"]
         if arm == "treatment":
             assert min(s["propensity"] for s in decision.slots) < 0.6
@@ -164,6 +164,12 @@ def test_a_setting_that_no_surface_reads_is_refused(home: Home) -> None:
     (home.root / "experiments" / "e.yaml").write_text(TWO.replace("radio.skip_weight", "shedding.queue"))
     with pytest.raises(BadInput, match=r"e\.yaml line 15: no arm can set shedding\.queue"):
         Service.open(home, background=False)
+
+
+def test_a_given_config_with_a_setting_that_no_arm_can_set_is_refused(home: Home) -> None:
+    given = parse(Sources((Source.parse(TWO.replace("home.ranked", "home.rankd"), Path("given")),)))
+    with pytest.raises(BadInput, match=r"home\.rankd: no such setting"):
+        Service.open(home, experiments=given, background=False)
 
 
 def test_without_experiments_a_request_is_in_none(tiny_home: Home, home: Home) -> None:
