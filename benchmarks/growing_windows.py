@@ -250,12 +250,17 @@ def figures(tests: int, seed: int) -> dict[str, Any]:
 
 
 def larger(tests: int, seed: int) -> dict[str, Any]:
-    """False positives with CUPED in the two skewed worlds, if each arm has four times the units."""
+    """False positives with CUPED in the two skewed worlds, of rules and of one look on a day, for two sizes of arms."""
     out: dict[str, Any] = {}
-    for number, name in enumerate(("permanent level, skewed", "all of it")):
-        course = courses(WORLDS[name], tests, seed + number, 4 * UNITS)[CUPED]
-        found = rules(course.effects()[1], LIFT, law=course.law())
-        out[name] = missed(course, 0.0, np.zeros(DAYS), found)
+    for name in ("permanent level, skewed", "all of it"):
+        for units in (UNITS, 4 * UNITS):
+            course = courses(WORLDS[name], tests, seed, units)[CUPED]
+            effect, se = course.effects()
+            found = missed(course, 0.0, np.zeros(DAYS), rules(se, LIFT, law=course.law()))
+            alone = {
+                f"one look on day {day + 1}": (np.abs(effect / se) > Z)[:, day].mean() for day in (0, 6, 27)
+            }
+            out[f"{name}, {units} an arm"] = found | alone
     return out
 
 
@@ -327,7 +332,9 @@ def main() -> None:
     )
     parser.add_argument("--tests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=70)
-    parser.add_argument("--larger", action="store_true", help="only the skewed worlds, four times the units")
+    parser.add_argument(
+        "--larger", action="store_true", help="only the skewed worlds, also with 1,000 units an arm"
+    )
     given = parser.parse_args()
     if given.larger:
         found = larger(given.tests, given.seed)
