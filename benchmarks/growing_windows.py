@@ -61,10 +61,10 @@ class Course:
         return np.asarray(lift * self.value.mean(axis=(0, 2)), np.float64)
 
 
-def courses(world: World, tests: int, seed: int) -> dict[str, Course]:
+def courses(world: World, tests: int, seed: int, units: int = UNITS) -> dict[str, Course]:
     """All estimators over all days."""
     rng = np.random.default_rng(seed)
-    parts = [_chunk(world, rng, (min(CHUNK, tests - start), 2, UNITS)) for start in range(0, tests, CHUNK)]
+    parts = [_chunk(world, rng, (min(CHUNK, tests - start), 2, units)) for start in range(0, tests, CHUNK)]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: Course(found[..., 0], found[..., 1]) for name, found in whole.items()}
 
@@ -249,6 +249,16 @@ def figures(tests: int, seed: int) -> dict[str, Any]:
     return out
 
 
+def larger(tests: int, seed: int) -> dict[str, Any]:
+    """False positives with CUPED in the two skewed worlds, if each arm has four times the units."""
+    out: dict[str, Any] = {}
+    for number, name in enumerate(("permanent level, skewed", "all of it")):
+        course = courses(WORLDS[name], tests, seed + number, 4 * UNITS)[CUPED]
+        found = rules(course.effects()[1], LIFT, law=course.law())
+        out[name] = missed(course, 0.0, np.zeros(DAYS), found)
+    return out
+
+
 def _of(course: Course, tests: int) -> dict[str, Any]:
     truth = course.truth(LIFT)
     law = course.law()
@@ -317,7 +327,12 @@ def main() -> None:
     )
     parser.add_argument("--tests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=70)
+    parser.add_argument("--larger", action="store_true", help="only the skewed worlds, four times the units")
     given = parser.parse_args()
+    if given.larger:
+        found = larger(given.tests, given.seed)
+        print(found, write("growing_windows-larger", found))
+        return
     found = figures(given.tests, given.seed)
     show(found)
     print(write("growing_windows" if given.tests >= 20_000 else f"growing_windows-{given.tests}", found))
