@@ -144,7 +144,7 @@ def _primary(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "metric": raw["metric"],
         "arm": raw["arm"] if several else "",
-        "lift": raw["effect"]["lift"],
+        "lift": row_of(raw).estimate,
         "low": low,
         "high": high,
         "standing": raw["standing"],

@@ -46,18 +46,20 @@ def judge(found: Measured, arm: str, court: Court) -> record.MetricRow:
     breach = _breach(found, arm, estimates, court) if one.role == "guardrail" else None
     standing = _standing(one, verdict, breach, court)
     low, high, p, kind = _believed(one, effect, verdict, estimates, court)
+    estimate = effect.effect if verdict is None or one.margin is not None else verdict.estimate
     return record.MetricRow(
         metric=one.metric.name,
         role=one.role,
         description=one.declared.description,
         arm=arm,
         effect=effect,
+        estimate=estimate,
         low=low,
         high=high,
         p=p,
         kind=kind,
         standing=standing,
-        sentence=_sentence(one, effect, standing, low, high, court),
+        sentence=_sentence(one, change(effect, estimate, low, high), standing, court),
         margin=margin,
         margin_relative=one.margin is not None and one.margin.relative is not None,
         breach_p=None if breach is None else breach.p,
@@ -152,13 +154,10 @@ def _believed(
 
 def _sentence(
     one: Asked,
-    effect: Effect,
+    moved: str,
     standing: record.Standing,
-    low: float | None,
-    high: float | None,
     court: Court,
 ) -> str:
-    moved = change(effect, low, high)
     name = one.metric.name
     if standing == "breached":
         return f"{name} is worse than its margin: {moved}."

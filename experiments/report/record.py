@@ -114,6 +114,7 @@ class MetricRow:
 
     Attributes:
         effect: the analysis of all data so far, CUPED included; its intervals are for one look at the planned end.
+        estimate: the difference to report now; after a stop the one of that look, without the bias that stopping has.
         low, high, p: what may be believed now, under the rule.
         kind: of that interval, in words.
         standing: what is shown; `open`: nothing yet.
@@ -126,6 +127,7 @@ class MetricRow:
     description: str
     arm: str
     effect: Effect
+    estimate: float
     low: float | None
     high: float | None
     p: float | None

@@ -100,18 +100,22 @@ def points(
     """
     due = {day: share for share, day in schedule.looks}
     history, at = [], []
-    for number, found in enumerate(estimates):
-        if not found.pair.se > 0 or not (daily or found.day in due):
+    for number, one in enumerate(estimates):
+        if not one.pair.se > 0 or not (daily or one.day in due):
             continue
-        share = 1.0 if daily else due[found.day]
-        effect, se = against(found.pair, margin, direction)
+        share = 1.0 if daily else due[one.day]
+        effect, se = against(one.pair, margin, direction)
         final = not daily and share >= 1
         time = None if daily else share
-        history.append(Look(found.units, effect, se, found.day.isoformat(), final, time))
+        history.append(Look(one.units, effect, se, one.day.isoformat(), final, time))
         at.append(number)
-    verdicts = dict(zip(at, trail(rule, history), strict=True)) if history else {}
-    out = [_point(found, verdicts.get(i), margin, direction) for i, found in enumerate(estimates)]
-    return out, verdicts[at[-1]] if at else None
+    found = trail(rule, history) if history else []
+    taken = next(
+        (n + 1 for n, verdict in enumerate(found) if verdict.stop), len(found)
+    )  # after a stop, no looks
+    verdicts = dict(zip(at[:taken], found[:taken], strict=True))
+    out = [_point(one, verdicts.get(i), margin, direction) for i, one in enumerate(estimates)]
+    return out, found[-1] if found else None
 
 
 def _point(found: Estimate, verdict: Verdict | None, margin: Margin | None, direction: str) -> Point:

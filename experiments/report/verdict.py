@@ -62,12 +62,12 @@ def _arm(question: Question, rows: Sequence[MetricRow], name: str, over: bool) -
     missing = [g.metric for g in question.guardrails if g.metric not in {r.metric for r in guards}]
     breached = [r for r in guards if r.standing == "breached"]
     if breached:
-        what = listed([f"{r.metric} ({change(r.effect, r.low, r.high)})" for r in breached])
+        what = listed([f"{r.metric} ({change(r.effect, r.estimate, r.low, r.high)})" for r in breached])
         return _Arm(name, "do_not_ship", reasons, f"its guardrail {what} is breached")
     if primary is None:
         decision: Decision = "do_not_ship" if over else "keep_running"
         return _Arm(name, decision, reasons, f"{question.primary} cannot be told yet")
-    shown = f"{primary.metric} {change(primary.effect, primary.low, primary.high)}"
+    shown = f"{primary.metric} {change(primary.effect, primary.estimate, primary.low, primary.high)}"
     good = primary.standing in ("better", "no_worse")
     unsafe = [r.metric for r in guards if r.standing != "no_worse"] + missing
     if good and not unsafe:
@@ -87,4 +87,4 @@ def _arm(question: Question, rows: Sequence[MetricRow], name: str, over: bool) -
 
 def _gain(rows: Sequence[MetricRow], metric: str, arm: str) -> float:
     row = next(r for r in rows if (r.metric, r.arm) == (metric, arm))
-    return row.effect.effect if row.effect.direction == "increase" else -row.effect.effect
+    return row.estimate if row.effect.direction == "increase" else -row.estimate

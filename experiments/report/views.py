@@ -49,6 +49,7 @@ class Row:
     treatment: str
     difference: str
     interval: str
+    estimate: float | None  # as a lift
     lift: str
     lift_interval: str
     believed: tuple[float | None, float | None]  # as lifts
@@ -63,7 +64,7 @@ class Row:
     @property
     def axis(self) -> Axis:
         """An axis for this row alone, its margin on it."""
-        return axis_of([*self.believed, self.raw["effect"]["lift"]], [self.margin])
+        return axis_of([*self.believed, self.estimate], [self.margin])
 
     @property
     def open(self) -> bool:
@@ -75,12 +76,13 @@ class Row:
         raw = self.raw
         told = f"{raw['metric']}, {raw['arm']}: lift {plain(self.lift)}, {plain(self.lift_interval)}; {self.word}"
         low, high = self.believed
-        return bar(axis, raw["effect"]["lift"], low, high, raw["standing"], told, self.margin)
+        return bar(axis, self.estimate, low, high, raw["standing"], told, self.margin)
 
 
 def row_of(raw: Json) -> Row:
     """The view of record.MetricRow as plain data."""
     effect = raw["effect"]
+    held = "not shown to hold" if raw["margin"] is not None and raw["standing"] == "no_difference" else ""
     icon, word = STANDINGS[raw["standing"]]
     base = abs(effect["control_value"]) if effect["control_value"] else None
     up = effect["direction"] == "increase"
@@ -90,13 +92,14 @@ def row_of(raw: Json) -> Row:
     return Row(
         raw=raw,
         icon=icon,
-        word=word,
+        word=held or word,
         better="higher is better" if up else "lower is better",
         control=level(effect, effect["control_value"]),
         treatment=level(effect, effect["treatment_value"]),
-        difference=change(effect, effect["effect"]),
+        difference=change(effect, raw["estimate"]),
         interval=between(change(effect, low), change(effect, high), low, high),
-        lift=percent(effect["lift"], sign=True, reason=NO_BASE),
+        estimate=_over(raw["estimate"], base),
+        lift=percent(_over(raw["estimate"], base), sign=True, reason=NO_BASE),
         lift_interval=lift_ends({"low": as_lift[0], "high": as_lift[1]}) if base else missing(NO_BASE),
         believed=as_lift if base else (None, None),
         margin=_over(margin, base),
@@ -111,7 +114,7 @@ def row_of(raw: Json) -> Row:
 
 def rows_axis(rows: Sequence[Row]) -> Axis:
     """The common axis of some rows: their lifts."""
-    ends = [v for r in rows for v in (*r.believed, r.raw["effect"]["lift"])]
+    ends = [v for r in rows for v in (*r.believed, r.estimate)]
     return axis_of(ends)
 
 

@@ -19,8 +19,8 @@ def percent(share: float) -> str:
     return f"{share:+.2%}" if abs(share) < 0.1 else f"{share:+.1%}"
 
 
-def change(effect: Effect, low: float | None, high: float | None) -> str:
-    """The lift with its interval, in percent of the control; in the metric's unit where the control is about 0."""
+def change(effect: Effect, estimate: float, low: float | None, high: float | None) -> str:
+    """A difference with its interval, in percent of the control; in the metric's unit where the control is about 0."""
     size = abs(effect.control_value)
     relative = math.isfinite(effect.lift) and size > 0
 
@@ -36,7 +36,7 @@ def change(effect: Effect, low: float | None, high: float | None) -> str:
         within = f" (at most {ends[1]})"
     else:
         within = ""
-    return told(effect.effect) + within
+    return told(estimate) + within
 
 
 def listed(names: list[str]) -> str:

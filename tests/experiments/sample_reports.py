@@ -209,6 +209,7 @@ def row_of(
         m.description,
         arm,
         effect_of(m, pair, arm),
+        last.effect,
         low,
         high,  # type: ignore[arg-type]
         None if believed is None else min(1.0, difference(pair).p_value * 3),
@@ -541,7 +542,11 @@ def first_day() -> Report:
         variance_reduction=math.nan,
         bayes=summary(0.0, math.nan),
     )
-    rows = (first, replace(found.metrics[1], effect=lost, trail=(), margin=None), *found.metrics[2:])
+    rows = (
+        first,
+        replace(found.metrics[1], effect=lost, estimate=lost.effect, trail=(), margin=None),
+        *found.metrics[2:],
+    )
     return replace(found, name="first-day", metrics=rows, cohorts=(), interactions=(), curves=(), power=())
 
 

@@ -191,7 +191,10 @@ def test_an_always_valid_test_may_be_read_on_any_day() -> None:
     row = found.row("hours", "treatment")
     assert row.standing == "better"
     assert row.kind == "always valid"
-    assert all(p.planned for p in row.trail[3:])
+    stop = next(i for i, point in enumerate(row.trail) if point.outcome == "higher")
+    assert [p.planned for p in row.trail[1:]] == [i <= stop for i in range(1, len(row.trail))]
+    assert row.trail[stop].low is not None
+    assert row.trail[stop].low > 0
 
 
 def test_no_worse_is_a_question_of_its_own() -> None:
