@@ -120,12 +120,12 @@ def measured(
 
 
 def _days(events: pl.LazyFrame) -> tuple[date, date]:
-    """The first and the last day with plays."""
+    """The first day with plays, and the last whole one: the newest day may not be over."""
     plays = events.filter(pl.col("kind") == EventKind.PLAY_END.value)
     oldest, newest = plays.select(a=pl.col("day").min(), b=pl.col("day").max()).collect().row(0)
-    if newest is None:
-        raise BadInput("the lake has no plays to measure baselines on: give --mean and --sd, or a baseline")
-    return oldest, newest
+    if newest is None or newest == oldest:
+        raise BadInput("the lake has no whole day of plays to measure: give --mean and --sd, or a baseline")
+    return oldest, newest - timedelta(days=1)
 
 
 def _surfaces(config: Config, experiment: Experiment, space: Space | None) -> frozenset[str] | None:

@@ -50,7 +50,7 @@ def logs(listeners: int = 3000, seed: int = 0, decided: bool = False, first: int
     habit, saves = rng.normal(1.0, 0.2, listeners), rng.random(listeners) < 0.25
     units = np.array([f"{i:022d}" for i in range(listeners)])
     parts = []
-    for day in range(first, DAYS):
+    for day in range(first, DAYS + 1):
         at = START + timedelta(days=day, hours=12)
         hours = habit + rng.normal(0, 0.5, listeners)
         common = {
@@ -63,13 +63,14 @@ def logs(listeners: int = 3000, seed: int = 0, decided: bool = False, first: int
             "ms_played": (hours * 3_600_000).astype(np.int32),
             "reason_end": ["trackdone"] * listeners,
         }
-        parts.append(pl.DataFrame(common | played).with_columns(ts=pl.lit(at)))
+        here = pl.DataFrame(common | played).with_columns(ts=pl.lit(at))
+        parts.append(here if day < DAYS else here.head(3))  # a day that is not over
         if day == 0:
             who = units[saves]
             parts.append(
                 pl.DataFrame({"user_id": who, "kind": ["save"] * len(who)}).with_columns(ts=pl.lit(at))
             )
-        if decided and day >= 0:
+        if decided and 0 <= day < DAYS:
             exposed = [
                 orjson.dumps(
                     {"version": "v", "arms": [{"experiment": "t", "arm": arm, "overridden": False}]}
@@ -209,5 +210,5 @@ def test_who_declined_analytics_is_not_measured() -> None:
 
 
 def test_nothing_is_made_up_of_an_empty_lake() -> None:
-    with pytest.raises(BadInput, match="no plays to measure"):
+    with pytest.raises(BadInput, match="no whole day"):
         of(config(), pl.LazyFrame(schema=EVENTS))
