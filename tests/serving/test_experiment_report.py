@@ -46,6 +46,7 @@ def home(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose lake holds ten days of a test of which one arm plays a fifth more."""
     root = tmp_path_factory.mktemp("report") / "home"
     shutil.copytree(tiny_root, root)
+    shutil.rmtree(root / "experiments", ignore_errors=True)  # another test may have left some
     (root / "experiments").mkdir()
     (root / "experiments" / "ranker.yaml").write_text(YAML)
     rng, parts = np.random.default_rng(5), []
