@@ -36,6 +36,17 @@ class Data:
     seed: int = 0
     parameters: dict[str, float] = field(default_factory=dict)  # chosen ones, by estimator
     _fitted: Fitted | None = None
+    _terms: dict[str, Terms] = field(default_factory=dict)
+
+    def terms(self, name: str) -> Terms:
+        """Of an estimator, computed once.
+
+        Raises:
+            Unavailable: the data lack what it needs.
+        """
+        if name not in self._terms:
+            self._terms[name] = ESTIMATORS[name].terms(self)
+        return self._terms[name]
 
     @property
     def fitted(self) -> Fitted:
@@ -69,9 +80,8 @@ class Estimator:
     by_items: bool = (
         True  # rests on the ratio of the items' own probabilities: support is checked item by item
     )
-    model_error: bool = (
-        False  # the reward model's own error reaches the estimate: only a linear model states it
-    )
+    against: str = ""  # the estimator of fewer assumptions that it is tested against
+    model_error: bool = False  # the model's own error reaches the estimate; only a linear model states it
 
 
 def modelled(data: Data) -> tuple[Features, Lists, Lists]:
@@ -153,41 +163,50 @@ def _pseudo_inverse(data: Data) -> Terms:
 
 
 _SUPPORT = "exact propensities, and support: the logging policy may do all that the target does"
+_CASCADE = f"{_SUPPORT}; a slot's reward depends on it and on the slots above"
 ESTIMATORS: dict[str, Estimator] = {
     "dm": Estimator(
         _dm,
         "the reward model is right, also where the logging policy hardly looked",
+        against="dr",
         model_error=True,
     ),
     "ips": Estimator(lambda d: single.ips(d.rows.ratio, d.rows.reward), _SUPPORT),
     "snips": Estimator(lambda d: single.snips(d.rows.ratio, d.rows.reward), f"{_SUPPORT}; many decisions"),
     "dr": Estimator(_dr, f"{_SUPPORT}; or a right reward model"),
     "switch_dr": Estimator(
-        _switch, f"{_SUPPORT}; a model nearly right where weights are above the threshold", model_error=True
+        _switch,
+        f"{_SUPPORT}; a model nearly right where weights are above the threshold",
+        against="dr",
+        model_error=True,
     ),
     "dr_shrunk": Estimator(
-        _shrunk, f"{_SUPPORT}; a model nearly right where weights are large", model_error=True
+        _shrunk,
+        f"{_SUPPORT}; a model nearly right where weights are large",
+        against="dr",
+        model_error=True,
     ),
     "mips": Estimator(
         _mips,
         "exact propensities; rewards depend on the item through its embedding alone; the logging policy shows every "
         "embedding that the target shows",
+        against="ips",
         by_items=False,
     ),
     "slate_ips": Estimator(lambda d: slates.slate_ips(*_slate_parts(d)), _SUPPORT, slates=True),
     "independent_ips": Estimator(
-        _independent, f"{_SUPPORT}; a slot's reward depends on its own item alone", slates=True
+        _independent,
+        f"{_SUPPORT}; a slot's reward depends on its own item alone",
+        against="slate_ips",
+        slates=True,
     ),
-    "reward_interaction_ips": Estimator(
-        _interaction, f"{_SUPPORT}; a slot's reward depends on it and on the slots above", slates=True
-    ),
-    "cascade_dr": Estimator(
-        _cascade, f"{_SUPPORT}; a slot's reward depends on it and on the slots above", slates=True
-    ),
+    "reward_interaction_ips": Estimator(_interaction, _CASCADE, against="slate_ips", slates=True),
+    "cascade_dr": Estimator(_cascade, _CASCADE, against="slate_ips", slates=True),
     "pseudo_inverse": Estimator(
         _pseudo_inverse,
         "exact propensities; the slate's reward is a sum over (slot, item); every item of the target at a slot is "
         "shown there by the logging policy",
+        against="slate_ips",
         slates=True,
         by_items=False,
     ),

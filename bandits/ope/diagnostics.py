@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from bandits.ope.intervals import standard_error
-from bandits.ope.terms import F64, I64, Terms
+from bandits.ope.intervals import difference, standard_error
+from bandits.ope.terms import F64, I64, Terms, Units
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
@@ -28,7 +28,7 @@ class Limits(BaseModel):
     min_effective: float = Field(200, ge=0)  # effective decisions
     min_listeners: float = Field(30, ge=0)  # effective listeners
     max_share: float = Field(0.05, ge=0, le=1)  # of the whole weight, in one decision
-    mean_p: float = Field(0.01, ge=0, le=1)  # of the test that the weights' mean is 1
+    least_p: float = Field(0.01, ge=0, le=1)  # of the tests that weights have mean 1, that assumptions fit
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def refusal(found: Overlap, limits: Limits) -> str | None:
 def warnings(found: Overlap, limits: Limits) -> list[str]:
     """What to be careful about in a figure that is given."""
     said = []
-    if found.mean_p < limits.mean_p:
+    if found.mean_p < limits.least_p:
         where = "below" if found.mean < 1 else "above"
         said.append(
             f"the weights' mean is {found.mean:.3f}, {where} 1 (p = {found.mean_p:.2g}): propensities are wrong, or "
@@ -109,3 +109,18 @@ def warnings(found: Overlap, limits: Limits) -> list[str]:
     if found.max_share > limits.max_share:
         said.append(f"one decision carries {found.max_share:.0%} of the weight")
     return said
+
+
+def disagreement(units: Units, reference: Units, name: str, limits: Limits) -> list[str]:
+    """A warning where an estimate differs from one of fewer assumptions by more than chance (Hausman 1978).
+
+    It finds wrong assumptions only as far as the reference is precise: silence proves nothing.
+    """
+    from scipy.stats import t
+
+    gap, error = difference(units, reference)
+    if error <= 1e-12 or float(2 * t.sf(abs(gap) / error, len(units) - 1)) >= limits.least_p:
+        return []
+    return [
+        f"differs from {name}, which assumes less, by {gap:+.4f} (standard error {error:.4f}): do not trust it"
+    ]

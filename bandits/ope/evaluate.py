@@ -106,13 +106,14 @@ def _estimate(name: str, estimator: Estimator, data: Data, options: _Options) ->
     if estimator.by_items and data.rows.violations:
         return Estimate(name, estimator.assumes, refused=_unsupported(data))
     try:
-        terms = estimator.terms(data)
+        terms = data.terms(name)
     except Unavailable as missing:
         return Estimate(name, estimator.assumes, refused=str(missing))
     found = diagnostics.overlap(terms.weight, data.listener)
     if reason := diagnostics.refusal(found, options.limits):
         return Estimate(name, estimator.assumes, refused=reason, overlap=found)
     said = diagnostics.warnings(found, options.limits)
+    said += _against(estimator, terms, data, options.limits)
     if estimator.model_error and not data.fitted.parts:
         said.append("intervals leave the model's own error out: only the default linear model states it")
     units = terms.by_listener(data.listener)
@@ -127,7 +128,7 @@ def _estimate(name: str, estimator: Estimator, data: Data, options: _Options) ->
         parameter=data.parameters.get(name),
         overlap=found,
         warnings=said,
-        weight=terms.weight,
+        terms=terms,
     )
 
 
@@ -136,6 +137,22 @@ def _unsupported(data: Data) -> str:
         f"on {data.rows.violations} of {len(data.rows.reward)} draws the target may place items that the logging "
         "policy never places: their rewards are nowhere in the logs; keep the target within what is explored, or log "
         "with exploration over all that it may place"
+    )
+
+
+def _against(estimator: Estimator, terms: Terms, data: Data, limits: Limits) -> list[str]:
+    """A warning where the estimator differs from one that assumes less, on the same decisions."""
+    other = estimator.against
+    if not other or (ESTIMATORS[other].by_items and data.rows.violations):
+        return []
+    try:
+        reference = data.terms(other)
+    except Unavailable:
+        return []
+    if diagnostics.refusal(diagnostics.overlap(reference.weight, data.listener), limits):
+        return []
+    return diagnostics.disagreement(
+        terms.by_listener(data.listener), reference.by_listener(data.listener), other, limits
     )
 
 
@@ -172,14 +189,7 @@ def _last(limits: tuple[F64, F64]) -> tuple[float, float]:
 
 
 def _lift(units: Units, options: _Options) -> tuple[float, float]:
-    """Cluster-robust interval of the difference to the logging policy's own value, on the same decisions."""
-    from scipy.stats import t
-
-    own, base, count = units, options.baseline, len(units)
-    change = (own.top - own.value * own.bottom) / own.bottom.sum()
-    change = change - (base.top - base.value * base.bottom) / base.bottom.sum()
-    reach = float(
-        t.ppf((1 + options.confidence) / 2, count - 1) * np.sqrt(count / (count - 1) * change @ change)
-    )
-    lift = own.value - base.value
+    """Interval of the difference to the logging policy's own value, on the same decisions."""
+    lift, error = intervals.difference(units, options.baseline)
+    reach = intervals.quantile(len(units), options.confidence) * error
     return lift - reach, lift + reach

@@ -9,6 +9,8 @@ assumed; `sequences.py` has what may be read while logs grow.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from bandits.ope.terms import F64, Units
@@ -29,11 +31,23 @@ def asymptotic(units: Units, level: float = 0.95) -> Interval:
 
     Asymptotic in the number of listeners; below some 30, or with a few of great weight, it is too narrow.
     """
+    _enough(units)
+    reach = quantile(len(units), level) * standard_error(units)
+    return units.value - reach, units.value + reach
+
+
+def quantile(units: int, level: float) -> float:
+    """How many standard errors a two-sided interval reaches."""
     from scipy.stats import t
 
-    _enough(units)
-    reach = float(t.ppf((1 + level) / 2, len(units) - 1)) * standard_error(units)
-    return units.value - reach, units.value + reach
+    return float(t.ppf((1 + level) / 2, units - 1))
+
+
+def difference(a: Units, b: Units) -> tuple[float, float]:
+    """Of two estimates from the same listeners, a - b, and its cluster-robust standard error."""
+    parts = [(u.top - u.value * u.bottom) / u.bottom.sum() for u in (a, b)]
+    error = parts[0] - parts[1]
+    return a.value - b.value, float(np.sqrt(len(a) / (len(a) - 1) * error @ error))
 
 
 def bootstrap(units: Units, level: float = 0.95, replicates: int = 1000, seed: int = 0) -> Interval:
@@ -45,27 +59,32 @@ def bootstrap(units: Units, level: float = 0.95, replicates: int = 1000, seed: i
     value, error = units.value, standard_error(units)
     if error == 0:
         return value, value
-    rng = np.random.default_rng(seed)
+    a, b = units.top, units.bottom
+    columns = np.stack([a, b, a * a, a * b, b * b], axis=1)
     step = max(1, _BLOCK // len(units))
-    parts = [_pivots(units, value, min(step, replicates - i), rng) for i in range(0, replicates, step)]
-    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
+    blocks = range(0, replicates, step)
+    sums = [_resamples(len(units), min(step, replicates - i), seed + i) @ columns for i in blocks]
+    low, high = np.quantile(
+        _pivots(np.concatenate(sums), len(units), value), [(1 - level) / 2, (1 + level) / 2]
+    )
     return float(value - high * error), float(value - low * error)
 
 
-def _pivots(units: Units, value: float, replicates: int, rng: np.random.Generator) -> F64:
-    """(replicates,) resampled (estimate - value) / standard error."""
-    count = len(units)
-    draws = rng.integers(0, count, (replicates, count)) + np.arange(replicates)[:, None] * count
-    times = (
-        np.bincount(draws.ravel(), minlength=replicates * count).reshape(replicates, count).astype(np.float64)
-    )
-    a, b = units.top, units.bottom
-    sums = times @ np.stack([a, b, a * a, a * b, b * b], axis=1)
-    again = sums[:, 0] / sums[:, 1]
-    squares = np.maximum(sums[:, 2] - 2 * again * sums[:, 3] + again**2 * sums[:, 4], 0)
-    error = np.sqrt(count / (count - 1) * squares) / np.abs(sums[:, 1])
+@lru_cache(maxsize=2)
+def _resamples(count: int, replicates: int, seed: int) -> F64:
+    """(replicates, count) how often each listener is drawn; the same for every estimator of one report."""
+    draws = np.random.default_rng(seed).integers(0, count, (replicates, count))
+    flat = (draws + np.arange(replicates)[:, None] * count).ravel()
+    times = np.bincount(flat, minlength=replicates * count).reshape(replicates, count)
+    return times.astype(np.float64)
+
+
+def _pivots(sums: F64, count: int, value: float) -> F64:
+    """Resampled (estimate - value) / standard error, from (replicates, 5) sums of a, b, aa, ab, bb."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        pivots = (again - value) / error
+        again = sums[:, 0] / sums[:, 1]
+        squares = np.maximum(sums[:, 2] - 2 * again * sums[:, 3] + again**2 * sums[:, 4], 0)
+        pivots = (again - value) / (np.sqrt(count / (count - 1) * squares) / np.abs(sums[:, 1]))
     return np.asarray(pivots[np.isfinite(pivots)])
 
 

@@ -19,7 +19,7 @@ def overlap(report: Report, estimator: str = "ips") -> bytes:
     On the right the diagonal is the logging policy itself: every decision speaks alike.
     """
     found = report.of(estimator)
-    weight = found.weight if found.weight is not None else np.zeros(0)
+    weight = np.zeros(0) if found.terms is None else found.terms.weight
     figure, (left, right) = _figure(8.4, 3.2, 2)
     positive = weight[weight > 0]
     if len(positive):
@@ -52,7 +52,9 @@ def forest(report: Report, method: str = "asymptotic") -> bytes:
             axes.plot([low, high], [place, place], color=_OWN, lw=2)
             axes.plot([e.value], [place], "o", color=_OWN, ms=5)
         else:
-            axes.annotate("refused", (report.logging, place), color=_SOFT, fontsize=8, va="center", ha="center")
+            axes.annotate(
+                "refused", (report.logging, place), color=_SOFT, fontsize=8, va="center", ha="center"
+            )
     axes.set_yticks(range(len(report.estimates)), [e.estimator for e in reversed(report.estimates)])
     axes.set_ylim(-0.7, len(report.estimates) - 0.3)
     axes.set_xlabel(f"value of {report.target}, {report.confidence:.0%} {method}", color=_SOFT, fontsize=9)

@@ -9,7 +9,7 @@ from typing import Any
 
 from bandits.ope.diagnostics import Overlap
 from bandits.ope.intervals import Interval
-from bandits.ope.terms import F64
+from bandits.ope.terms import Terms
 
 NAN = float("nan")
 _USUAL, _MORE = ("asymptotic", "bootstrap"), ("bernstein", "betting", "sequence")
@@ -24,7 +24,7 @@ class Estimate:
         intervals: by method: asymptotic, bootstrap; with bounds bernstein; with a period sequence, betting.
         lift: difference to the logging policy on the same decisions, with its interval.
         parameter: the threshold or lambda that was chosen.
-        weight: (n,) importance weights, for plots.
+        terms: what each decision adds, and its weight; for plots and sequences.
     """
 
     estimator: str
@@ -38,10 +38,10 @@ class Estimate:
     parameter: float | None = None
     overlap: Overlap | None = None
     warnings: list[str] = field(default_factory=list)
-    weight: F64 | None = None
+    terms: Terms | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        body = {k: v for k, v in vars(self).items() if k not in ("weight", "overlap")}
+        body = {k: v for k, v in vars(self).items() if k not in ("terms", "overlap")}
         return body | {"overlap": None if self.overlap is None else vars(self.overlap)}
 
 

@@ -55,7 +55,8 @@ def shrunk(weight: F64, shrinkage: float) -> F64:
     """lambda w / (w^2 + lambda), written so that it is finite at every lambda from 0 to infinity."""
     if shrinkage == 0:
         return np.zeros(len(weight))
-    return np.asarray(weight / (weight * (weight / shrinkage) + 1.0))
+    with np.errstate(over="ignore"):  # of a weight far above sqrt(lambda) nothing is left
+        return np.asarray(weight / (weight * (weight / shrinkage) + 1.0))
 
 
 def mips(target: Lists, logging: Lists, likelihood: Lists, reward: F64) -> Terms:
