@@ -141,15 +141,15 @@ def unsupported(seed: int, distributions: bool) -> Single:
 
 
 def categories(seed: int, direct: float) -> Single:
-    """100 items in 8 categories; rewards follow the category, plus `direct` of the item that the target likes."""
+    """50 items in 8 categories; rewards follow the category, plus `direct` of the item that the target likes."""
     rng = np.random.default_rng(seed)
-    category = np.arange(100) % 8
+    category = np.arange(50) % 8
     by_category = rng.normal(size=(30, 8))
-    own = rng.normal(size=(30, 100))
+    own = rng.normal(size=(30, 50))
     score = by_category[:, category]
     value = 0.5 + 0.12 * np.tanh(score) + direct * np.tanh(own)
     base, target = softmax(0.3 * score, 0.2), softmax(score + 1.5 * own, 0.02)
-    return Single(base, target, value, by_category, np.eye(8)[category], category, "main", listeners=500)
+    return Single(base, target, value, by_category, np.eye(8)[category], category, "main", listeners=450)
 
 
 @dataclass(frozen=True)

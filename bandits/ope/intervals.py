@@ -116,7 +116,9 @@ def unit_interval(units: Units, low: float, high: float) -> F64:
     """
     _enough(units)
     if not low < high:
-        raise BadInput(f"bounds run from the least to the greatest possible weight * reward, not {low:g}..{high:g}")
+        raise BadInput(
+            f"bounds run from the least to the greatest possible weight * reward, not {low:g}..{high:g}"
+        )
     if not np.array_equal(units.bottom, units.count):
         raise BadInput(
             "finite-sample bounds need a plain mean: self-normalised estimates have asymptotic ones only"

@@ -56,12 +56,13 @@ def with_intercept(x: F64) -> F64:
 
 @dataclass(frozen=True)
 class Part:
-    """A linear model of one fold: whom it was fitted on, for whom it speaks, and the Gram matrix of its fit."""
+    """A linear model of one fold: for whom it speaks, and how far each decision that it was fitted on moves it."""
 
     held: I64
+    logged: F64  # (held, d+1) features of what was logged, with intercept
+    target: F64  # (d+1,) sum over `held` of the mean features under the target policy
     rest: I64
-    gram: F64
-    residual: F64  # of `rest`
+    influence: F64  # (rest, d+1) on the coefficients
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,6 @@ class Fitted:
 
     q_logged: F64  # (n,)
     q_target: F64  # (n,)
-    logged: F64  # (n, d+1) features of what was logged, with intercept
-    target: F64  # (n, d+1) their mean under the target policy
     parts: tuple[Part, ...]  # empty where the model is not linear
 
     def correction(self, kept: F64) -> F64 | None:
@@ -84,8 +83,7 @@ class Fitted:
             return None
         out = np.zeros(len(kept))
         for part in self.parts:
-            moment = (self.target[part.held] - kept[part.held, None] * self.logged[part.held]).sum(axis=0)
-            out[part.rest] += self.logged[part.rest] @ np.linalg.solve(part.gram, moment) * part.residual
+            out[part.rest] += part.influence @ (part.target - kept[part.held] @ part.logged)
         return np.asarray(out - out.mean())
 
 
@@ -111,7 +109,7 @@ def cross_fit(
     """
     fold, n = folds_of(listener, folds, seed), len(reward)
     x = features(np.arange(n), item)
-    q_logged, q_target, mean = np.zeros(n), np.zeros(n), np.zeros((n, x.shape[1] + 1))
+    q_logged, q_target = np.zeros((2, n))
     parts: list[Part] = []
     for k in range(folds):
         held, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
@@ -122,14 +120,14 @@ def cross_fit(
         pairs = features(held[offered.owner], offered.values)
         q_target[held] = probability.times(Lists(fitted.predict(pairs), offered.offsets)).sums()
         if isinstance(fitted, Ridge):
-            mean[held] = _means(probability, with_intercept(pairs))
-            parts.append(Part(held, rest, fitted.gram, reward[rest] - fitted.predict(x[rest])))
-    return Fitted(q_logged, q_target, with_intercept(x), mean, tuple(parts))
-
-
-def _means(probability: Lists, pairs: F64) -> F64:
-    """(n, d) mean features of each decision's eligible set under its distribution; every set has items."""
-    return np.asarray(np.add.reduceat(pairs * probability.values[:, None], probability.offsets[:-1], axis=0))
+            moved = with_intercept(x[rest]) * (reward[rest] - fitted.predict(x[rest]))[:, None]
+            influence = np.linalg.solve(fitted.gram, moved.T).T
+            parts.append(
+                Part(
+                    held, with_intercept(x[held]), probability.values @ with_intercept(pairs), rest, influence
+                )
+            )
+    return Fitted(q_logged, q_target, tuple(parts))
 
 
 def folds_of(listener: I64, folds: int, seed: int) -> I64:

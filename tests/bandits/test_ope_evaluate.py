@@ -156,7 +156,7 @@ def test_a_frame_that_contradicts_itself_is_refused(drawn: Draw, columns: dict[s
 
 
 def test_missing_columns_levels_and_estimators_are_named(drawn: Draw) -> None:
-    with pytest.raises(BadInput, match="request_id, listener"):
+    with pytest.raises(BadInput, match="columns listener"):
         prepare(drawn.frame.drop("listener"), drawn.target)
     with pytest.raises(BadInput, match="choose among"):
         evaluate(drawn.frame, drawn.target, ["slate_ips"])

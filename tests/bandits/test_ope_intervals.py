@@ -113,7 +113,7 @@ def test_betting_is_that_of_single_outcomes_where_each_listener_has_one() -> Non
 
 @pytest.mark.parametrize("kind", ["asymptotic", "betting"])
 def test_sequences_hold_at_every_look_where_a_fixed_interval_does_not(kind: str) -> None:
-    rng, runs = np.random.default_rng(7), 200
+    rng, runs = np.random.default_rng(7), 100
     held = fixed = 0
     for _ in range(runs):
         who = np.repeat(np.arange(400), rng.integers(1, 4, 400))
