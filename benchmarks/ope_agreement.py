@@ -109,6 +109,7 @@ def _slates(sample: dict[str, Any]) -> dict[str, Any]:
     ratio, real = own / logged, np.ones(own.shape, bool)
     return {
         "slate_ips": slates.slate_ips(ratio, d["reward"]),
+        "slate_snips": slates.slate_snips(ratio, d["reward"]),
         "independent_ips": slates.independent_ips(
             d["target_marginal"] / d["logging_marginal"], d["reward"], real
         ),

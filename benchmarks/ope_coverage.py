@@ -4,7 +4,8 @@ Every world of benchmarks.ope_worlds is drawn `runs` times and evaluated as a us
 the target policy on the logging policy's contexts. Of each estimator: bias, coverage and mean width of its 95%
 intervals, how often a figure is refused under the default limits (coverage is of the runs that are not; where most are
 refused, of what would have been said), how often one is warned about, and the stated error over the spread of the
-estimates (1 where errors are right). Sequences: share of runs whose limits hold at every look.
+estimates (1 where errors are right). Sequences: share of runs whose limits hold at every look, the asymptotic ones from
+an effective sample of 200 on.
 """
 
 from __future__ import annotations
@@ -76,14 +77,16 @@ def figures(
     row["warned"] = float(bool(e.warnings))
     units = e.terms.by_listener(listener)
     found = dict(e.intervals) | {"decisions": intervals.asymptotic(alone(e.terms))}
-    looks = {"sequence": sequences.asymptotic_sequence(units)}
+    first = sequences.first_look(e.terms, listener)
+    looks = {"sequence": sequences.asymptotic_sequence(units, first=first)}
     if bounds is not None:
         looks["betting"] = sequences.betting_sequence(units, *bounds)
         found["betting"] = looks["betting"][0][-1], looks["betting"][1][-1]
     for method, (low, high) in found.items():
         row[f"{method}_low"], row[f"{method}_high"] = low, high
     for method, (lows, highs) in looks.items():
-        row[f"every_look_{method}"] = float(not ((lows > truth) | (highs < truth)).any())
+        if np.isfinite(lows).any():
+            row[f"every_look_{method}"] = float(not ((lows > truth) | (highs < truth)).any())
     return list(row.values())
 
 
@@ -147,8 +150,8 @@ def told(row: dict[str, NDArray[np.float64]], rows: NDArray[np.bool_], truth: fl
             body[method] = {"covered": covered, "width": float((high - low).mean())}
     for method in ALWAYS:
         held = row[f"every_look_{method}"][rows]
-        if np.isfinite(held).all():
-            body[f"every_look_{method}"] = float(held.mean())
+        if np.isfinite(held).mean() > 0.5:
+            body[f"every_look_{method}"] = float(np.nanmean(held))
     return body
 
 

@@ -311,9 +311,9 @@ HOLDS: dict[str, set[str]] = {
     "rewards by category": _DR | {"mips"},
     "rewards by item too": _DR,
     "slates, additive rewards": {
-        "slate_ips", "independent_ips", "reward_interaction_ips", "cascade_dr", "pseudo_inverse",
+        "slate_ips", "slate_snips", "independent_ips", "reward_interaction_ips", "cascade_dr", "pseudo_inverse",
     },
-    "slates, cascade": {"slate_ips", "reward_interaction_ips", "cascade_dr"},
-    "slates, interaction": {"slate_ips"},
+    "slates, cascade": {"slate_ips", "slate_snips", "reward_interaction_ips", "cascade_dr"},
+    "slates, interaction": {"slate_ips", "slate_snips"},
 }  # fmt: skip
 """World -> estimators whose assumptions hold there. The direct method and its kin: where the model is right."""

@@ -1,7 +1,7 @@
 """Every estimator by name: what it needs of the data, what it assumes, and how its terms come from checked rows.
 
 Names of decisions of one draw: dm, ips, snips, dr, switch_dr, dr_shrunk, mips. Names of whole slates: slate_ips,
-independent_ips, reward_interaction_ips, cascade_dr, pseudo_inverse.
+slate_snips, independent_ips, reward_interaction_ips, cascade_dr, pseudo_inverse.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Estimator:
     by_items: bool = (
         True  # rests on the ratio of the items' own probabilities: support is checked item by item
     )
-    against: str = ""  # the estimator of fewer assumptions that it is tested against
+    against: tuple[str, ...] = ()  # estimators of fewer assumptions: it is tested against the first there is
     model_error: bool = False  # the model's own error reaches the estimate; only a linear model states it
 
 
@@ -168,7 +168,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "dm": Estimator(
         _dm,
         "the reward model is right, also where the logging policy hardly looked",
-        against="dr",
+        against=("dr",),
         model_error=True,
     ),
     "ips": Estimator(lambda d: single.ips(d.rows.ratio, d.rows.reward), _SUPPORT),
@@ -177,36 +177,39 @@ ESTIMATORS: dict[str, Estimator] = {
     "switch_dr": Estimator(
         _switch,
         f"{_SUPPORT}; a model nearly right where weights are above the threshold",
-        against="dr",
+        against=("dr",),
         model_error=True,
     ),
     "dr_shrunk": Estimator(
         _shrunk,
         f"{_SUPPORT}; a model nearly right where weights are large",
-        against="dr",
+        against=("dr",),
         model_error=True,
     ),
     "mips": Estimator(
         _mips,
         "exact propensities; rewards depend on the item through its embedding alone; the logging policy shows every "
         "embedding that the target shows",
-        against="ips",
+        against=("dr", "snips"),
         by_items=False,
     ),
     "slate_ips": Estimator(lambda d: slates.slate_ips(*_slate_parts(d)), _SUPPORT, slates=True),
+    "slate_snips": Estimator(
+        lambda d: slates.slate_snips(*_slate_parts(d)), f"{_SUPPORT}; many slates", slates=True
+    ),
     "independent_ips": Estimator(
         _independent,
         f"{_SUPPORT}; a slot's reward depends on its own item alone",
-        against="slate_ips",
+        against=("slate_snips",),
         slates=True,
     ),
-    "reward_interaction_ips": Estimator(_interaction, _CASCADE, against="slate_ips", slates=True),
-    "cascade_dr": Estimator(_cascade, _CASCADE, against="slate_ips", slates=True),
+    "reward_interaction_ips": Estimator(_interaction, _CASCADE, against=("slate_snips",), slates=True),
+    "cascade_dr": Estimator(_cascade, _CASCADE, against=("slate_snips",), slates=True),
     "pseudo_inverse": Estimator(
         _pseudo_inverse,
         "exact propensities; the slate's reward is a sum over (slot, item); every item of the target at a slot is "
         "shown there by the logging policy",
-        against="slate_ips",
+        against=("slate_snips",),
         slates=True,
         by_items=False,
     ),

@@ -142,18 +142,18 @@ def _unsupported(data: Data) -> str:
 
 def _against(estimator: Estimator, terms: Terms, data: Data, limits: Limits) -> list[str]:
     """A warning where the estimator differs from one that assumes less, on the same decisions."""
-    other = estimator.against
-    if not other or (ESTIMATORS[other].by_items and data.rows.violations):
-        return []
-    try:
-        reference = data.terms(other)
-    except Unavailable:
-        return []
-    if diagnostics.refusal(diagnostics.overlap(reference.weight, data.listener), limits):
-        return []
-    return diagnostics.disagreement(
-        terms.by_listener(data.listener), reference.by_listener(data.listener), other, limits
-    )
+    for other in estimator.against:
+        if ESTIMATORS[other].by_items and data.rows.violations:
+            continue
+        try:
+            reference = data.terms(other)
+        except Unavailable:
+            continue
+        if diagnostics.refusal(diagnostics.overlap(reference.weight, data.listener), limits):
+            continue
+        units, base = (t.by_listener(data.listener) for t in (terms, reference))
+        return diagnostics.disagreement(units, base, other, limits)
+    return []
 
 
 def _intervals(name: str, terms: Terms, units: Units, data: Data, options: _Options) -> dict[str, Any]:
@@ -177,10 +177,12 @@ def _sequences(
     if ts is None:
         raise BadInput("confidence sequences need a column ts: they follow the order in which listeners came")
     starts = data.rows.first[:-1] if len(data.listener) < len(ts) else np.arange(len(ts))
-    arrived = sequences.arrivals(terms, data.listener, ts[starts], options.period or 0)
-    found = {"sequence": _last(sequences.asymptotic_sequence(arrived, options.confidence))}
+    part, listener = sequences.arrivals(terms, data.listener, ts[starts], options.period or 0)
+    units = part.by_listener(listener)
+    first = sequences.first_look(part, listener, options.limits.min_effective)
+    found = {"sequence": _last(sequences.asymptotic_sequence(units, options.confidence, first))}
     if bounds is not None:
-        found["betting"] = _last(sequences.betting_sequence(arrived, *bounds, options.confidence))
+        found["betting"] = _last(sequences.betting_sequence(units, *bounds, options.confidence))
     return found
 
 

@@ -1,6 +1,6 @@
 """Confidence sequences: limits of an estimate that hold at every look while listeners come in, however many looks.
 
-asymptotic_sequence(units)                  # any estimate; from some hundred listeners on
+asymptotic_sequence(units, first=...)       # any estimate; from `first_look` on
 betting_sequence(units, low=0, high=20)     # plain means of bounded terms; from the first listener on
 
 A listener enters once, with all the decisions of a period that was fixed beforehand (the first week, say), in an order
@@ -18,8 +18,8 @@ from bandits.ope.terms import F64, I64, Terms, Units
 from recsys.errors import BadInput
 
 
-def arrivals(terms: Terms, listener: I64, ts: NDArray[np.integer], period: int) -> Units:
-    """Listeners in order of their first decision, each with its decisions of the `period` that begins there.
+def arrivals(terms: Terms, listener: I64, ts: NDArray[np.integer], period: int) -> tuple[Terms, I64]:
+    """Each listener's decisions of the `period` that begins with its first, and numbers by order of arrival.
 
     Args:
         ts: (n,) times of the decisions. period: in the unit of `ts`; listeners whose period has not passed by the
@@ -40,7 +40,17 @@ def arrivals(terms: Terms, listener: I64, ts: NDArray[np.integer], period: int) 
     place[order] = np.arange(len(order))
     kept = (place[listener] >= 0) & (ts < first[listener] + period)
     part = Terms(terms.top[kept], terms.bottom[kept], terms.weight[kept])
-    return part.by_listener(place[listener[kept]])
+    return part, place[listener[kept]]
+
+
+def first_look(terms: Terms, listener: I64, effective: float = 200, listeners: int = 100) -> int:
+    """How many listeners it takes until decisions count as so many: before, an asymptotic sequence holds nothing.
+
+    It follows from the weights alone, not from rewards.
+    """
+    total, square = (np.cumsum(np.bincount(listener, part)) for part in (terms.weight, terms.weight**2))
+    short = np.flatnonzero(total**2 < effective * square)
+    return max(listeners, int(short[-1]) + 2 if len(short) else 1)
 
 
 def asymptotic_sequence(

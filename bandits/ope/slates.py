@@ -21,6 +21,12 @@ def slate_ips(ratio: F64, reward: F64) -> Terms:
     return Terms.mean(weight * reward.sum(axis=1), weight)
 
 
+def slate_snips(ratio: F64, reward: F64) -> Terms:
+    """The same, self-normalised: the weighted mean of slates."""
+    weight = ratio.prod(axis=1)
+    return Terms(weight * reward.sum(axis=1), weight, weight)
+
+
 def independent_ips(marginal: F64, reward: F64, real: Bools) -> Terms:
     """Independent IPS (Li et al. 2018): each slot by itself; right where its reward depends on its own item alone.
 

@@ -15,6 +15,7 @@ from obp.ope import (
     InverseProbabilityWeighting,
     MarginalizedInverseProbabilityWeighting,
     SelfNormalizedInverseProbabilityWeighting,
+    SelfNormalizedSlateStandardIPS,
     SlateCascadeDoublyRobust,
     SlateIndependentIPS,
     SlateRewardInteractionIPS,
@@ -102,6 +103,9 @@ def slates(data: dict[str, Any]) -> dict[str, Any]:
     doubly = SlateCascadeDoublyRobust(len_list=slots, n_unique_action=items)
     return {
         "slate_ips": SlateStandardIPS(len_list=slots).estimate_policy_value(
+            **own, pscore=whole[0], evaluation_policy_pscore=whole[1]
+        ),
+        "slate_snips": SelfNormalizedSlateStandardIPS(len_list=slots).estimate_policy_value(
             **own, pscore=whole[0], evaluation_policy_pscore=whole[1]
         ),
         "independent_ips": SlateIndependentIPS(len_list=slots).estimate_policy_value(

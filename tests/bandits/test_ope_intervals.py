@@ -135,10 +135,24 @@ def test_sequences_hold_at_every_look_where_a_fixed_interval_does_not(kind: str)
 
 def test_listeners_arrive_with_their_first_period_alone() -> None:
     terms = terms_of(np.array([1.0, 10.0, 100.0, 1000.0, 10000.0]))
-    units = sequences.arrivals(terms, np.array([1, 0, 1, 1, 2]), np.array([5, 0, 9, 40, 95]), period=10)
+    part, listener = sequences.arrivals(
+        terms, np.array([1, 0, 1, 1, 2]), np.array([5, 0, 9, 40, 95]), period=10
+    )
+    units = part.by_listener(listener)
     assert units.top.tolist() == [
         10.0,
         101.0,
     ]  # listener 2's period has not passed, the third of listener 1 came later
     with pytest.raises(BadInput, match="shorter"):
         sequences.arrivals(terms, np.array([1, 0, 1, 1, 2]), np.array([5, 0, 9, 40, 95]), period=500)
+
+
+def test_the_first_look_waits_for_the_effective_sample() -> None:
+    who = np.arange(600)
+    even, uneven = np.ones(600), np.where(who % 10 == 0, 8.0, 0.2)
+    assert sequences.first_look(Terms.mean(even, even), who) == 200
+    first = sequences.first_look(Terms.mean(uneven, uneven), who, effective=70)
+    w = uneven[:first]
+    assert w.sum() ** 2 / (w**2).sum() >= 70
+    assert first > 300
+    assert sequences.first_look(Terms.mean(even, even), who, effective=10, listeners=50) == 50
