@@ -50,6 +50,7 @@ class Data:
 
     @property
     def fitted(self) -> Fitted:
+        """The reward model's predictions, fitted when first asked for."""
         if self._fitted is None:
             features, eligible, target = modelled(self)
             rows = self.rows

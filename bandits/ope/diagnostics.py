@@ -51,7 +51,7 @@ def overlap(weight: F64, listener: I64) -> Overlap:
     """The figures for (n,) weights of mean 1; `listener` (n,) dense numbers."""
     units = Terms.mean(weight, weight).by_listener(listener)
     size, total = np.abs(weight), np.abs(weight).sum()
-    by_listener = np.bincount(listener, size)
+    by_listener = np.asarray(np.bincount(listener, size), np.float64)
     return Overlap(
         decisions=len(weight),
         listeners=len(units),

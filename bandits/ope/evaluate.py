@@ -68,7 +68,7 @@ def evaluate(
         raise BadInput(
             f"no estimator {', '.join(wrong)} for level {level}: choose among {', '.join(names(level == 'slate'))}"
         )
-    reward = np.bincount(data.decision, rows.reward)
+    reward = np.asarray(np.bincount(data.decision, rows.reward), np.float64)
     baseline = Terms.mean(reward, np.ones(len(reward)))
     options = _Options(
         limits or Limits(), dict(bounds or {}), period, confidence, seed, baseline.by_listener(data.listener)

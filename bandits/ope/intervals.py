@@ -128,7 +128,7 @@ def unit_interval(units: Units, low: float, high: float) -> F64:
         raise BadInput(
             f"terms leave the stated bounds {low:g}..{high:g}: state the greatest weight * reward that is possible"
         )
-    return np.clip(scaled, 0.0, 1.0)
+    return np.asarray(np.clip(scaled, 0.0, 1.0), np.float64)
 
 
 def _enough(units: Units) -> None:

@@ -43,7 +43,7 @@ class Ridge:
     def fit(self, x: F64, y: F64) -> Ridge:
         z = with_intercept(x)
         self.gram = z.T @ z + np.diag([1e-9] + [self.penalty] * x.shape[1])
-        self.coefficients = np.linalg.solve(self.gram, z.T @ y)
+        self.coefficients = np.asarray(np.linalg.solve(self.gram, z.T @ y), np.float64)
         return self
 
     def predict(self, x: F64) -> F64:
@@ -121,7 +121,7 @@ def cross_fit(
         q_target[held] = probability.times(Lists(fitted.predict(pairs), offered.offsets)).sums()
         if isinstance(fitted, Ridge):
             moved = with_intercept(x[rest]) * (reward[rest] - fitted.predict(x[rest]))[:, None]
-            influence = np.linalg.solve(fitted.gram, moved.T).T
+            influence = np.asarray(np.linalg.solve(fitted.gram, moved.T).T, np.float64)
             parts.append(
                 Part(
                     held, with_intercept(x[held]), probability.values @ with_intercept(pairs), rest, influence

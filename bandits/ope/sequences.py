@@ -17,6 +17,8 @@ from bandits.ope.intervals import unit_interval
 from bandits.ope.terms import F64, I64, Terms, Units
 from recsys.errors import BadInput
 
+_BLOCK = 256  # listeners whose bets are laid out at once
+
 
 def arrivals(terms: Terms, listener: I64, ts: NDArray[np.integer], period: int) -> tuple[Terms, I64]:
     """Each listener's decisions of the `period` that begins with its first, and numbers by order of arrival.
@@ -91,19 +93,22 @@ def betting_sequence(
     y, n = unit_interval(units, low, high), units.count / units.count.max()
     alpha, means = 1 - level, np.arange(grid + 1) / grid
     bets = _bets(y, n, alpha / 2)
-    lows, highs = np.empty((2, len(y)))
-    out_low, out_high, log_up, log_down = 0, grid, np.zeros(grid + 1), np.zeros(grid + 1)
     with np.errstate(divide="ignore"):
         most_up, most_down = cap / means, cap / (1 - means)
-    limit = np.log(2 / alpha)
-    for c in range(len(y)):
-        stake = y[c] - means * n[c]
-        log_up += np.log1p(np.minimum(bets[c], most_up) * stake)
-        log_down += np.log1p(-np.minimum(bets[c], most_down) * stake)
-        inside = np.flatnonzero((log_up < limit) & (log_down < limit))
-        if len(inside):
-            out_low, out_high = max(out_low, int(inside[0])), min(out_high, int(inside[-1]))
-        lows[c], highs[c] = max(out_low - 1, 0), min(out_high + 1, grid)
+    at_low, at_high = np.zeros(len(y), np.int64), np.full(len(y), grid)
+    capital = np.zeros((2, grid + 1))  # logs, of the halves that bet on more and on less
+    for begin in range(0, len(y), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        stake, bet = y[rows, None] - means * n[rows, None], bets[rows, None]
+        up = capital[0] + np.cumsum(np.log1p(np.minimum(bet, most_up) * stake), axis=0)
+        down = capital[1] + np.cumsum(np.log1p(-np.minimum(bet, most_down) * stake), axis=0)
+        inside = np.maximum(up, down) < np.log(2 / alpha)
+        some = inside.any(axis=1)
+        at_low[rows] = np.where(some, inside.argmax(axis=1), 0)
+        at_high[rows] = np.where(some, grid - inside[:, ::-1].argmax(axis=1), grid)
+        capital = np.stack([up[-1], down[-1]])
+    lows = np.maximum(np.maximum.accumulate(at_low) - 1, 0)
+    highs = np.minimum(np.minimum.accumulate(at_high) + 1, grid)
     return low + (high - low) * lows / grid, low + (high - low) * highs / grid
 
 

@@ -42,7 +42,7 @@ def reward_interaction_ips(ratio: F64, reward: F64, real: Bools) -> Terms:
 
     Unbiased under the cascade assumption: a slot's reward depends on it and on the slots above, not on those below.
     """
-    prefix = np.cumprod(ratio, axis=1)
+    prefix = np.asarray(np.cumprod(ratio, axis=1), np.float64)
     return Terms.mean((prefix * reward).sum(axis=1), _per_slot(prefix, real))
 
 
@@ -53,7 +53,7 @@ def cascade_dr(ratio: F64, reward: F64, q_logged: F64, q_target: F64, real: Bool
         q_logged: (n, K) the model's value of the logged item at the slot and all that the target would place below it.
         q_target: (n, K) its mean under the target's distribution for the slot; both 0 where there is no slot.
     """
-    prefix = np.cumprod(ratio, axis=1)
+    prefix = np.asarray(np.cumprod(ratio, axis=1), np.float64)
     before = np.column_stack([np.ones(len(prefix)), prefix[:, :-1]])
     top = (prefix * (reward - q_logged) + before * q_target).sum(axis=1)
     return Terms.mean(top, _per_slot(prefix, real))

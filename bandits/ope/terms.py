@@ -39,7 +39,11 @@ class Terms:
         """Sums over the decisions of each listener; `listener` (n,) dense numbers from 0."""
         count = int(listener.max(initial=-1)) + 1
         top, bottom = (np.bincount(listener, part, minlength=count) for part in (self.top, self.bottom))
-        return Units(top, bottom, np.bincount(listener, minlength=count))
+        return Units(
+            np.asarray(top, np.float64),
+            np.asarray(bottom, np.float64),
+            np.bincount(listener, minlength=count),
+        )
 
 
 @dataclass(frozen=True)
