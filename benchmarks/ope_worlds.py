@@ -159,20 +159,19 @@ class Slates:
     kind: str  # additive, cascade, interaction
     seed: int
     listeners: int = 400
-    sharpness: float = 1.0
+    sharpness: float = 1.5
 
     def tables(self) -> dict[str, Any]:
         """Per context: all slates, both laws, mean rewards (slates, 3), marginals and pseudo-inverse weights."""
-        rng = np.random.default_rng(self.seed)
-        score, pairs = rng.normal(size=(8, 6)), rng.uniform(-1, 1, (6, 6))
+        score = _score(self)
         found: dict[str, list[Any]] = {
             k: [] for k in ("logging", "target", "mean", "own", "other", "additive")
         }
         for at in range(8):
             slates, logging = law(_without_repeats(0.4 * score[at], 0.3), 6, 3)
             _, target = law(_without_repeats(self.sharpness * score[at], 0.05), 6, 3)
-            base = 0.4 + 0.12 * np.tanh(score[at])[slates] - 0.04 * np.arange(3)
-            found["mean"].append(base + self._interplay(pairs, slates))
+            base = 0.55 + 0.12 * np.tanh(score[at])[slates] - 0.04 * np.arange(3)
+            found["mean"].append(base - self._interplay(score[at], slates))
             found["logging"].append(logging)
             found["target"].append(target)
             found["own"].append(marginals(slates, target, 6))
@@ -180,13 +179,13 @@ class Slates:
             found["additive"].append(additive_weights(slates, logging, target, 6))
         return {"slates": slates} | {name: np.array(values) for name, values in found.items()}
 
-    def _interplay(self, pairs: F64, slates: I64) -> F64:
-        """(slates, 3) what other slots do to a slot's reward."""
-        out = np.zeros(slates.shape)
+    def _interplay(self, score: F64, slates: I64) -> F64:
+        """(slates, 3) what a neighbour takes from a slot's reward: the better it is, the more."""
+        out, taken = np.zeros(slates.shape), 0.25 / (1 + np.exp(-2 * score))
         if self.kind == "cascade":  # the slot above
-            out[:, 1:] = 0.1 * pairs[slates[:, :-1], slates[:, 1:]]
+            out[:, 1:] = taken[slates[:, :-1]]
         if self.kind == "interaction":  # the slot below
-            out[:, :-1] = 0.1 * pairs[slates[:, :-1], slates[:, 1:]]
+            out[:, :-1] = taken[slates[:, 1:]]
         return out
 
 
