@@ -180,12 +180,13 @@ class Slates:
         return {"slates": slates} | {name: np.array(values) for name, values in found.items()}
 
     def _interplay(self, score: F64, slates: I64) -> F64:
-        """(slates, 3) what a neighbour takes from a slot's reward: the better it is, the more."""
-        out, taken = np.zeros(slates.shape), 0.25 / (1 + np.exp(-2 * score))
+        """(slates, 3) what a neighbour takes from a slot's reward: two good items side by side lose most."""
+        out, good = np.zeros(slates.shape), 1 / (1 + np.exp(-2 * score))
+        lost = 0.35 * good[slates[:, :-1]] * good[slates[:, 1:]]
         if self.kind == "cascade":  # the slot above
-            out[:, 1:] = taken[slates[:, :-1]]
+            out[:, 1:] = lost
         if self.kind == "interaction":  # the slot below
-            out[:, :-1] = taken[slates[:, 1:]]
+            out[:, :-1] = lost
         return out
 
 
