@@ -12,6 +12,9 @@ from experiments.report import record
 from experiments.report.units import COHORTS
 from experiments.sequential.sample_ratio import ALPHA, Sequential, concentration_for, diagnose, sequential
 
+GROWTH = 5.0
+"""The check is tuned for so many times the first day's units: to what is known by then, for a check that were tuned
+anew to the units of each report would raise too many alarms."""
 Epoch = tuple[datetime | None, tuple[float, ...]]
 
 
@@ -31,12 +34,11 @@ def sample_ratio(experiment: Experiment, units: pl.DataFrame, order: tuple[str, 
         if not here.height:
             continue
         counts, at = _daily(here, order)
-        check = sequential(counts, weights, share, concentration_for(float(counts[-1].sum()), share))
+        tuned = concentration_for(GROWTH * float(counts[0].sum()), share)
+        check = sequential(counts, weights, share, tuned)
         found.append((check, weights, here, at))
         for n, day in enumerate(at):
-            p = sequential(
-                counts[: n + 1], weights, share, concentration_for(float(counts[-1].sum()), share)
-            ).p
+            p = sequential(counts[: n + 1], weights, share, tuned).p
             days.append(_day(day, total + counts[n], min(1.0, p * len(epochs))))
         total = total + counts[-1]
         expected += counts[-1].sum() * np.asarray(weights) / sum(weights)
