@@ -28,6 +28,8 @@ from experiments.report.units import Exposed
 from recsys.errors import BadInput
 
 CURVE_DAYS = 14
+MOST_LINKED = 14
+"""Planned looks whose correlations are worked out; benchmarks/growing_windows.py measures as many."""
 KEYS = {"listener": "user_id", "session": "session_id"}
 
 
@@ -166,7 +168,10 @@ def _estimated(out: Measurement, frame: pl.DataFrame, plan: Design, schedule: Sc
 
 
 def _looked_at(frame: pl.DataFrame, schedule: Schedule) -> set[date]:
-    """The days of a frame that planned looks see: their own, or the newest before where that one brings nothing."""
+    """The days of a frame that planned looks see: their own, or the newest before where that one brings nothing. Of
+    more than `MOST_LINKED` looks none: the law of that many takes minutes."""
+    if len(schedule.looks) > MOST_LINKED:
+        return set()
     days = frame["day"].unique().to_list()
     before = [[day for day in days if day <= look] for _, look in schedule.looks]
     return {max(some) for some in before if some}

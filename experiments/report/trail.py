@@ -102,7 +102,8 @@ def _history(seen: Sequence[Estimate], due: Due, margin: Margin | None, directio
 def _correlations(seen: Sequence[Estimate]) -> tuple[float, ...]:
     """Of the last look with each before it; none where they are not all known. A look that was carried on is the one
     before it again."""
-    one, distinct, place = seen[-1], [], []
+    one, place = seen[-1], []
+    distinct: list[Estimate] = []
     for earlier in seen[:-1]:
         if not distinct or earlier.pair is not distinct[-1].pair:
             distinct.append(earlier)

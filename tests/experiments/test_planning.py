@@ -185,9 +185,13 @@ def _times(**dates: str) -> dict[str, datetime]:
 def test_plans_and_reports_say_the_rule_in_the_same_words() -> None:
     experiment = _experiment(stopping={"rule": "group_sequential", "looks": 4, "days": 28})
     assert experiment.question is not None
-    assert plan(experiment, BASE).rule == experiment.question.rule_words == (
-        "group sequential, 4 planned looks, O'Brien-Fleming spending by calendar time, "
-        "no look before 7 days are over (alpha 0.05)"
+    assert (
+        plan(experiment, BASE).rule
+        == experiment.question.rule_words
+        == (
+            "group sequential, 4 planned looks, O'Brien-Fleming spending by calendar time, "
+            "no look before 7 days are over (alpha 0.05)"
+        )
     )
 
 

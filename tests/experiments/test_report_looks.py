@@ -9,7 +9,7 @@ import pytest
 
 from experiments.report.asked import Asked, asked
 from experiments.report.measure import measure
-from experiments.report.record import MetricRow, Report
+from experiments.report.record import MetricRow
 from experiments.report.schedule import Schedule
 from experiments.report.trail import Due, Estimate, points
 from experiments.report.units import exposed
@@ -132,8 +132,7 @@ def _bounds(seen: list[Estimate], asked_for: Asked, due: Due, margin: bool) -> l
 
 
 def test_what_was_said_of_a_day_stays_as_it_was_when_more_days_come() -> None:
-    """Secondary metrics of an absolute mde too, whose tuning knows the primary's level, and the arms' shares: nothing
-    is tuned by the errors or counts of later days."""
+    """Of secondary metrics of an absolute mde too: their tuning knows the level of the primary, not later errors."""
     events = logs(listeners=600, lift=0.02)
     asked_for = config(SEQUENTIAL, mde=0.05, scale="absolute")
     middle, end = (read(asked_for, events, day=n) for n in (10, DAYS))
@@ -142,9 +141,13 @@ def test_what_was_said_of_a_day_stays_as_it_was_when_more_days_come() -> None:
         for a, b in zip(early, late, strict=False):
             assert a.planned == b.planned
             assert a.bound == (None if b.bound is None else pytest.approx(b.bound, rel=1e-3))
-    assert _ratio(middle) == _ratio(end)[:10]
 
 
-def _ratio(report: Report) -> list[float]:
-    assert report.sample_ratio is not None
-    return [day.p for day in report.sample_ratio.days]
+def test_very_many_looks_follow_from_their_standard_errors_alone() -> None:
+    many = config({"rule": "group_sequential", "information": [n / 50 for n in range(1, 51)]}, min_days=0)
+    one = many.experiments[0].model_copy(update={"stop": START + timedelta(days=50)})
+    schedule = Schedule.of(one)
+    last = (START + timedelta(days=5)).date()
+    units = exposed(logs(listeners=200), "ranker", "listener", START, START + timedelta(days=6))
+    found = measure(logs(listeners=200), units, one, asked(many, one), schedule, last)
+    assert not any(e.correlations for e in found.metrics["hours"].estimates["treatment"])

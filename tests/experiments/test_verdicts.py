@@ -77,7 +77,7 @@ def test_a_test_read_once_shows_no_interval_before_its_end() -> None:
 
 
 def test_an_always_valid_test_may_be_read_on_any_day() -> None:
-    found = read(config({"rule": "always_valid"}), logs(lift=0.15), day=11)
+    found = read(config({"rule": "always_valid"}, min_days=1), logs(lift=0.15), day=11)
     row = found.row("hours", "treatment")
     assert row.standing == "better"
     assert row.kind == "always valid"
