@@ -46,7 +46,7 @@ def draw(figures: dict[str, dict[str, dict[str, Any]]]) -> bytes:
 
 def _mark(axes: Any, place: int, body: dict[str, Any]) -> None:
     if "told_of" not in body:
-        axes.annotate("refused: no support", (0.02, place), fontsize=8, color=_SOFT, va="center")
+        axes.annotate("refused", (0.02, place), fontsize=8, color=_SOFT, va="center")
         return
     axes.plot([body["decisions"]["covered"]], [place], "o", ms=3, color=_GREY)
     if body["told_of"] == "refused":
