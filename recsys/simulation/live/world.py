@@ -185,6 +185,7 @@ class LiveWorld:
         """What `save` wrote."""
         world = cls.fresh(profile, catalog)
         with np.load(path) as stored:
+            world = world.only(len(stored["gone"]))
             world.memory = Memory(**{name: stored[name] for name in _MEMORY})
             world.day, world.luck = int(stored["day"]), int(stored["luck"])
             world.recent, world.yesterday = stored["recent"], stored["yesterday"]
