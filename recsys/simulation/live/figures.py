@@ -104,12 +104,9 @@ class Ledger:
 
 def _known_artists(world: LiveWorld, rows: NDArray[np.int64], track: NDArray[np.integer]) -> Bools:
     """(m,) whether the listener remembers a track by the artist of each track."""
-    artist, library = world.catalog.artist, world.memory.track
-    owner, place = np.nonzero(library != EMPTY)
-    known = np.unique(owner.astype(np.int64) << 32 | artist[library[owner, place]])
-    wanted = rows << 32 | artist[track]
-    at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    return known[at] == wanted if len(known) else np.zeros(len(wanted), bool)
+    artist, library = world.catalog.artist, world.memory.track[rows]
+    by = np.where(library == EMPTY, -1, artist[np.where(library == EMPTY, 0, library)])
+    return np.asarray((by == artist[track][:, None]).any(1))
 
 
 def by_artist(catalog: Catalog, exposed: F64) -> F64:
