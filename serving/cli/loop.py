@@ -20,7 +20,8 @@ PolicyOption = Annotated[
         "--policy",
         help="May be given several times: random, popularity, linear, linear_greedy; the champion as frozen "
         "(its usual exploration), greedy (none), explore (a fifth of the slots); with statistics counted anew "
-        "(recounted) or the ranker trained anew (retrained, greedy_retrained). Default: frozen and popularity.",
+        "(recounted) or the ranker trained anew (retrained, greedy_retrained); under other settings as in "
+        "frozen:home.epsilon=0.1. Default: frozen and popularity.",
     ),
 ]
 
@@ -73,7 +74,7 @@ def loop(
     folder = place.root / "loops" / name
     folders: dict[str, Path] = {}
     for each in chosen:
-        folders[each] = folder / f"{each}-{seed}"
+        folders[each] = folder / (re.sub(r"[^A-Za-z0-9_.=,-]", "_", each) + f"-{seed}")
         with progress_bar(each) as update:
             run(place, each, settings, folders[each], update)
     found = compare(folders, folder)

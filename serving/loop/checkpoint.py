@@ -44,7 +44,7 @@ def save(folder: Path, living: Living, home: Home | None) -> None:
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
     living.world.save(here / "world.npz")
-    np.savez(here / "policy.npz", **living.policy.state())
+    np.savez(here / "policy.npz", allow_pickle=False, **living.policy.state())
     ledger = living.ledger
     np.savez(
         here / "ledger.npz",
@@ -54,7 +54,7 @@ def save(folder: Path, living: Living, home: Home | None) -> None:
     )
     for i, values in enumerate(living.values):
         np.savez(here / f"values-{i}.npz", **vars(values))
-    body = {"figures": [asdict(f) for f in living.figures], "promoted": living.promoted}
+    body: dict[str, Any] = {"figures": [asdict(f) for f in living.figures], "promoted": living.promoted}
     if home is not None:
         body["home"] = _keep_home(here, home)
     (here / "days.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2))
@@ -79,7 +79,7 @@ def resume(folder: Path, living: Living, home: Home | None) -> bool:
         living.policy.restore(dict(stored))
     with np.load(here / "ledger.npz") as stored:
         living.ledger = Ledger(stored["exposed"], stored["opened"], list(stored["active"]))
-    nan = float("nan")  # JSON has none: null
+    nan: Any = float("nan")  # JSON has none: null
     living.figures = [
         DayFigures(**{k: nan if v is None else v for k, v in each.items()}) for each in body["figures"]
     ]

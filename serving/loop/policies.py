@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from experiments.config import Config
 from recsys.errors import BadInput
 from recsys.simulation.catalog import Catalog
@@ -65,11 +67,21 @@ POLICIES: Mapping[str, Simple | Served] = {
 
 
 def known(name: str) -> Simple | Served:
-    """The policy of that name.
+    """The policy of that name; `frozen:home.epsilon=0.1,home.ranked=100` is one under other settings.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is none, or it has no settings.
     """
-    if name not in POLICIES:
-        raise BadInput(f"unknown policy {name!r}: choose among {', '.join(POLICIES)}")
-    return POLICIES[name]
+    base, _, changes = name.partition(":")
+    if base not in POLICIES:
+        raise BadInput(f"unknown policy {base!r}: choose among {', '.join(POLICIES)}")
+    policy = POLICIES[base]
+    if not changes:
+        return policy
+    if not isinstance(policy, Served):
+        raise BadInput(f"{base} has no settings: only policies of a release have")
+    pairs = [change.partition("=") for change in changes.split(",")]
+    if not all(path and value for path, _, value in pairs):
+        raise BadInput(f"settings look like home.epsilon=0.1,home.ranked=100, not {changes!r}")
+    more = {path: yaml.safe_load(value) for path, _, value in pairs}
+    return Served({**policy.parameters, **more}, policy.retrain)

@@ -29,7 +29,7 @@ from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.loop import run as loop_run
 from serving.loop.place import made, profile_of, start_day
-from serving.loop.policies import SETTINGS, release
+from serving.loop.policies import SETTINGS, Served, known, release
 from serving.loop.retrain import Retrain, retrain
 from serving.loop.run import LoopSettings, run
 from serving.loop.service_policy import ServicePolicy, asks
@@ -187,6 +187,20 @@ def test_a_home_without_a_world_or_with_a_wrong_policy_is_one_line(tmp_path: Pat
         run(Home.of(tmp_path).make(), "frozen", FEW, tmp_path / "run")
     with pytest.raises(BadInput, match="choose among random, popularity"):
         run(tiny_home, "nonsense", FEW, tmp_path / "run")
+    with pytest.raises(BadInput, match="has no settings"):
+        run(tiny_home, "random:home.epsilon=1", FEW, tmp_path / "run")
+    with pytest.raises(BadInput, match="look like"):
+        run(tiny_home, "frozen:home.epsilon", FEW, tmp_path / "run")
+
+
+def test_a_policy_may_have_other_settings() -> None:
+    changed = known("greedy:home.ranked=100,home.rerank.diversity_weight=0.3")
+    assert isinstance(changed, Served)
+    assert changed.parameters == {
+        "home.epsilon": 0.0,
+        "home.ranked": 100,
+        "home.rerank.diversity_weight": 0.3,
+    }
 
 
 def test_retraining_learns_from_the_loop_s_days_and_is_promoted(home: Home, tmp_path: Path) -> None:

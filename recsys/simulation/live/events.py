@@ -27,7 +27,8 @@ _SHOWN_AFTER_MS, _SLOT_MS = 800, 60
 
 def request_ids(now: I64, key: U64) -> NDArray[np.object_]:
     """(m,) UUIDv7 of each request, a function of its session alone: draws that hash it are the same in every run."""
-    return event_ids(now, keys(stream(0, "request"), key)).to_numpy(zero_copy_only=False)
+    ids: NDArray[np.object_] = event_ids(now, keys(stream(0, "request"), key)).to_numpy(zero_copy_only=False)
+    return ids
 
 
 def events_of(

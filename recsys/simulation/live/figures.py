@@ -142,5 +142,5 @@ def retention(active: list[Bools], within: int) -> F64:
     return out
 
 
-def _mean(values: NDArray[np.generic]) -> float:
+def _mean(values: NDArray[np.floating] | Bools) -> float:
     return float(np.mean(values)) if len(values) else float("nan")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -213,7 +214,7 @@ def _nobody(slots: int) -> Served:
     return Served(np.zeros((0, slots), np.int32), np.zeros((0, slots)), "")
 
 
-def _wide(values: NDArray[np.generic], slots: int, blank: float) -> NDArray[np.generic]:
+def _wide(values: NDArray[Any], slots: int, blank: float) -> NDArray[Any]:
     """(m, slots): cut, or filled up with blanks."""
     if values.shape[1] >= slots:
         return values[:, :slots]

@@ -194,4 +194,5 @@ class LiveWorld:
 
 def session_ids(planned: sessions.Sessions) -> NDArray[np.object_]:
     """(m,) public id of each session, as its events have it."""
-    return public_ids(planned.key).to_numpy(zero_copy_only=False)
+    ids: NDArray[np.object_] = public_ids(planned.key).to_numpy(zero_copy_only=False)
+    return ids
