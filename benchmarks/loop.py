@@ -45,7 +45,7 @@ def final_value(folder: Path) -> float | None:
     if final.is_empty():
         return None
     gain, room = final["served"] - final["random"], final["oracle"] - final["random"]
-    return float(gain.sum() / room.sum())
+    return float(gain.to_numpy().sum() / room.to_numpy().sum())
 
 
 def differences(finals: dict[str, list[dict[str, float | None]]]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from experiments.parameters import overlay
 from recsys.errors import RecsysError
-from recsys.pipeline import Candidates
+from recsys.pipeline import Candidates, Column
 from recsys.schemas import Surface
 from recsys.simulation.catalog import CODES, COUNTRIES, I32
 from recsys.simulation.live.day import LiveDay
@@ -146,7 +146,7 @@ def unexplored(recommender: Recommender, decision: Decision) -> list[str]:
     query = query_of(decision)
     batch = batch_of(decision, query)
     ids = np.array(decision.eligible, np.int64)
-    columns = dict(decision.scores.items())
+    columns: dict[str, Column] = dict(decision.scores)
     candidates = Candidates(ids, np.array([0, len(ids)], np.int64), columns)
     rungs = {rung.name: rung for rung in recommender.pipeline(query).rungs}
     [slate] = rungs[decision.rung].selector.select(replace(batch, memo={}), candidates)
