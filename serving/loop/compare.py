@@ -31,6 +31,7 @@ PANELS = (
     ("exploration_loss", "exploration loss"),
     ("skipped", "home plays skipped before 30 s"),
 )
+_RELATIVE = ("hours",)
 _COLORS = ("#4338ca", "#ea580c", "#0891b2", "#65a30d", "#db2777", "#b45309", "#7c3aed", "#475467")
 _DASHES = ("-", "--", "-.", ":")
 _INK, _SOFT, _LINE = "#1c2330", "#667085", "#e4e7ec"
@@ -86,7 +87,7 @@ def paired(a: pl.DataFrame, b: pl.DataFrame) -> tuple[Interval, int] | None:
         return None
     gain = (both["served"] - both["random"]) - (both["served_b"] - both["random_b"])
     room = 0.5 * (both["oracle"] - both["random"] + both["oracle_b"] - both["random_b"])
-    draw = Resampler.of(both["listener"].to_numpy())
+    draw = Resampler.of(np.unique(both["listener"].to_numpy(), return_inverse=True)[1])
     return draw.ratio(gain.to_numpy(), room.to_numpy()), len(both)
 
 
@@ -100,16 +101,25 @@ def picture(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(13.2, 9.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(3, 4)
+    longest = max(map(len, days.values()))
     for axes, (name, label) in zip(grid.ravel(), PANELS, strict=True):
         for i, (policy, rows) in enumerate(days.items()):
-            y = [np.nan if row[name] is None else row[name] for row in rows]
+            y = np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64)
+            if name in _RELATIVE:  # weekdays move all policies alike
+                y = y - np.mean(
+                    [[row[name] or 0.0 for row in each[: len(y)]] for each in days.values()], axis=0
+                )
             style = {"color": _COLORS[i % len(_COLORS)], "ls": _DASHES[i // len(_COLORS) % len(_DASHES)]}
             axes.plot(np.arange(1, len(y) + 1), y, lw=1.7, marker="o", ms=2.6, label=policy, **style)
-        axes.set_title(label, fontsize=9.5, color=_INK, loc="left")
+        more = ", over the policies' mean" if name in _RELATIVE else ""
+        axes.set_title(label + more, fontsize=9.5, color=_INK, loc="left")
+        axes.set_xlim(0.6, longest + 0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color=_LINE)
         axes.tick_params(labelsize=8, colors=_SOFT)
         axes.spines[["top", "right"]].set_visible(False)
