@@ -130,6 +130,7 @@ def test_a_server_that_is_not_there_is_one_line(world: LiveWorld) -> None:
         policy.hear(pl.DataFrame({"received_at": [1], "kind": ["search"]}), 1)
 
 
+@pytest.mark.slow
 def test_a_killed_loop_goes_on_and_ends_as_if_nothing_had_been(
     tiny_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_folder_holds_one_run_and_other_settings_are_refused(tiny_home: Home, 
         run(tiny_home, "popularity", FEW.model_copy(update={"seed": 1}), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_loop_leaves_the_home_it_starts_from_as_it_was(tiny_home: Home, tmp_path: Path) -> None:
     def digest() -> dict[str, tuple[int, int]]:
         kept = [
