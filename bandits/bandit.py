@@ -121,4 +121,4 @@ def drawn(p: Floats, u: Floats) -> NDArray[np.int64]:
     cumulative = p.cumsum(1)
     column = (cumulative <= (u * cumulative[:, -1])[:, None]).sum(1)
     last = p.shape[1] - 1 - (p[:, ::-1] > 0).argmax(1)
-    return np.minimum(column, last)
+    return np.asarray(np.minimum(column, last))

@@ -143,7 +143,7 @@ class LinearModel:
         self._solve()
         precision = self._ridge + self.gram[0]
         draws = normals(seed, (samples, self.settings.dim))
-        theta = np.linalg.solve(np.linalg.cholesky(precision).T, draws.T).T
+        theta: Floats = np.asarray(np.linalg.solve(np.linalg.cholesky(precision).T, draws.T).T, np.float64)
         theta = scale * self._noise(theta[:, None, :], samples, seed)[:, 0, :]
         return np.asarray(theta @ contexts.T)[:, :, None]
 

@@ -87,7 +87,7 @@ class LogisticModel:
         factor, recent = self.clock.advance(len(y), seen.when)
         if factor != 1.0:
             self.precision += (factor - 1.0) * (self.precision - self._ridge)
-            self.covariance = np.linalg.inv(self.precision)
+            self.covariance[...] = np.linalg.inv(self.precision)
         counted = (seen.weights * recent).tolist()
         for x, arm, reward, weight in zip(
             seen.contexts, seen.arms.tolist(), y.tolist(), counted, strict=True

@@ -37,7 +37,7 @@ class NeuralLinear(LinearModel):
     """LinearModel whose posterior draws have the scale of the noise that the rewards have shown."""
 
     kind = "neural_linear"
-    Settings = NeuralLinearSettings  # type: ignore[assignment]
+    Settings = NeuralLinearSettings
     settings: NeuralLinearSettings
 
     def __init__(self, settings: NeuralLinearSettings) -> None:

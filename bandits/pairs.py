@@ -91,4 +91,4 @@ class PairRules:
 
 def by_reason(probabilities: Floats, own: Pairs) -> Floats:
     """(reasons,) P(reason) of a slot from its probabilities over pairs (n,); P(item | reason) is the pair's over it."""
-    return np.bincount(own.reason, probabilities)
+    return np.asarray(np.bincount(own.reason, probabilities), np.float64)

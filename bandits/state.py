@@ -67,7 +67,7 @@ def save(path: Path, model: Learned, more: Arrays | None = None) -> str:
         "digest": _digest(model.kind, settings, arrays),
     }
     body = io.BytesIO()
-    np.savez(body, **{_HEADER: np.frombuffer(orjson.dumps(header), np.uint8)}, **arrays)
+    np.savez(body, allow_pickle=False, **{_HEADER: np.frombuffer(orjson.dumps(header), np.uint8)}, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:

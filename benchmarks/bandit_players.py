@@ -8,20 +8,18 @@ from bandits.bandit import Bandit
 from bandits.bootstrap import BootstrapModel, BootstrapSettings
 from bandits.linear import LinearModel, LinearSettings
 from bandits.logistic import LogisticModel, LogisticSettings
-from bandits.neural_linear import NeuralLinear, NeuralLinearSettings
 from bandits.rules import Greedy, InverseGap, Model, Optimistic, PlackettLuce, Rule, Thompson
 from benchmarks.peers.bandit_play import F64, Make
 
 FORGET = (0.0, 600.0)  # half-lives in steps
 GRIDS: dict[str, list[dict[str, Any]]] = {
     "linear epsilon-greedy": [{"epsilon": e, "half_life": h} for e in (0.02, 0.1) for h in FORGET],
-    "linear softmax": [{"temperature": t, "half_life": h} for t in (0.03, 0.1) for h in FORGET],
-    "linear ucb": [{"alpha": a, "half_life": h} for a in (0.3, 0.6) for h in FORGET],
-    "linear thompson": [{"scale": s, "half_life": h} for s in (0.1, 0.3) for h in FORGET],
-    "learned-noise thompson": [{"scale": s, "half_life": h} for s in (0.3, 0.7) for h in FORGET],
+    "linear softmax": [{"temperature": t, "half_life": h} for t in (0.01, 0.03) for h in FORGET],
+    "linear ucb": [{"alpha": a, "half_life": h} for a in (0.15, 0.3) for h in FORGET],
+    "linear thompson": [{"scale": s, "half_life": h} for s in (0.1, 0.2) for h in FORGET],
     "logistic thompson": [{"scale": s, "half_life": h} for s in (0.3, 0.7) for h in FORGET],
     "logistic ucb": [{"alpha": a, "half_life": h} for a in (0.3, 0.6) for h in FORGET],
-    "logistic squarecb": [{"gamma": g, "half_life": h} for g in (100.0, 400.0) for h in FORGET],
+    "logistic squarecb": [{"gamma": g, "half_life": h} for g in (400.0, 2000.0) for h in FORGET],
     "bootstrap": [{"scale": s, "half_life": h} for s in (0.5, 1.0) for h in FORGET],
 }
 SUPPORT = 0.0  # peers explore as their setting says; no share of ours is drawn at random beside it
@@ -52,8 +50,6 @@ def player(method: str, setting: dict[str, Any], dim: int, arms: int, seed: int)
 def _model(method: str, size: dict[str, Any], seed: int) -> Model:
     if method == "bootstrap":
         return BootstrapModel(BootstrapSettings(**size, replicas=32, spread=0.5, seed=seed))
-    if method == "learned-noise thompson":
-        return NeuralLinear(NeuralLinearSettings(**size))
     if method.startswith("logistic"):
         return LogisticModel(LogisticSettings(**size))
     return LinearModel(LinearSettings(**size))

@@ -110,7 +110,7 @@ def chosen(games: Table) -> dict[str, dict[str, Any]]:
             )
         )
 
-    return {method: min(grid, key=lambda s, m=method: cost(m, s)) for method, grid in grids.items()}
+    return {m: grid[int(np.argmin([cost(m, s) for s in grid]))] for m, grid in grids.items()}
 
 
 def figures(games: Table, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:

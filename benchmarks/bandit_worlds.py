@@ -34,7 +34,7 @@ def sparse(rng: np.random.Generator) -> tuple[F64, F64]:
     """16 features of which 4 are on, each arm cares for 3, and rewards are rare (about 8% for an arm at random)."""
     on = rng.random((STEPS, 2 * DIM)).argsort(1) < 4
     weight = np.where(rng.random((ARMS, 2 * DIM)).argsort(1) < 3, rng.normal(0, 2, (ARMS, 2 * DIM)), 0.0)
-    return on.astype(float), _sigmoid(on @ weight.T - 3)
+    return on.astype(float), _sigmoid(on.astype(np.float64) @ weight.T - 3)
 
 
 def drifting(rng: np.random.Generator) -> tuple[F64, F64]:

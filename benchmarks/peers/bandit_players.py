@@ -17,10 +17,15 @@ from benchmarks.peers.bandit_play import F64, Make, run_all
 
 # Four settings each, as ours. Exploration is the axis that matters most; learning rates where the method has one.
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "vw epsilon-greedy": [{"o": f"--epsilon {e} -l {r}"} for e in (0.02, 0.1) for r in (0.1, 0.5)],
-    "vw bag": [{"o": f"--bag {b} -l {r}"} for b in (5, 10) for r in (0.1, 0.5)],
-    "vw squarecb": [{"o": f"--squarecb --gamma_scale {g} -l {r}"} for g in (100, 1000) for r in (0.1, 0.5)],
-    "vw regcb": [{"o": f"--regcbopt --mellowness {m} -l {r}"} for m in (0.001, 0.1) for r in (0.1, 0.5)],
+    "vw epsilon-greedy": [{"o": f"--epsilon {e} -l {r}"} for e in (0.02, 0.05) for r in (2, 10)],
+    "vw softmax": [{"o": f"--softmax --lambda {v} -l {r}"} for v in (20, 60) for r in (2, 10)],
+    "vw bag": [{"o": f"--bag {b} --greedify --epsilon 0.02 -l {r}"} for b in (5, 10) for r in (2, 10)],
+    "vw squarecb": [{"o": f"--squarecb --gamma_scale {g} -l {r}"} for g in (1e3, 1e5) for r in (2, 10)],
+    "vw regcb": [
+        {"o": f"--regcbopt --mellowness {m} --cb_min_cost -1 --cb_max_cost 0 -l {r}"}
+        for m in (0.0001, 0.01)
+        for r in (2, 10)
+    ],
     "mabwiser linucb": [{"alpha": a} for a in (0.1, 0.3, 0.6, 1.0)],
     "mabwiser lints": [{"alpha": a} for a in (0.1, 0.2, 0.4, 0.8)],
     "obp linucb": [{"epsilon": e} for e in (0.1, 0.3, 0.6, 1.0)],
@@ -35,7 +40,7 @@ class Vw:
     def __init__(self, setting: dict[str, Any], arms: int, seed: int) -> None:
         from vowpalwabbit import Workspace
 
-        options = f"--cb_explore_adf {setting['o']} --interactions xa --ignore_linear x --noconstant"
+        options = f"--cb_explore_adf {setting['o']} --interactions xa"
         self._vw = Workspace(f"{options} --quiet --random_seed {seed + 1}", enable_logging=False)
         self._arms, self._rng = arms, np.random.default_rng([seed, 5])
         self._lines = [f"|a a{i}" for i in range(arms)]
@@ -54,7 +59,7 @@ class Vw:
 
     @staticmethod
     def _shared(x: F64) -> str:
-        return "shared |x " + " ".join(f"{i}:{v:.6g}" for i, v in enumerate(x))
+        return "shared |x " + " ".join(f"f{i}:{v:.6g}" for i, v in enumerate(x))
 
 
 class MabWiser:
