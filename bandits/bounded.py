@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bandits.draws import Draws, best, sunk
 from bandits.rules import Model, Rule
 from recsys.errors import BadInput
+from recsys.rerank.prefix import SUNK
 from recsys.slate import SlotPolicy, at_quantile
 
 Floats = NDArray[np.float64]
@@ -32,9 +33,9 @@ def loss(p: Floats, value: Floats, allowed: Bools) -> Floats:
 def bounded(p: Floats, value: Floats, allowed: Bools, bound: float) -> Floats:
     """(n, k) probabilities whose expected loss is at most `bound` in every row.
 
-    A value that is not finite is worth no known amount: beside finite ones it is not explored.
+    A value that is not finite, or was sunk for it, is worth no known amount: beside others it is not explored.
     """
-    real = np.isfinite(value) & allowed
+    real = np.isfinite(value) & (value > SUNK) & allowed
     known = np.where(real.any(1, keepdims=True), real, allowed)
     value = sunk(value)
     greedy = best(value, known)

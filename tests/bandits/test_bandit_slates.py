@@ -91,18 +91,21 @@ def slate_policy(bandit: Bandit, seed: int):
 
 
 @every_bandit
-def test_slots_follow_their_stated_conditional_distribution_under_constraints(bandit):
-    """4 contexts x 7 slots x 20,000 draws; the slow test below draws whole slates."""
+@pytest.mark.parametrize(
+    ("contexts", "draws"), [(3, 10_000), pytest.param(20, 50_000, marks=pytest.mark.slow)]
+)
+def test_slots_follow_their_stated_conditional_distribution_under_constraints(bandit, contexts, draws):
+    """Contexts x 7 slots x draws; the slow test below draws whole slates."""
     stated, rows = [], []
-    for seed in range(4):
+    for seed in range(contexts):
         own, policy = slate_policy(bandit.fit(*empty()), seed)
         prefix = [slot.row for slot in fill(own, policy, seed)]
         stated += propensities(own, policy, seed, prefix)
     rng = np.random.default_rng(0)
     for p in stated:
         assert p.sum() == pytest.approx(1)
-        rows.append(drawn(np.broadcast_to(p, (20_000, len(p))), rng.random(20_000)))
-    assert len(stated) == 28
+        rows.append(drawn(np.broadcast_to(p, (draws, len(p))), rng.random(draws)))
+    assert len(stated) == contexts * 7
     assert not check(stated, rows, 1).rejected()
 
 
