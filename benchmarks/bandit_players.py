@@ -15,10 +15,10 @@ FORGET = (0.0, 600.0)  # half-lives in steps
 GRIDS: dict[str, list[dict[str, Any]]] = {
     "linear epsilon-greedy": [{"epsilon": e, "half_life": h} for e in (0.02, 0.1) for h in FORGET],
     "linear softmax": [{"temperature": t, "half_life": h} for t in (0.01, 0.03) for h in FORGET],
-    "linear ucb": [{"alpha": a, "half_life": h} for a in (0.15, 0.3) for h in FORGET],
+    "linear ucb": [{"alpha": a, "half_life": h} for a in (0.3, 0.6) for h in FORGET],
     "linear thompson": [{"scale": s, "half_life": h} for s in (0.1, 0.2) for h in FORGET],
     "logistic thompson": [{"scale": s, "half_life": h} for s in (0.3, 0.7) for h in FORGET],
-    "logistic ucb": [{"alpha": a, "half_life": h} for a in (0.3, 0.6) for h in FORGET],
+    "logistic ucb": [{"alpha": a, "half_life": h} for a in (0.3, 1.0) for h in FORGET],
     "logistic squarecb": [{"gamma": g, "half_life": h} for g in (400.0, 2000.0) for h in FORGET],
     "bootstrap": [{"scale": s, "half_life": h} for s in (0.5, 1.0) for h in FORGET],
 }
