@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _SUNK = -float(np.finfo(np.float32).max)
-_CHUNK = 2_000_000  # values looked at together
+_CHUNK = 100_000  # values looked at together: what a cache holds
 _POOL = 32  # candidates from which on leaving out the hopeless pays
 
 

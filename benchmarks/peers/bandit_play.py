@@ -43,15 +43,15 @@ def load(folder: Path, world: str, seed: int) -> Stream:
 
 
 def play(player: Player, stream: Stream) -> dict[str, Any]:
-    """Regret against the best arm of each step, and seconds spent selecting and updating."""
+    """Regret against the best arm of each step, and CPU seconds spent selecting and updating."""
     regret = np.empty(len(stream.contexts))
     selecting = updating = 0.0
     for t, x in enumerate(stream.contexts):
-        began = time.perf_counter()
+        began = time.process_time()
         arm, probability = player.select(x)
-        chosen = time.perf_counter()
+        chosen = time.process_time()
         player.update(x, arm, float(stream.rewards[t, arm]), probability)
-        updating += time.perf_counter() - chosen
+        updating += time.process_time() - chosen
         selecting += chosen - began
         regret[t] = stream.expected[t].max() - stream.expected[t, arm]
     curve = regret.cumsum()[np.linspace(0, len(regret) - 1, POINTS).astype(int)]
