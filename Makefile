@@ -25,8 +25,8 @@ install: $(VENV)/.complete ## make .venv and install everything in exact version
 demo: install ## simulate, train, evaluate, release and serve until Ctrl-C
 	$(BIN)/recsys demo --profile demo
 
-test: install ## the fast tests
-	$(BIN)/pytest
+test: install ## the fast tests, a file at a time on each of two processes
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: install ## only the tests that take minutes
 	$(BIN)/pytest -m slow

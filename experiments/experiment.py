@@ -6,7 +6,7 @@ A flag is an experiment without a question: its arms set values, and nobody draw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -140,6 +140,24 @@ class Experiment(Strict):
         rule = self.question.stopping
         if rule.rule != "always_valid" and self.stop is None and rule.days is None:
             raise refuse("looks are planned up to an end: give stop, or days here", "question", "stopping")
+        days = self.planned_days
+        if (
+            days is not None
+            and "min_days" in self.question.model_fields_set
+            and self.question.min_days > days
+        ):
+            raise refuse(
+                f"the test is over after {days:g} days: no look would be left but its end",
+                "question",
+                "min_days",
+            )
+
+    @property
+    def planned_days(self) -> float | None:
+        """From start to planned end, or what its stopping rule says where that is less; None where nothing says so."""
+        rule_days = None if self.question is None else getattr(self.question.stopping, "days", None)
+        length = (self.stop - self.start) / timedelta(days=1) if self.start and self.stop else None
+        return min((float(d) for d in (rule_days, length) if d is not None), default=None)
 
     @property
     def end(self) -> datetime | None:

@@ -123,7 +123,7 @@ def plan(
     units = max(need.units for need in needs)
     return Planned(
         experiment=experiment.name,
-        rule=_words(question),
+        rule=question.rule_words,
         needs=needs,
         unknown=tuple(g.metric for g in question.guardrails if g.metric not in known),
         units=units,
@@ -163,6 +163,7 @@ class _Test:
     pair: float  # share of all units that are in the two arms
     plan: Plan  # of one look
     price: float
+    looks: tuple[float, ...]  # that are planned, as shares of the time
 
     @classmethod
     def of(
@@ -194,7 +195,8 @@ class _Test:
         power = 1 - (1 - question.power) / (1 + len(question.guardrails))
         price = _price(experiment, question, one_look, one_look.units(effect, power), power)
         pair = control + min(treated)
-        return cls(question, metric, found.mean, effect, margin, power, pair, one_look, price)
+        looks = question.looks(experiment.planned_days)
+        return cls(question, metric, found.mean, effect, margin, power, pair, one_look, price, looks)
 
     def need(self) -> Need:
         units = self.plan.units(self.effect, self.power) / self.pair
@@ -224,7 +226,7 @@ class _Test:
         if isinstance(rule, Fixed):
             return 1.0
         design = _design(rule, self.plan)
-        return promise(design, rule.fractions, drift_for(design, rule.fractions, self.power)).expected
+        return promise(design, self.looks, drift_for(design, self.looks, self.power)).expected
 
 
 def _absolute(size: float, scale: Scale, mean: float) -> float:
@@ -244,7 +246,7 @@ def _price(experiment: Experiment, question: Question, one_look: Plan, fixed: fl
     if isinstance(rule, Fixed):
         return 1.0
     if isinstance(rule, GroupSequential):
-        return inflation(_design(rule, one_look), rule.fractions, power)
+        return inflation(_design(rule, one_look), question.looks(experiment.planned_days), power)
     alpha, two_sided = one_look.alpha / one_look.comparisons, one_look.sides == 2
     one = float(norm.isf(one_look.side_alpha) + norm.ppf(power)) ** 2
     best_at = float(norm.isf(question.alpha / 2) + norm.ppf(question.power)) ** 2 / one
@@ -252,18 +254,15 @@ def _price(experiment: Experiment, question: Question, one_look: Plan, fixed: fl
         best_at = best_ratio(alpha, two_sided) / one
     elif rule.tuned_for is not None:
         best_at = rule.tuned_for / fixed
-    looks = min(planned_days(experiment) or 28, MOST_LOOKS)
-    return always_valid_inflation(np.arange(1, looks + 1) / looks, power, alpha, best_at, two_sided)
+    days = min(planned_days(experiment) or 28, MOST_LOOKS)
+    looks = np.arange(min(max(question.min_days, 1), days), days + 1)
+    return always_valid_inflation(looks / days, power, alpha, best_at, two_sided)
 
 
 def planned_days(experiment: Experiment) -> int | None:
     """How long it is planned to run; None where nothing says so."""
-    rule = experiment.question.stopping if experiment.question else None
-    if rule is not None and not isinstance(rule, AlwaysValid) and rule.days is not None:
-        return rule.days
-    if experiment.start is None or experiment.stop is None:
-        return None
-    return max(1, round((experiment.stop - experiment.start).total_seconds() / 86_400))
+    days = experiment.planned_days
+    return None if days is None else max(1, round(days))
 
 
 def _first_day(arrivals: Sequence[float] | None, units: int) -> int | None:
@@ -280,12 +279,3 @@ def _detectable(test: _Test, arrivals: Sequence[float] | None) -> tuple[Detectab
         effect = test.smallest(arrivals[days - 1])
         out.append(Detectable(days, int(arrivals[days - 1]), effect, test.relative(effect)))
     return tuple(out)
-
-
-def _words(question: Question) -> str:
-    rule = question.stopping
-    if isinstance(rule, Fixed):
-        return "read once, at the end"
-    if isinstance(rule, GroupSequential):
-        return f"group sequential, {len(rule.fractions)} looks, {rule.spending.replace('_', '-')} spending"
-    return f"always valid, {rule.method.replace('_', ' ')}"

@@ -123,6 +123,15 @@ class Fixed(Strict):
     rule: Literal["fixed"]
     days: Annotated[int, Field(ge=1, le=366)] | None = None
 
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        return (1.0,)
+
+    @property
+    def words(self) -> str:
+        """The rule as people say it, in plans and reports."""
+        return "read once, at the planned end"
+
 
 class GroupSequential(Strict):
     """A few planned looks; the error is spent by a function of information (Lan & DeMets 1983).
@@ -156,6 +165,11 @@ class GroupSequential(Strict):
         count = self.looks or 0
         return self.information or tuple((i + 1) / count for i in range(count))
 
+    @property
+    def words(self) -> str:
+        name = _SPENDING[self.spending]
+        return f"group sequential, {len(self.fractions)} planned looks, {name} spending by calendar time"
+
 
 class AlwaysValid(Strict):
     """Any number of looks, at any time.
@@ -168,7 +182,18 @@ class AlwaysValid(Strict):
     method: Literal["confidence_sequence", "msprt"] = "confidence_sequence"
     tuned_for: Annotated[int, Field(ge=10)] | None = None
 
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """None is planned: it looks every day."""
+        return ()
 
+    @property
+    def words(self) -> str:
+        name = "mixture SPRT" if self.method == "msprt" else "confidence sequence"
+        return f"always valid ({name}): may be read on any day"
+
+
+_SPENDING = {"obrien_fleming": "O'Brien-Fleming", "pocock": "Pocock", "power": "power family"}
 Stopping = Annotated[Fixed | GroupSequential | AlwaysValid, Field(discriminator="rule")]
 
 
@@ -181,6 +206,8 @@ class Question(Strict):
         mde: the smallest change of the primary metric worth finding (`scale`: of its mean, or as it is).
         margin: of a primary that shall only be no worse: the question is then one of non-inferiority.
         pre_days: before the start, whose values adjust for differences between units (CUPED); 0: none.
+        min_days: before so many days are over no rule looks, but at the planned end itself: a week, as effects differ
+            between weekdays, and no rule knows them. A guardrail's breach is watched for from the first day on.
     """
 
     primary: Name
@@ -194,6 +221,7 @@ class Question(Strict):
     power: Annotated[float, Field(gt=0.5, lt=1, strict=True)] = 0.8
     correction: Literal["holm", "benjamini_hochberg"] = "holm"
     pre_days: Annotated[int, Field(ge=0, le=90)] = 14
+    min_days: Annotated[int, Field(ge=0, le=90)] = 7
     stopping: Stopping
 
     @model_validator(mode="after")
@@ -211,6 +239,21 @@ class Question(Strict):
     def metrics(self) -> list[str]:
         """Every metric asked for: the primary, secondary ones, guardrails."""
         return [self.primary, *self.secondary, *(g.metric for g in self.guardrails)]
+
+    @property
+    def rule_words(self) -> str:
+        """The stopping rule with its risk and its first look, as people say it."""
+        early = self.min_days > 1 and self.stopping.rule != "fixed"
+        first = f", no look before {self.min_days} days are over" if early else ""
+        return f"{self.stopping.words}{first} (alpha {self.alpha:g})"
+
+    def looks(self, days: float | None) -> tuple[float, ...]:
+        """The planned looks that are taken in a test of so many days, as shares of its time: those from `min_days` on,
+        and the end."""
+        shares = self.stopping.fractions
+        return (
+            shares if days is None else tuple(s for s in shares if s == 1 or s * days >= self.min_days - 1e-9)
+        )
 
 
 STANDARD: tuple[Metric, ...] = (

@@ -195,7 +195,7 @@ class Pipeline(Generic[Q]):
         """Down the ladder in turns; a new one where a part has overrun its time."""
         while True:
             work = partial(self._down, batch, way, budgets=guard.budgets)
-            turn = guard.begin(way.at, self.budget_ms, work)
+            turn = guard.begin(way.at, self.budget_ms, work, way.at == len(self.rungs) - 1)
             if turn is None:  # every thread hangs: the last rung, here
                 way.fallen |= {rung.name: "no thread was free" for rung in self.rungs[way.at : -1]}
                 return self._down(batch, replace(way, at=len(self.rungs) - 1), Unwatched())

@@ -86,9 +86,12 @@ class Guard:
         """The breaker of a part; it is made at the part's first overrun."""
         return self.breakers.setdefault(part, Breaker(self._rule))
 
-    def begin(self, rung: int, part_ms: float | None, work: Callable[[Watch], T]) -> Turn[T] | None:
-        """Starts a turn at a rung; None where no thread is free for it."""
-        turn = Turn(self, rung, part_ms, work, self._crew.places)
+    def begin(
+        self, rung: int, part_ms: float | None, work: Callable[[Watch], T], last: bool = False
+    ) -> Turn[T] | None:
+        """Starts a turn at a rung, the `last` or another; None where no thread is free for it."""
+        budget = self.budgets.last if last else self.budgets.rung
+        turn = Turn(self, rung, budget, part_ms, work, None if last else self._crew.places)
         return turn if self._crew.submit(turn.run) else None
 
     def describe(self) -> dict[str, dict[str, int]]:
@@ -106,15 +109,16 @@ class Turn(Generic[T]):
         self,
         guard: Guard,
         rung: int,
+        rung_ms: float,
         part_ms: float | None,
         work: Callable[[Watch], T],
-        places: threading.Semaphore,
+        places: threading.Semaphore | None,
     ) -> None:
         self._guard, self._work = guard, work
         self._places, self._placed = places, False
         self._lock, self._done = threading.Lock(), threading.Event()
         now = time.monotonic()
-        self._rung, self._end = rung, now + guard.budgets.rung / 1000
+        self._rung, self._end = rung, now + rung_ms / 1000
         self._shortest = self._part_s = _seconds(part_ms)
         # Part, since, until, rung, its end: one assignment, so that the waiting thread reads it as a whole.
         self._at = ("", now, self._end, rung, self._end)
@@ -144,7 +148,8 @@ class Turn(Generic[T]):
 
     def run(self) -> None:
         """Does the work, once it has a place; called by a thread of the crew."""
-        self._places.acquire()
+        if self._places is not None:
+            self._places.acquire()
         with self._lock:
             self._placed = True
         try:
@@ -185,9 +190,9 @@ class Turn(Generic[T]):
 
     def _give_place(self) -> None:
         """Lets the next turn begin; the caller holds the lock."""
-        if self._placed:
-            self._placed = False
+        if self._placed and self._places is not None:
             self._places.release()
+        self._placed = False
 
     def _leave(self) -> None:
         """The part before came back in time."""
@@ -205,7 +210,7 @@ class Crew:
     A ThreadPoolExecutor would wait for a hung thread when the process ends.
 
     Attributes:
-        places: held by turns while they run; `at_once` of them.
+        places: held by turns while they run (the last rung's hold none); `at_once` of them.
     """
 
     def __init__(self, most: int, at_once: int = 1) -> None:

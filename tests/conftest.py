@@ -1,6 +1,7 @@
 """One tiny home for the whole run: simulated, trained, released, evaluated through the real command."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import pytest
+from filelock import FileLock
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of tests of one name a run on two processes would take one, and say nothing."""
+    count = Counter(item.nodeid for item in items)
+    if twice := [name for name, times in count.items() if times > 1]:
+        raise pytest.UsageError(f"several tests of one name: {', '.join(twice)}")
 
 
 @pytest.fixture(scope="session")
@@ -20,16 +29,27 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import shutil
 
+    own = tmp_path_factory.mktemp("tiny") / "home"
+    if made := os.environ.get("RECSYS_TINY_HOME"):
+        return Path(shutil.copytree(made, own))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make_tiny(own)
+        return own
+    shared = tmp_path_factory.getbasetemp().parent / "tiny-home"  # one for the workers of this run
+    with FileLock(shared.with_suffix(".lock")):
+        if not shared.exists():
+            make_tiny(own)
+            own.rename(shared)
+    return Path(shutil.copytree(shared, own))
+
+
+def make_tiny(root: Path) -> None:
     from typer.testing import CliRunner
 
     from serving.cli.app import app
 
-    root = tmp_path_factory.mktemp("tiny") / "home"
-    if made := os.environ.get("RECSYS_TINY_HOME"):
-        return Path(shutil.copytree(made, root))
     done = CliRunner().invoke(app, ["demo", "--profile", "tiny", "--no-serve", "--home", str(root)])
     assert done.exit_code == 0, done.output
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,12 @@ def _fieller(pair: Pair, q: float, sign: float) -> Interval:
     return Interval(ends[0], ends[1])
 
 
+def control_weight(relative: float | None, direction: Direction, control: float) -> float:
+    """Of the control's value in what a relative margin tests, treatment - weight * control; 1 for absolute ones."""
+    up = 1.0 if direction == "increase" else -1.0
+    return 1 - up * (relative or 0.0) * math.copysign(1, control)
+
+
 def non_inferiority(
     pair: Pair,
     absolute: float | None = None,
@@ -129,9 +135,8 @@ def non_inferiority(
     if (absolute is None) == (relative is None) or (absolute or relative or 0.0) < 0:
         raise ValueError("give one margin, absolute or relative, and not negative")
     up = 1.0 if direction == "increase" else -1.0
-    share = 0.0 if relative is None else relative * math.copysign(1, pair.control)
-    weight = 1 - up * share  # of the control
-    margin = absolute if absolute is not None else abs(share * pair.control)
+    weight = control_weight(relative, direction, pair.control)
+    margin = absolute if absolute is not None else (relative or 0.0) * abs(pair.control)
     value = up * (pair.treatment - weight * pair.control) + (absolute or 0.0)
     variance = pair.variance_treatment - 2 * weight * pair.covariance + weight**2 * pair.variance_control
     se = math.sqrt(max(variance, 0.0)) if not math.isnan(variance) else float("nan")

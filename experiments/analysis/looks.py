@@ -5,7 +5,8 @@ A look equals analyse() with `end` set to its day, caps and covariates included;
 are kept per unit, and each look costs one pass over the units in numpy. Quantile metrics have no looks.
 A sequential test needs one estimand at all looks: totals grow with every day, so give it ratios per day or per play.
 The same units bring every look, so looks are correlated in their own way: name the days that a group-sequential rule
-looks at as `linked`, and hand their correlations on to it.
+looks at as `linked`, and hand their correlations on to it; of a metric with a relative margin they are those of what
+is tested, treatment - (1 - margin) control.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import polars as pl
 from experiments.analysis.analyse import term
 from experiments.analysis.columns import Column, columns
 from experiments.analysis.design import Design
+from experiments.analysis.effects import control_weight
 from experiments.analysis.estimate import Pair, Term, compare, influences
 from experiments.analysis.moments import F64
 from experiments.analysis.plan import make_plan
@@ -37,7 +39,9 @@ class Look:
     metric: str
     arm: str
     pair: Pair
-    correlations: tuple[float, ...] = ()  # of the effect with those of the earlier linked looks, oldest first
+    correlations: tuple[
+        float, ...
+    ] = ()  # of what is tested with that of the earlier linked looks, oldest first
 
     @property
     def units(self) -> int:
@@ -80,19 +84,29 @@ def looks(frame: Frame, design: Design, linked: Collection[date] = ()) -> list[L
                 correlations: tuple[float, ...] = ()
                 if values is not None and pair.variance > 0:
                     pulls = np.zeros(len(here))
-                    pulls[here] = _pulls(values, now[ARM].to_numpy(), whole, design, chosen, number)
+                    share = None if metric.margin is None else metric.margin.relative
+                    weight = control_weight(share, metric.direction, pair.control)
+                    pulls[here] = _pulls(values, now[ARM].to_numpy(), whole, design, chosen, number, weight)
                     correlations = _correlations(kept.setdefault((metric.name, arm), []), pulls)
                 found.append(Look(day, metric.name, arm, pair, correlations))
     return found
 
 
-def _pulls(values: F64, units: np.ndarray, whole: Summary, design: Design, chosen: Term, number: int) -> F64:
-    """How much each unit (n,) moves the effect of one treatment; the squares sum to its variance, nearly. `units` (n,)
-    are the units' arms."""
+def _pulls(
+    values: F64,
+    units: np.ndarray,
+    whole: Summary,
+    design: Design,
+    chosen: Term,
+    number: int,
+    weight: float,
+) -> F64:
+    """How much each unit (n,) moves one treatment's value less `weight` times the control's; the squares sum to the
+    variance, nearly. `units` (n,) are the units' arms."""
     out = np.zeros(len(units))
     arms = (whole.arms[0], whole.arms[number])
     for sign, place, m, weights in zip(
-        (-1, 1), (0, number), arms, influences(*arms, chosen, design.adjustment), strict=True
+        (-weight, 1.0), (0, number), arms, influences(*arms, chosen, design.adjustment), strict=True
     ):
         own = units == place
         out[own] = sign / m.n * ((values[own] - m.mean) @ weights)

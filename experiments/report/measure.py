@@ -22,12 +22,14 @@ from experiments.experiment import Experiment
 from experiments.question import Window
 from experiments.report.asked import Asked, design
 from experiments.report.frame import answers, daily, values_of, windowed
-from experiments.report.rules import Estimate
 from experiments.report.schedule import Schedule
+from experiments.report.trail import Estimate
 from experiments.report.units import Exposed
 from recsys.errors import BadInput
 
 CURVE_DAYS = 14
+MOST_LINKED = 14
+"""Planned looks whose correlations are worked out; benchmarks/growing_windows.py measures as many."""
 KEYS = {"listener": "user_id", "session": "session_id"}
 
 
@@ -78,9 +80,9 @@ def measure(
         if source == "answers":
             _answers(out, events, exposed, experiment, group, schedule, last)
         elif source == "days":
-            _days(out, grid, experiment, group, schedule.start.date(), last)
+            _days(out, grid, experiment, group, schedule, last)
         else:
-            _windows(out, grid, experiment, group, last)
+            _windows(out, grid, experiment, group, schedule, last)
     _correct(out, experiment, last)
     return out
 
@@ -104,10 +106,16 @@ def _grid(
 
 
 def _days(
-    out: Measurement, grid: pl.DataFrame, experiment: Experiment, group: list[Asked], start: date, last: date
+    out: Measurement,
+    grid: pl.DataFrame,
+    experiment: Experiment,
+    group: list[Asked],
+    schedule: Schedule,
+    last: date,
 ) -> None:
+    start = schedule.start.date()
     plan = design(experiment, [one.metric for one in group], start, last)
-    if not _estimated(out, grid, plan):
+    if not _estimated(out, grid, plan, schedule):
         return
     before = grid.filter(pl.col("day") < start)
     for one in group:
@@ -117,14 +125,19 @@ def _days(
 
 
 def _windows(
-    out: Measurement, grid: pl.DataFrame, experiment: Experiment, group: list[Asked], last: date
+    out: Measurement,
+    grid: pl.DataFrame,
+    experiment: Experiment,
+    group: list[Asked],
+    schedule: Schedule,
+    last: date,
 ) -> None:
     window = group[0].declared.window
     assert window is not None
     values = list(dict.fromkeys(value for one in group for value in values_of(one.declared)))
     frame = windowed(grid, values, window, last)
     plan = design(experiment, [one.metric for one in group], None, last)
-    if not _estimated(out, frame, plan):
+    if not _estimated(out, frame, plan, schedule):
         names = ", ".join(one.metric.name for one in group)
         out.warnings.append(f"{names}: {_from(grid, window)}")
 
@@ -135,7 +148,7 @@ def _from(grid: pl.DataFrame, window: Window) -> str:
     return f"no unit's days {window.first} to {window.last} are over before {first + timedelta(days=window.last + 1)}"
 
 
-def _estimated(out: Measurement, frame: pl.DataFrame, plan: Design) -> bool:
+def _estimated(out: Measurement, frame: pl.DataFrame, plan: Design, schedule: Schedule) -> bool:
     """Effects, cohorts and estimates by day of a frame of units; False where an arm has no units yet."""
     arms = frame.group_by("arm").agg(pl.col("unit").n_unique())
     present = dict(arms.iter_rows())
@@ -148,10 +161,20 @@ def _estimated(out: Measurement, frame: pl.DataFrame, plan: Design) -> bool:
     out.cohorts += tuple(c for c in found.cohorts if c.metric in primary)
     out.interactions += tuple(i for i in found.interactions if i.metric in primary)
     out.warnings += [w for w in found.warnings if w not in out.warnings]
-    for look in looks(frame, plan):
+    for look in looks(frame, plan, _looked_at(frame, schedule)):
         by_arm = out.metrics[look.metric].estimates
-        by_arm.setdefault(look.arm, []).append(Estimate(look.day, look.pair))
+        by_arm.setdefault(look.arm, []).append(Estimate(look.day, look.pair, look.correlations))
     return True
+
+
+def _looked_at(frame: pl.DataFrame, schedule: Schedule) -> set[date]:
+    """The days of a frame that planned looks see: their own, or the newest before where that one brings nothing. Of
+    more than `MOST_LINKED` looks none: the law of that many takes minutes."""
+    if len(schedule.looks) > MOST_LINKED:
+        return set()
+    days = frame["day"].unique().to_list()
+    before = [[day for day in days if day <= look] for _, look in schedule.looks]
+    return {max(some) for some in before if some}
 
 
 def _answers(

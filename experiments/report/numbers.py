@@ -10,7 +10,7 @@ import math
 import re
 from datetime import date, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 MISSING = "not known: the data do not say"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -124,7 +124,13 @@ def sentence(text: str) -> str:
     return text + ("" if re.search(r"[.!?…]$", text) else ".") if text else ""
 
 
+def breaks(text: str) -> Markup:
+    """A text whose long names may go on in the next line after each underscore, and not in the middle of a word."""
+    return Markup(escape(text).replace("_", Markup("_<wbr>")))
+
+
 FILTERS = {
+    "breaks": breaks,
     "amount": amount,
     "percent": percent,
     "chance": chance,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from math import ceil
 
 from experiments.experiment import Experiment
-from experiments.question import AlwaysValid, Fixed
+from experiments.question import AlwaysValid
 from experiments.report.record import State
 from recsys.errors import BadInput
 
@@ -22,13 +23,16 @@ class Schedule:
     Attributes:
         start: the first moment. `end`: the planned one, None for a rule that needs none and has none.
         cut: the moment at which it was stopped before that, if it was.
-        looks: share of the planned time and last whole UTC day before it, for each planned look.
+        looks: share of the planned time and last whole UTC day before it, for each planned look that is taken: none
+            before the question's `min_days` are over, but the end.
+        first: the last whole day before these are over (or before the end): a rule that looks every day begins there.
     """
 
     start: datetime
     end: datetime | None
     cut: datetime | None
     looks: tuple[tuple[float, date], ...]
+    first: date
 
     @classmethod
     def of(cls, experiment: Experiment) -> Schedule:
@@ -45,19 +49,19 @@ class Schedule:
         rule, end = question.stopping, experiment.stop
         if not isinstance(rule, AlwaysValid) and rule.days is not None:
             end = min(filter(None, (end, start + timedelta(days=rule.days))))
-        shares = (
-            () if isinstance(rule, AlwaysValid) else (1.0,) if isinstance(rule, Fixed) else rule.fractions
-        )
-        looks = tuple((share, _last_day(start, end, share)) for share in shares) if end else ()
-        days = [day for _, day in looks]
-        if len(set(days)) < len(days) or (days and days[0] < start.date()):
+        days = None if end is None else (end - start) / timedelta(days=1)
+        looks = tuple((share, _last_day(start, end, share)) for share in question.looks(days)) if end else ()
+        at = [day for _, day in looks]
+        if len(set(at)) < len(at) or (at and at[0] < start.date()):
             raise BadInput(f"{experiment.name}: planned looks must lie a whole day (UTC) apart, or more")
         cut = experiment.stopped if end is None or (experiment.stopped and experiment.stopped < end) else None
-        return cls(start, end, cut, looks)
+        first = (start + timedelta(days=max(question.min_days, 1) - 1)).date()
+        first = first if end is None else max(start.date(), min(first, _last_day(start, end, 1.0)))
+        return cls(start, end, cut, looks, first)
 
     @property
     def planned_days(self) -> int | None:
-        return None if self.end is None else max(1, round((self.end - self.start) / timedelta(days=1)))
+        return None if self.end is None else max(1, ceil((self.end - self.start) / timedelta(days=1)))
 
     def until(self, now: datetime) -> datetime:
         """The moment from which nothing counts, as seen from `now`."""
@@ -72,8 +76,21 @@ class Schedule:
         return "running" if self.end is None or now < self.end else "ended"
 
     def next_look(self, now: datetime) -> date | None:
-        """The last day that the next planned look counts; None where none is left, or none is planned."""
-        return next((day for _, day in self.looks if _midnight_after(day) > now.date()), None)
+        """The last day that the next look counts; None where none is left, or it looks every day by now."""
+        days = [day for _, day in self.looks] or [self.first]
+        return next((day for day in days if _midnight_after(day) > now.date()), None)
+
+    def whole(self, now: datetime) -> date:
+        """The last UTC day that is over, and counts: no rule looks at a part of a day."""
+        return self.until(now).date() - timedelta(days=1)
+
+    def days(self, now: datetime) -> int:
+        """The day of the test that is under way, from 1: the planned length at its end."""
+        return max(0, ceil((self.until(now) - self.start) / timedelta(days=1)))
+
+    def due(self, until: date) -> dict[date, float]:
+        """The planned looks that are over by a day: their last day, and the share of the time."""
+        return {day: share for share, day in self.looks if day <= until}
 
 
 def _last_day(start: datetime, end: datetime, share: float) -> date:

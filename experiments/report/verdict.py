@@ -24,6 +24,7 @@ class _Arm:
     decision: Decision
     reasons: tuple[str, ...]
     why: str
+    breached: bool = False
 
 
 def decide(
@@ -48,7 +49,7 @@ def decide(
         return Verdict("ship", f"Ship {best.name}: {best.why}.", best.name, reasons)
     if all(arm.decision == "do_not_ship" for arm in arms):
         what = "; ".join(f"{arm.name}: {arm.why}" if len(arms) > 1 else arm.why for arm in arms)
-        early = " Stop it now." if not over and any("breached" in arm.why for arm in arms) else ""
+        early = " Stop it now." if not over and any(arm.breached for arm in arms) else ""
         return Verdict("do_not_ship", f"Do not ship: {what}.{early}", None, reasons)
     running = next(arm for arm in arms if arm.decision != "do_not_ship")
     when = f" The next look is after {following}." if following else ""
@@ -63,7 +64,7 @@ def _arm(question: Question, rows: Sequence[MetricRow], name: str, over: bool) -
     breached = [r for r in guards if r.standing == "breached"]
     if breached:
         what = listed([f"{r.metric} ({change(r.effect, r.estimate, r.low, r.high)})" for r in breached])
-        return _Arm(name, "do_not_ship", reasons, f"its guardrail {what} is breached")
+        return _Arm(name, "do_not_ship", reasons, f"its guardrail {what} is breached", breached=True)
     if primary is None:
         decision: Decision = "do_not_ship" if over else "keep_running"
         return _Arm(name, decision, reasons, f"{question.primary} cannot be told yet")
@@ -78,9 +79,12 @@ def _arm(question: Question, rows: Sequence[MetricRow], name: str, over: bool) -
         return _Arm(name, "do_not_ship", reasons, f"{shown} is shown to be worse")
     if primary.standing == "no_difference":
         what = "no difference is shown" if primary.margin is None else "it is not shown to be no worse"
+        what = "it ended before anything could be read" if primary.p is None else what
         return _Arm(name, "do_not_ship", reasons, f"{shown}: {what}")
     if good:
-        why = f"{shown} is shown, but {listed(unsafe)} not yet to be within its margin"
+        how = "better" if primary.standing == "better" else "no worse"
+        held = f"{listed(unsafe)} {'is' if len(unsafe) == 1 else 'are'} not {'' if over else 'yet '}shown"
+        why = f"{shown} is shown to be {how}, but {held} to be within {'its' if len(unsafe) == 1 else 'their'} margin"
         return _Arm(name, "do_not_ship" if over else "keep_running", reasons, why)
     return _Arm(name, "keep_running", reasons, f"{primary.metric} is open")
 

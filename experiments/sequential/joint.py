@@ -51,12 +51,17 @@ class _Walk:
         self.mean = np.zeros(len(matrix)) if mean is None else np.asarray(mean, np.float64)
         self.noise = np.zeros((0, self.uniform.shape[1]))
         self.weight = np.ones(self.uniform.shape[1]) / self.uniform.shape[1]
+        self.centre = self._expected()
+
+    def _expected(self) -> F64:
+        """Each point's expectation at the next look."""
+        k = len(self.noise)
+        return np.asarray(self.factor[k, :k] @ self.noise + self.mean[k], np.float64)
 
     def _gap(self, level: float) -> F64:
         """How far each point's expectation at the next look is above a level, in its remaining spread."""
-        k = len(self.noise)
-        centre = self.factor[k, :k] @ self.noise + self.mean[k]
-        return np.asarray((centre - level) / self.factor[k, k], np.float64)
+        spread = self.factor[len(self.noise), len(self.noise)]
+        return np.asarray((self.centre - level) / spread, np.float64)
 
     def above(self, level: float) -> float:
         """P(inside so far, and the next look above the level)."""
@@ -71,6 +76,7 @@ class _Walk:
         inside = bottom + self.uniform[len(self.noise)] * (top - bottom)
         self.noise = np.vstack([self.noise, ndtri(np.clip(inside, 1e-300, 1 - 1e-16))])
         self.weight = self.weight * (top - bottom)
+        self.centre = self._expected()
 
 
 @lru_cache(maxsize=4)

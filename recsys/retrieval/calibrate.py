@@ -51,10 +51,10 @@ def plans_of(engine: Engine) -> tuple[Plan, ...]:
 def calibrate(
     engine: Engine, queries: F32, ks: tuple[int, ...] = (100, 500), target: float = TARGET, seed: int = 0
 ) -> CostTable:
-    """The table of an engine, from up to 6 queries (q, d) on one thread."""
+    """The table of an engine, from up to 16 queries (q, d) on one thread."""
     n = len(engine.layout)
     sizes = sorted({max(round(n * share), 1) for share in SHARES})
-    queries = queries[: 6 if engine.lists else 4]
+    queries = queries[: 16 if engine.lists else 4]
     kinds = KINDS if engine.lists else ("random",)
     clusters = Clusters.of(engine, seed)
     found = {size: _samples(engine, clusters, queries, size, kinds, ks, seed) for size in sizes}

@@ -40,6 +40,8 @@ def report(
 
     where, now = open_home(home), moment(until)
     names = [name] if name is not None else [e.name for e in config_of(where).running if not e.is_flag]
+    if out is not None and name is None:
+        raise BadInput("--out is one page: name the experiment")
     if not names:
         raise BadInput("no experiment asks a question: write one down (docs/experiments.md) and start it")
     for one in names:
@@ -86,19 +88,22 @@ def dashboard(home: HomeOption = None) -> None:
 
 
 def moment(text: str | None) -> datetime:
-    """A time with a zone; now, where none is given.
+    """A time with a zone, not after now; now, where none is given.
 
     Raises:
-        BadInput: no time, or one without a zone.
+        BadInput: no time, one without a zone, or one that is yet to come, of which the log cannot tell.
     """
+    now = datetime.now(UTC)
     if text is None:
-        return datetime.now(UTC)
+        return now
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadInput(f"no time: {text}; write one like 2026-12-15T00:00:00Z") from error
     if at.tzinfo is None:
         raise BadInput(f"{text} has no zone: write {text}Z for UTC")
+    if at > now:
+        raise BadInput(f"{text} is yet to come: the log tells nothing of it")
     return at.astimezone(UTC)
 
 

@@ -63,7 +63,7 @@ def test_the_board_lists_what_runs_and_links_to_its_report(client: TestClient) -
     assert 'href="/experiments/ranker"' in board.text
     assert "fresh" in board.text
     report = client.get("/experiments/ranker")
-    assert "Keep it running: skip_rate is open" in report.text
+    assert "Keep it running: skip_<wbr>rate is open" in report.text
     assert 'href="/experiments"' in report.text
     assert 'href="/experiments"' in client.get("/admin").text
 

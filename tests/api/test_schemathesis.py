@@ -84,10 +84,21 @@ def bounded(examples: int) -> settings:
     )
 
 
-@fake.parametrize()
-@bounded(5)
-def test_no_request_made_from_the_document_finds_a_failure(case: Case) -> None:
-    check(case)
+def made_from_the_document(operation: str) -> Any:
+    """A test of one operation, with the plugin's own choice of requests."""
+
+    def test(case: Case) -> None:
+        check(case)
+
+    return fake.include(operation_id=operation).parametrize()(bounded(5)(test))
+
+
+# The plugin gives all operations of a test one name, and a run on two processes takes each name once.
+for own in fake.get_all_operations():
+    named = own.ok().definition.raw["operationId"]
+    globals()[f"test_no_request_to_{named}_made_from_the_document_finds_a_failure"] = made_from_the_document(
+        named
+    )
 
 
 def attack(service: Service, operation: str, examples: int) -> None:

@@ -119,7 +119,7 @@ def test_a_plan_says_units_days_and_what_less_would_show(home: Path) -> None:
     wide = json.loads(run(home, "plan", "ranker", "--sd", "8", "--rho", "0.5", "--json").stdout)
     assert wide["units"] == pytest.approx(3 * body["units"], rel=1e-4)
     text = run(home, "plan", "ranker", "--arrivals", ",".join(["60000"] * 7)).output
-    assert "read once, at the end" in text
+    assert "read once, at the planned end" in text
     assert "units in all: 50,233 (control 25,117, treatment 25,117)" in text
     assert "enough units on day 1" in text
     assert "smallest change of saves" in text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "br", "img", "hr", "input", "link"}
+VOID = {"meta", "br", "img", "hr", "input", "link", "wbr"}
+JOINT = "\0"
+"""Where a word may go on in the next line."""
 
 
 class PageReader(HTMLParser):
@@ -19,10 +21,12 @@ class PageReader(HTMLParser):
         self.feed(html)
         self.close()
         self.faults += [f"{tag} is never closed" for tag in self._open]
-        self.text = " ".join(" ".join(self._parts).split())
+        self.text = " ".join(" ".join(self._parts).replace(f" {JOINT} ", "").split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag == "wbr":
+            self._parts.append(JOINT)
         if tag not in VOID:
             self._open.append(tag)
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.analysis.design import Cap, Design, Metric
+from experiments.analysis.design import Cap, Design, Margin, Metric
 from experiments.analysis.looks import Look, looks
 from experiments.sequential.looks import Look as Seen
 from experiments.sequential.rule import parse
@@ -20,6 +20,7 @@ DESIGN = Design(
         Metric(name="a_day", kind="ratio", numerator="minutes", denominator="here"),
         Metric(name="plain", kind="ratio", numerator="minutes", denominator="here", covariates=()),
         Metric(name="total", column="minutes", cap=Cap(high=60.0)),
+        Metric(name="held", column="minutes", margin=Margin(relative=0.5), covariates=()),
     ),
     control="off",
     treatments=("on",),
@@ -57,7 +58,8 @@ def test_correlations_of_looks_are_those_of_estimates_drawn_again() -> None:
         for name, rows in told.items():
             linked = _of(found, name)
             rows.append([*linked[1].correlations, *linked[2].correlations])
-            drawn[name].append([look.effect for look in linked])
+            share = 0.5 if name == "held" else 0.0
+            drawn[name].append([k.pair.treatment - (1 - share) * k.pair.control for k in linked])
     for name, rows in told.items():
         seen = np.corrcoef(np.array(drawn[name]).T)
         wanted = [seen[0, 1], seen[0, 2], seen[1, 2]]

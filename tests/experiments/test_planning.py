@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ from pydantic import ValidationError
 from scipy.stats import norm
 
 from experiments.experiment import Experiment
-from experiments.planning import Planned, plan
+from experiments.planning import Planned, plan, planned_days
 from experiments.question import Baseline, Metric
 from experiments.sequential.bounds import Design
 from experiments.sequential.mixture import radius, tuned
-from experiments.sequential.operating import promise
+from experiments.sequential.operating import inflation, promise
 from experiments.sequential.spending import Spending
 from recsys.errors import BadInput
 
@@ -158,3 +159,44 @@ def test_a_flag_has_no_plan_and_a_quantile_no_correlation() -> None:
             {"name": "p99", "kind": "quantile", "direction": "decrease", "quantile": 0.99}
             | {"baseline": {"mean": 100.0, "sd": 900.0, "rho": 0.5}}
         )
+
+
+def test_a_plan_counts_with_the_looks_that_are_taken_after_the_first_week() -> None:
+    rule = {"rule": "group_sequential", "looks": 4, "spending": "pocock", "days": 14}
+    all_looks, late = (plan(_experiment(min_days=days, stopping=rule), BASE) for days in (0, 7))
+    design = Design(Spending("pocock"), 0.05, 2)
+    assert all_looks.price == pytest.approx(inflation(design, [0.25, 0.5, 0.75, 1.0], 0.8))
+    assert late.price == pytest.approx(inflation(design, [0.5, 0.75, 1.0], 0.8))
+    assert late.price < all_looks.price
+    assert "no look before 7 days are over" in late.rule
+    always = {"rule": "always_valid"}
+    dates = {"start": "2026-12-01", "stop": "2026-12-15"}
+    daily, weekly = (
+        plan(_experiment(min_days=days, stopping=always).model_copy(update=_times(**dates)), BASE).price
+        for days in (0, 7)
+    )
+    assert weekly == pytest.approx(daily, rel=0.02)  # early looks hardly ever stop it
+
+
+def _times(**dates: str) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(f"{day}T00:00:00+00:00") for name, day in dates.items()}
+
+
+def test_plans_and_reports_say_the_rule_in_the_same_words() -> None:
+    experiment = _experiment(stopping={"rule": "group_sequential", "looks": 4, "days": 28})
+    assert experiment.question is not None
+    assert (
+        plan(experiment, BASE).rule
+        == experiment.question.rule_words
+        == (
+            "group sequential, 4 planned looks, O'Brien-Fleming spending by calendar time, "
+            "no look before 7 days are over (alpha 0.05)"
+        )
+    )
+
+
+def test_a_test_runs_until_its_rule_or_its_dates_end_it_whichever_is_first() -> None:
+    short = _experiment(stopping={"rule": "fixed", "days": 28}).model_copy(
+        update=_times(start="2026-12-01", stop="2026-12-15")
+    )
+    assert planned_days(short) == 14

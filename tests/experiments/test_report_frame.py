@@ -95,10 +95,10 @@ def test_a_metric_names_its_columns() -> None:
     assert [v.name for v in values_of(ratio)] == ["reward"]
 
 
-def scheduled(stopping: dict[str, Any], hours: int = 8, days: int = 28) -> Schedule:
+def scheduled(stopping: dict[str, Any], hours: int = 8, days: int = 28, **more: Any) -> Schedule:
     start = datetime(2026, 12, 1, hours, tzinfo=UTC)
     arms = [{"name": "control", "weight": 0.5}, {"name": "new", "weight": 0.5}]
-    question = {"primary": "hours", "mde": 0.02, "stopping": stopping | {"days": days}}
+    question = {"primary": "hours", "mde": 0.02, "stopping": stopping | {"days": days}, **more}
     one = {"name": "t", "salt": "t", "arms": arms, "start": start, "question": question}
     return Schedule.of(Config.model_validate({"experiments": [one]}).experiments[0])
 
@@ -111,4 +111,4 @@ def test_a_planned_look_counts_the_whole_days_before_it() -> None:
 
 def test_looks_of_less_than_a_day_are_refused() -> None:
     with pytest.raises(BadInput, match="whole day"):
-        scheduled({"rule": "group_sequential", "looks": 10}, days=5)
+        scheduled({"rule": "group_sequential", "looks": 10}, days=5, min_days=0)

@@ -306,3 +306,12 @@ def test_an_axis_of_rows_holds_zero_and_places_everything_in_order(values: list[
 def test_a_turned_axis_has_high_values_at_the_top() -> None:
     axis = Axis(-1.0, 3.0, 200.0, turned=True)
     assert (axis.at(3.0), axis.at(-1.0), axis.at(1.0)) == (0.0, 200.0, 100.0)
+
+
+def test_long_names_go_on_in_the_next_line_after_an_underscore_only() -> None:
+    assert numbers.breaks("skip_rate_<b>") == "skip_<wbr>rate_<wbr>&lt;b&gt;"
+    html = page(plain(running()))
+    assert '<th scope="row" class="name">skip_<wbr>rate' in html
+    assert "_<wbr>" not in "".join(
+        f"{k}{v}" for _, attrs in PageReader(html).elements for k, v in attrs.items()
+    )

@@ -24,7 +24,8 @@ def home(tiny_root: Path, tmp_path: Path) -> Home:
 
 @pytest.fixture
 def service(home: Home) -> Iterator[Service]:
-    settings = ServiceSettings(live=LiveSettings(retry_seconds=0))
+    # No time budgets: a busy machine would answer from a lower rung, which these tests are not about.
+    settings = ServiceSettings(live=LiveSettings(retry_seconds=0), source_budget_ms=None)
     with Service.open(home, settings, background=False) as opened:
         yield opened
 

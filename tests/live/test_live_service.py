@@ -136,7 +136,8 @@ def test_answers_replay_under_the_catalog_of_their_time(service: Service, home: 
     asked = []
     for i, user in enumerate(users):
         near = items.number(shown(service.home(user, 10, OPEN, now_of(service)))[0])
-        service.catalog.write(like(items, near, f"new {i}", f"more {i}", release_date=today(service)))
+        names = (f"new {i} {k}" for k in range(12))
+        service.catalog.write(like(items, near, *names, release_date=today(service)))
         answer = service.home(user, 10, OPEN, now_of(service))
         asked.append(answer["request_id"])
         service.catalog.withdraw(shown(answer)[0], datetime.now(UTC))

@@ -256,3 +256,19 @@ def test_turns_of_one_process_run_one_at_a_time_and_an_abandoned_one_gives_its_p
     assert late.part == "slow"
     assert after.wait() is None  # while the hung one still hangs
     hung.set()
+
+
+def test_the_last_rung_waits_for_no_place(world: World) -> None:
+    crew = Crew(8)
+    held = threading.Event()
+
+    def holds(watch: Watch) -> None:
+        held.wait(20)
+
+    holder = Guard(Budgets(rung=20_000), crew=crew).begin(0, None, holds)
+    assert holder is not None
+    rung, seconds = timed(world.pipeline(), Guard(Budgets(50, 100, 1000), crew=crew))
+    assert rung == "last"
+    assert seconds < 1
+    held.set()
+    assert holder.wait() is None

@@ -28,6 +28,7 @@ from serving.api.app import create_app
 from serving.recommender import Recommender, request_seed
 from serving.replay import compare
 from serving.service import Service
+from serving.settings import ServiceSettings
 
 MORNING, NIGHT, PLAYLIST = "morning", "night", public_id("controls", "playlist")
 
@@ -42,7 +43,8 @@ class Place:
 
     @classmethod
     def open(cls, root: Path) -> Place:
-        service = Service.open(Home.of(root), background=False)
+        settings = ServiceSettings(source_budget_ms=None)  # a busy machine answers in full as well
+        service = Service.open(Home.of(root), settings, background=False)
         return cls(Home.of(root), service, TestClient(create_app(service, access=UNGUARDED)))
 
     def post(self, *events: dict[str, Any]) -> None:
@@ -121,8 +123,8 @@ def test_what_is_not_wanted_is_gone_with_the_next_request_and_can_be_taken_back(
         assert len(items(answer)) >= 20
         assert unwanted[about] not in {item[about] for item in items(answer)}
     place.post(event(back, user, None, now + 1, **{about: unwanted[about]}))
-    shown = [place.home_of(user, limit=50) for _ in range(3)]
-    assert unwanted[about] in {item[about] for answer in shown for item in items(answer)}
+    shown = (place.home_of(user, limit=50) for _ in range(20))  # exploration may leave it out of one
+    assert any(unwanted[about] in {item[about] for item in items(answer)} for answer in shown)
 
 
 def test_a_snooze_ends_at_its_time(place: Place, now: int) -> None:

@@ -124,6 +124,8 @@ def test_the_list_and_the_dashboard_show_the_newest_verdict(home: Path) -> None:
         (["report", "banner"], "banner is a flag"),
         (["report", "ranker", "--until", "yesterday"], "no time: yesterday"),
         (["report", "ranker", "--until", "2025-03-20T00:00:00"], "has no zone"),
+        (["report", "ranker", "--until", "2999-03-20T00:00:00Z"], "is yet to come"),
+        (["report", "--out", "page.html"], "--out is one page: name the experiment"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(home: Path, words: list[str], says: str) -> None:
