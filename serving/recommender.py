@@ -124,14 +124,16 @@ class Recommender:
                 result = without_withdrawn(self.pipeline(query), batch, result, now.release.items)
             except PipelineFailed:
                 return now.answer(query, None, effort, why)
-        self._watch(batch, result)
-        personal = query.user.personalized and result.rung in ("full", "light", "retrieval")
-        if query.surface == Surface.HOME and personal:
-            self.last_good.remember(query.user.user_id, [i.track for i in result.slates[0].items])
+        self.observe(batch, result)
         release = self.release
         return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
 
-    def _watch(self, batch: QueryBatch, result: Result) -> None:
+    def observe(self, batch: QueryBatch, result: Result) -> None:
+        """What is kept of answers beside their records: personal home slates as last good ones, and drift."""
+        if result.rung in ("full", "light", "retrieval"):
+            for query, slate in zip(batch.queries, result.slates, strict=True):
+                if query.surface == Surface.HOME and query.user.personalized:
+                    self.last_good.remember(query.user.user_id, [i.track for i in slate.items])
         try:
             if self.drift is not None:
                 self.drift.observe(batch, result)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -35,6 +35,7 @@ from recsys.state_store import StateStore, StateUpdater
 from recsys.state_tail import read_state
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from serving import batched
 from serving.clock import now_ms
 from serving.controls import allowed
 from serving.decisions import from_payload, read_decision, to_event, to_json
@@ -160,9 +161,23 @@ class Service:
         """The parts that answer a listener who is in no experiment, as the catalog is by now."""
         return self.live.fresh(self._fleet.of(Assignment())).release
 
-    def _query(self, ask: Ask) -> Query:
+    def many(self, asks: Sequence[Ask], request_ids: Sequence[str]) -> list[Decision]:
+        """Home pages of a batch of listeners, decided and logged as one by one, in one pass (serving.batched).
+
+        `request_ids` (UUIDv7) decide the draws, so that a simulation can be repeated.
+        """
+        began = time.perf_counter()
+        queries = [self._query(ask, request_id) for ask, request_id in zip(asks, request_ids, strict=True)]
+
+        def answering(query: Query) -> Recommender:
+            return self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
+
+        decided = batched.answer(queries, answering, self.quick)
+        return self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+
+    def _query(self, ask: Ask, request_id: str | None = None) -> Query:
         now = now_ms() if ask.now is None else ask.now
-        request_id = new_request_id(now)
+        request_id = request_id or new_request_id(now)
         anonymous = public_id("anonymous", request_id)
         known = self.state(ask.user_id or anonymous)
         looked_up = "state" if known.offset == UNKNOWN else "stale_state" if self.quick.stood_in else ""
@@ -184,23 +199,28 @@ class Service:
         now = self._trials.newest(self.live.fresh, recommender, query.assignment)
         with part("ladder"):
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
-        took_ms = round((time.perf_counter() - began) * 1000, 3)
+        [decision] = self._kept([decision], (time.perf_counter() - began) * 1000)
+        self._explainer.asked(query)
+        return decision
+
+    def _kept(self, decided: list[Decision], took_ms: float) -> list[Decision]:
+        """Logs decisions, and remembers them for a while."""
         try:
             with part("log.append"):
-                # Whatever refers to it will wait for both.
-                self.log.append([to_event(decision, took_ms)], wait=False)
-        except LogUnavailable as error:  # an answer is still given; it is marked, and left out of replay
-            logger.warning("decision %s not logged: %s", decision.request_id, error)
-            self.unlogged += 1
-            decision = replace(decision, logged=False)
+                # Whatever refers to them will wait for both.
+                self.log.append([to_event(decision, round(took_ms, 3)) for decision in decided], wait=False)
+        except LogUnavailable as error:  # answers are still given; they are marked, and left out of replay
+            logger.warning("decision %s not logged: %s", decided[0].request_id, error)
+            self.unlogged += len(decided)
+            decided = [replace(decision, logged=False) for decision in decided]
         with self._lock:
-            self._recent[decision.request_id] = decision
-            if len(self._recent) > KEPT_DECISIONS:
+            self._recent |= {decision.request_id: decision for decision in decided}
+            while len(self._recent) > KEPT_DECISIONS:
                 self._recent.popitem(last=False)
-        self._explainer.asked(query)
         for observe in self.observers:
-            observe(decision)
-        return decision
+            for decision in decided:
+                observe(decision)
+        return decided
 
     # --- events and state ---------------------------------------------------------------------------------
 

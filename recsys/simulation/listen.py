@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from recsys.simulation import behaviour
 from recsys.simulation.audio import F32
 from recsys.simulation.catalog import I32, NEIGHBOURS
-from recsys.simulation.exposure import SLOTS
 from recsys.simulation.market import Market, explore
 from recsys.simulation.memory import EMPTY, Memory
 from recsys.simulation.pages import Pages, scores
@@ -84,7 +83,7 @@ class _Cursor:
     looping: NDArray[np.bool_]
     streak: NDArray[np.int64]
     recent: I32  # (m, RECENT)
-    queue: I32  # (m, SLOTS) home plays to come; slot of each in `queue_slot`
+    queue: I32  # (m, slots of a page) home plays to come; slot of each in `queue_slot`
     queue_slot: NDArray[np.int8]
     queued: NDArray[np.int64]
 
@@ -113,8 +112,8 @@ def play(market: Market, listeners: Listeners, memory: Memory, sessions: Session
 
 
 def _cursor(sessions: Sessions, pages: Pages) -> _Cursor:
-    m = len(sessions)
-    queue, queue_slot = np.full((m, SLOTS), EMPTY), np.full((m, SLOTS), -1, np.int8)
+    m, width = len(sessions), pages.track.shape[1]
+    queue, queue_slot = np.full((m, width), EMPTY), np.full((m, width), -1, np.int8)
     queued = np.zeros(m, np.int64)
     order = np.argsort(~pages.played, axis=1, kind="stable")
     queue[pages.session] = np.take_along_axis(pages.track, order, axis=1)
@@ -232,7 +231,7 @@ def _source(
     source: NDArray[np.int8] = (table[:, :-1] <= u[1][:, None]).sum(1).astype(np.int8)
     again = np.where(sessions.obsessed[active], _OBSESSION, _LOOP)
     source[cursor.looping[active] & ~cursor.skipped[active] & (u[11] < again)] = AGAIN
-    if step < SLOTS:
+    if step < cursor.queue.shape[1]:
         source[cursor.queued[active] > step] = HOME
     return source
 

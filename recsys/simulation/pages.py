@@ -42,7 +42,7 @@ def show(market: Market, listeners: Listeners, memory: Memory, sessions: Session
     enough = usable.sum(1) >= SLOTS
     session, key, track, usable = session[enough], key[enough], track[enough], usable[enough]
     if not len(session):
-        return _none()
+        return no_pages()
     ranking = np.where(usable, _BONUS + 0.35 * np.log1p(market.recent[track]), -np.inf)
     chosen, propensity = place(ranking, uniforms(key, SLOTS, 60))
     track = np.take_along_axis(track, chosen, axis=1)
@@ -99,7 +99,8 @@ def _candidates(
     return np.concatenate([again, genre, top], axis=1)
 
 
-def _none() -> Pages:
+def no_pages() -> Pages:
+    """Of a day on which nobody saw a page."""
     empty = np.zeros((0, SLOTS))
     return Pages(
         np.zeros(0, np.int64), empty.astype(np.int32), empty.astype(np.int64), empty, empty.astype(bool)

@@ -88,7 +88,10 @@ class Rows:
     skipped: Index
 
 
-def _rows(kind: int, session: Index, key: U64, ts: Index, **columns: Index | NDArray[np.float64]) -> Rows:
+def event_rows(
+    kind: int, session: Index, key: U64, ts: Index, **columns: Index | NDArray[np.float64]
+) -> Rows:
+    """Rows of one kind, null in every column that is not given."""
     blank: dict[str, Index | NDArray[np.float64]] = {name: np.full(len(session), -1) for name in _BLANK}
     blank |= {"page": np.zeros(len(session), np.int64), "propensity": np.full(len(session), np.nan)}
     return Rows(kind, session, key, ts, **(blank | columns))  # type: ignore[arg-type]
@@ -110,7 +113,7 @@ def day_rows(catalog: Catalog, sessions: Sessions, pages: Pages, played: Played,
 
     def reaction(kind: int, at: Index, ts: Index, **what: Index) -> Rows:
         common = {name: column[at] for name, column in shared.items()}
-        return _rows(kind, played.session[at], key[at] + np.uint64(kind), ts, **common, **what)
+        return event_rows(kind, played.session[at], key[at] + np.uint64(kind), ts, **common, **what)
 
     during = played.start + (0.6 * played.ms).astype(np.int64)
     return [
@@ -138,7 +141,7 @@ def _plays(sessions: Sessions, played: Played, key: U64) -> Rows:
     home = played.source == HOME
     searched = np.isin(played.source, (NEXT, SAME)) & (played.step == 0)
     surface = np.select([home, searched, mode == 3], [ON_HOME, ON_SEARCH, ON_RADIO], IN_LIBRARY)
-    return _rows(
+    return event_rows(
         PLAY,
         played.session,
         key,
@@ -158,7 +161,7 @@ def _plays(sessions: Sessions, played: Played, key: U64) -> Rows:
 def _impressions(sessions: Sessions, pages: Pages, seed: int) -> Rows:
     session = np.repeat(pages.session, SLOTS)
     slot = np.tile(np.arange(SLOTS), len(pages.session))
-    return _rows(
+    return event_rows(
         IMPRESSION,
         session,
         keys(stream(seed, "impression"), sessions.key[session], slot) if len(session) else sessions.key[:0],

@@ -82,7 +82,7 @@ class Shard:
         shown = pages.show(market, listeners, memory, planned, seed)
         played = listen.play(market, listeners, memory, planned, shown)
         self._log(listeners, users, planned, rows.day_rows(self.catalog, planned, shown, played, seed))
-        _remember(memory, listeners, planned, played, seed, day)
+        remember(memory, listeners, planned, played, seed, day)
         return np.bincount(played.track, minlength=len(self.catalog))
 
     def _log(
@@ -97,7 +97,7 @@ class Shard:
         return Result(self.counts, self.digest, self.files.files, self.samples)
 
 
-def _remember(
+def remember(
     memory: Memory,
     listeners: Listeners,
     planned: sessions.Sessions,
