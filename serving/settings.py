@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bandits.choice import ExplorationSettings
 from recsys.rerank.settings import RerankSettings
 from recsys.separation import Gaps
 from recsys.slate import Rules
@@ -19,6 +20,7 @@ class HomeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of slots drawn uniformly from what is allowed
+    exploration: ExplorationSettings = ExplorationSettings()  # how the others are drawn (docs/exploration.md)
     ranked: Annotated[int, Field(ge=1)] = 200  # candidates that are fully ranked (docs/ranking.md)
     shelf_floor: Annotated[int, Field(ge=0)] = 12  # candidates that each shelf's own source keeps at least
     rules: Rules = Rules(artist_cap_shelf=2, artist_cap_slate=4)

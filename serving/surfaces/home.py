@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.choice import label, slot_policy
 from bandits.epsilon_greedy import EpsilonGreedy
 from ranking.light import LightRanker
 from ranking.scorer import LightScorer, PairHydrator, RankScorer
@@ -118,10 +119,10 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
     return ShelfSelector(
         shelves,
         column,
-        EpsilonGreedy(settings.epsilon),
+        slot_policy(settings.exploration, settings.epsilon),
         items,
         settings.rules,
-        "-".join(filter(None, (rung, f"eps{settings.epsilon:g}", settings.rerank.label))),
+        "-".join(filter(None, (rung, label(settings.exploration, settings.epsilon), settings.rerank.label))),
         rerank.effects(),
         rerank.quotas(),
     )
