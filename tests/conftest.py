@@ -22,25 +22,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home made by `recsys demo --profile tiny --no-serve`; tests must not damage it (copy it to do so).
+def untouched_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home made by `recsys demo --profile tiny --no-serve`, to be copied; one for all processes of a run.
 
-    RECSYS_TINY_HOME names one made earlier by the same code: it is copied instead, which saves a minute a run.
+    RECSYS_TINY_HOME names one made earlier by the same code, which saves a minute a run.
     """
+    if made := os.environ.get("RECSYS_TINY_HOME"):
+        return Path(made)
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "untouched-home"
+    with FileLock(root.with_suffix(".lock")):
+        if not root.exists():
+            making = tmp_path_factory.mktemp("making") / "home"
+            make_tiny(making)
+            making.rename(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_root(untouched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for the tests of one process: they may use it (their events stay in it), and must not damage it."""
     import shutil
 
-    own = tmp_path_factory.mktemp("tiny") / "home"
-    if made := os.environ.get("RECSYS_TINY_HOME"):
-        return Path(shutil.copytree(made, own))
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        make_tiny(own)
-        return own
-    shared = tmp_path_factory.getbasetemp().parent / "tiny-home"  # one for the workers of this run
-    with FileLock(shared.with_suffix(".lock")):
-        if not shared.exists():
-            make_tiny(own)
-            own.rename(shared)
-    return Path(shutil.copytree(shared, own))
+    return Path(shutil.copytree(untouched_root, tmp_path_factory.mktemp("tiny") / "home"))
 
 
 def make_tiny(root: Path) -> None:

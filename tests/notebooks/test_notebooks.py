@@ -10,8 +10,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from recsys.home import Home
-
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 1_000_000
@@ -56,9 +54,9 @@ def test_a_notebook_is_committed_as_it_ran_and_small(notebook: Any) -> None:
 
 
 def test_a_notebook_runs_on_a_home_that_exists(
-    notebook: Any, tiny_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: Any, untouched_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = shutil.copytree(tiny_home.root, tmp_path / "home")
+    root = shutil.copytree(untouched_root, tmp_path / "home")
     before = sorted((Path(root) / "releases").iterdir())
     done = run(notebook, {"RECSYS_HOME": str(root)}, monkeypatch)
     assert len(pictures(done)) == len(pictures(notebook))

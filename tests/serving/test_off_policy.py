@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,9 @@ def reactions(decision: Decision, rng: np.random.Generator) -> list[dict[str, An
 
 
 @pytest.fixture(scope="module")
-def served(tiny_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Served:
+def served(untouched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """30 listeners asked and reacted; one was shown nothing, one asked after the reward window's begin."""
-    home = copied(tiny_home, tmp_path_factory.mktemp("off_policy"))
+    home = copied(Home.of(untouched_root), tmp_path_factory.mktemp("off_policy"))
     rng = np.random.default_rng(3)
     with Service.open(home, SERVED, background=False) as service:
         now = service._fleet._by_version["1"].release.manifest.until + MS_PER_DAY
