@@ -134,11 +134,10 @@ class BootstrapModel:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for bandits.state."""
-        clock = np.array([self.clock.now, self.clock.seen])
-        return {"gram": self.gram, "moment": self.moment, "clock": clock}
+        return {"gram": self.gram, "moment": self.moment, "clock": self.clock.array()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave."""
         self.gram[...], self.moment[...] = arrays["gram"], arrays["moment"]
-        self.clock.now, self.clock.seen = float(arrays["clock"][0]), int(arrays["clock"][1])
+        self.clock.restore(arrays["clock"])
         self._stale[:] = True

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.draws import Draws, best, sunk
+from bandits.draws import Draws, best
 from bandits.rules import Model, Rule
 from recsys.errors import BadInput
 from recsys.rerank.prefix import SUNK
-from recsys.slate import SlotPolicy, at_quantile
+from recsys.slate import SlotPolicy, at_quantile, sunk
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

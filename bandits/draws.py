@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.slate import sunk
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-_SUNK = -float(np.finfo(np.float32).max)
 _CHUNK = 100_000  # values looked at together: what a cache holds
 _POOL = 32  # candidates from which on leaving out the hopeless pays
 
@@ -29,11 +30,6 @@ class Draws:
     def least(self) -> Floats:
         """(n, k) lowest deviation of each."""
         return np.asarray(self.values.min(0))
-
-
-def sunk(value: Floats) -> Floats:
-    """Values with those that are not finite below all others."""
-    return np.where(np.isfinite(value), value, _SUNK)
 
 
 def best(value: Floats, allowed: Bools) -> Floats:

@@ -41,3 +41,11 @@ class Clock:
     def left(self, age: float) -> float:
         """What is left of an observation of that age; 1 where nothing was seen before."""
         return float(np.exp2(-age / self.half_life)) if np.isfinite(age) else 1.0
+
+    def array(self) -> Floats:
+        """(2,) what `restore` takes over."""
+        return np.array([self.now, self.seen], np.float64)
+
+    def restore(self, kept: NDArray[np.floating]) -> None:
+        """As it was when `array` was called."""
+        self.now, self.seen = float(kept[0]), int(kept[1])

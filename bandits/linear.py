@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from bandits import gaussian
 from bandits.forgetting import Clock
 from bandits.observations import Observations, check
 from bandits.streams import normals
@@ -56,11 +57,9 @@ class LinearModel:
 
     def __init__(self, settings: LinearSettings) -> None:
         k, d = settings.arms, settings.dim
-        if settings.prior is not None and len(settings.prior) != d:
-            raise BadInput(f"the prior has {len(settings.prior)} weights, the contexts have {d}")
         self.settings = settings
         self.clock = Clock(settings.half_life)
-        self.prior: Floats = np.zeros(d) if settings.prior is None else np.asarray(settings.prior, np.float64)
+        self.prior: Floats = gaussian.start(settings.prior, d)
         self.gram: Floats = np.zeros((k, d, d))  # sum of w x x'
         self.moment: Floats = np.zeros((k, d))  # sum of w x (r - x'prior)
         self.squares: Floats = np.zeros(k)  # sum of w (r - x'prior)^2
@@ -125,8 +124,7 @@ class LinearModel:
     def width(self, contexts: Floats) -> Floats:
         """(n, arms) posterior standard deviations, in units of the reward's noise."""
         self._solve()
-        spread = ((contexts @ self._covariance) * contexts).sum(-1)
-        return np.asarray(np.sqrt(np.maximum(spread, 0.0)).T)
+        return gaussian.width(self._covariance, contexts)
 
     def optimistic(self, contexts: Floats, alpha: float) -> Floats:
         """(n, arms) what optimism adds to the mean: `alpha` posterior standard deviations (LinUCB)."""
@@ -141,9 +139,7 @@ class LinearModel:
             draws = normals(seed, (samples, 1, self.settings.arms))
             return scale * self.width(contexts) * self._noise(draws, samples, seed)
         self._solve()
-        precision = self._ridge + self.gram[0]
-        draws = normals(seed, (samples, self.settings.dim))
-        theta: Floats = np.asarray(np.linalg.solve(np.linalg.cholesky(precision).T, draws.T).T, np.float64)
+        theta = gaussian.joint(self._ridge + self.gram[0], samples, seed)
         theta = scale * self._noise(theta[:, None, :], samples, seed)[:, 0, :]
         return np.asarray(theta @ contexts.T)[:, :, None]
 
@@ -186,11 +182,11 @@ class LinearModel:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for bandits.state."""
-        return {**self._statistics(), "clock": np.array([self.clock.now, self.clock.seen])}
+        return {**self._statistics(), "clock": self.clock.array()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave."""
         for name, statistic in self._statistics().items():
             statistic[...] = arrays[name]
-        self.clock.now, self.clock.seen = float(arrays["clock"][0]), int(arrays["clock"][1])
+        self.clock.restore(arrays["clock"])
         self._stale[:] = True

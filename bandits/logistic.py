@@ -8,13 +8,14 @@ give what one call gives; another order gives another, close belief, as the appr
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from bandits import gaussian
 from bandits.forgetting import Clock
+from bandits.linear import LinearSettings
 from bandits.observations import check
 from bandits.streams import normals
 from recsys.errors import BadInput
@@ -23,17 +24,8 @@ Floats = NDArray[np.float64]
 _STEPS = 30
 
 
-class LogisticSettings(BaseModel):
-    """As in LinearSettings; `l2` is the prior precision of a weight on the log-odds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dim: Annotated[int, Field(ge=1)]
-    arms: Annotated[int, Field(ge=1)] = 1
-    l2: Annotated[float, Field(gt=0)] = 1.0
-    half_life: Annotated[float, Field(ge=0)] = 0.0
-    prior: tuple[float, ...] | None = None
-    basis: str = ""
+class LogisticSettings(LinearSettings):
+    """As LinearSettings; `l2` is the prior precision of a weight on the log-odds."""
 
 
 class LogisticModel:
@@ -48,12 +40,9 @@ class LogisticModel:
 
     def __init__(self, settings: LogisticSettings) -> None:
         k, d = settings.arms, settings.dim
-        if settings.prior is not None and len(settings.prior) != d:
-            raise BadInput(f"the prior has {len(settings.prior)} weights, the contexts have {d}")
         self.settings = settings
         self.clock = Clock(settings.half_life)
-        start = np.zeros(d) if settings.prior is None else np.asarray(settings.prior, np.float64)
-        self.weights: Floats = np.tile(start, (k, 1))
+        self.weights: Floats = np.tile(gaussian.start(settings.prior, d), (k, 1))
         self._ridge = settings.l2 * np.eye(d)
         self.precision: Floats = np.tile(self._ridge, (k, 1, 1))
         self.covariance: Floats = np.tile(np.eye(d) / settings.l2, (k, 1, 1))
@@ -110,8 +99,7 @@ class LogisticModel:
 
     def width(self, contexts: Floats) -> Floats:
         """(n, arms) posterior standard deviations of the log-odds."""
-        spread = ((contexts @ self.covariance) * contexts).sum(-1)
-        return np.asarray(np.sqrt(np.maximum(spread, 0.0)).T)
+        return gaussian.width(self.covariance, contexts)
 
     def optimistic(self, contexts: Floats, alpha: float) -> Floats:
         """(n, arms) what `alpha` standard deviations of the log-odds add to the probability."""
@@ -124,26 +112,24 @@ class LogisticModel:
         if self.settings.arms > 1:
             moved = scale * self.width(contexts) * normals(seed, (samples, 1, self.settings.arms))
         else:
-            draws = normals(seed, (samples, self.settings.dim))
-            theta = np.linalg.solve(np.linalg.cholesky(self.precision[0]).T, draws.T).T
+            theta = gaussian.joint(self.precision[0], samples, seed)
             moved = (scale * theta @ contexts.T)[:, :, None]
         return sigmoid(odds + moved) - sigmoid(odds)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for bandits.state."""
-        clock = np.array([self.clock.now, self.clock.seen])
         return {
             "weights": self.weights,
             "precision": self.precision,
             "covariance": self.covariance,
-            "clock": clock,
+            "clock": self.clock.array(),
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave."""
         for name in ("weights", "precision", "covariance"):
             getattr(self, name)[...] = arrays[name]
-        self.clock.now, self.clock.seen = float(arrays["clock"][0]), int(arrays["clock"][1])
+        self.clock.restore(arrays["clock"])
 
 
 def _mode(odds: float, spread: float, reward: float, weight: float) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bandits.draws import Draws, best, sunk, won
+from bandits.draws import Draws, best, won
 from recsys.errors import BadInput
+from recsys.slate import sunk
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-_INK, _SOFT, _LINE, _OWN, _GREY = "#1c2330", "#667085", "#e4e7ec", "#4338ca", "#98a2b3"
+from recsys.evaluation.drawing import INK, LINE, SOFT
+
+_OWN, _GREY = "#4338ca", "#98a2b3"
 
 
 def draw(figures: dict[str, dict[str, dict[str, Any]]]) -> bytes:
@@ -29,15 +31,15 @@ def draw(figures: dict[str, dict[str, dict[str, Any]]]) -> bytes:
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_title(world, fontsize=9.5, color=_INK, loc="left")
-        axes.grid(axis="x", color=_LINE)
+        axes.set_title(world, fontsize=9.5, color=INK, loc="left")
+        axes.grid(axis="x", color=LINE)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(length=0, labelsize=8, colors=_INK)
+        axes.tick_params(length=0, labelsize=8, colors=INK)
     figure.supxlabel(
         "share of runs whose 95% interval holds the truth: filled, assumptions hold; open, they do not; cross, "
         "refused; small grey, decisions taken as independent",
         fontsize=9,
-        color=_SOFT,
+        color=SOFT,
     )
     out = BytesIO()
     figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
@@ -46,11 +48,11 @@ def draw(figures: dict[str, dict[str, dict[str, Any]]]) -> bytes:
 
 def _mark(axes: Any, place: int, body: dict[str, Any]) -> None:
     if "told_of" not in body:
-        axes.annotate("refused", (0.02, place), fontsize=8, color=_SOFT, va="center")
+        axes.annotate("refused", (0.02, place), fontsize=8, color=SOFT, va="center")
         return
     axes.plot([body["decisions"]["covered"]], [place], "o", ms=3, color=_GREY)
     if body["told_of"] == "refused":
-        axes.plot([body["asymptotic"]["covered"]], [place], "x", ms=6, color=_SOFT)
+        axes.plot([body["asymptotic"]["covered"]], [place], "x", ms=6, color=SOFT)
         return
     fill = _OWN if body["holds"] else "white"
     axes.plot([body["asymptotic"]["covered"]], [place], "o", ms=6.5, mec=_OWN, mfc=fill)

@@ -185,13 +185,18 @@ def at_quantile(probabilities: Floats, u: float) -> tuple[int, float]:
     return row, float(probabilities[row])
 
 
+def sunk(utility: NDArray[np.floating]) -> Floats:
+    """Utilities with those that are not finite below all others."""
+    return np.where(np.isfinite(utility), utility, -np.finfo(np.float32).max).astype(np.float64)
+
+
 def break_ties(utility: Floats, ids: I64, seed: int) -> Floats:
     """Utilities without ties: equal scores are ordered by a hash of (seed, id), others stay untouched.
 
     Returned values are the utilities themselves where distinct; tied ones are moved to the next representable
     doubles, which changes no order between distinct scores.
     """
-    finite = np.where(np.isfinite(utility), utility, -np.finfo(np.float32).max).astype(np.float64)
+    finite = sunk(utility)
     order = np.lexsort((scramble(ids, seed), finite))
     ranked = finite[order]
     tied = np.flatnonzero(ranked[1:] == ranked[:-1]) + 1

@@ -4,15 +4,15 @@ exposure."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from recsys.evaluation.baselines import BASELINES
+from recsys.evaluation.drawing import INK, LINE, SOFT, png
+from recsys.evaluation.drawing import figure as new_figure
 from recsys.evaluation.evaluate import Row
 
-_INK, _SOFT, _LINE = "#1c2330", "#667085", "#e4e7ec"
 _OURS = {
     "two_tower": "#4338ca",
     "sequence": "#0891b2",
@@ -45,7 +45,7 @@ def colors(models: Sequence[str]) -> dict[str, str]:
 def bars(rows: Sequence[Row], label: str) -> bytes:
     """One bar a model with its interval, best on top. `rows`: one row a model."""
     ordered = sorted(rows, key=lambda r: r.value)
-    figure, axes = _figure(6.6, 0.42 * len(ordered) + 1.0)
+    figure, axes = new_figure(6.6, 0.42 * len(ordered) + 1.0)
     shade = colors([r.model for r in rows])
     value = np.array([r.value for r in ordered])
     error = np.abs(np.array([[r.low, r.high] for r in ordered]).T - value)
@@ -55,17 +55,17 @@ def bars(rows: Sequence[Row], label: str) -> bytes:
         xerr=error,
         color=[shade[r.model] if r.model not in BASELINES else _REST for r in ordered],
         height=0.66,
-        error_kw={"ecolor": _INK, "elinewidth": 1.1, "capsize": 2.5},
+        error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5},
     )
     for place, row in enumerate(ordered):
         axes.annotate(
             f"{row.value:.3f}", (max(row.high, row.value), place), (5, 0), textcoords="offset points",
-            va="center", fontsize=8.5, color=_INK,
+            va="center", fontsize=8.5, color=INK,
         )  # fmt: skip
     axes.set_xlim(min(0, *(r.low for r in ordered)), 1.13 * max(1e-9, *(r.high for r in ordered)))
-    axes.grid(axis="x", color=_LINE)
-    axes.set_xlabel(label, color=_SOFT, fontsize=9)
-    return _png(figure)
+    axes.grid(axis="x", color=LINE)
+    axes.set_xlabel(label, color=SOFT, fontsize=9)
+    return png(figure)
 
 
 def by_cohort(rows: Sequence[Row], label: str) -> bytes:
@@ -73,7 +73,7 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
     tasks = list(dict.fromkeys(r.task for r in rows))
     models = list(dict.fromkeys(r.model for r in rows))
     shade = colors(models)
-    figure, panels = _figure(4.0 * len(tasks) + 1, 4.6, len(tasks))
+    figure, panels = new_figure(4.0 * len(tasks) + 1, 4.6, len(tasks))
     for axes, task in zip(np.atleast_1d(panels), tasks, strict=True):
         here = [r for r in rows if r.task == task]
         cohorts = list(dict.fromkeys(r.cohort for r in here))
@@ -87,15 +87,15 @@ def by_cohort(rows: Sequence[Row], label: str) -> bytes:
             )
         axes.set_xticks(range(len(cohorts)), [c.replace("_", "\n") for c in cohorts], fontsize=8)
         axes.set_ylim(bottom=0)
-        axes.set_title(task, fontsize=10, color=_INK, loc="left")
-        axes.grid(axis="y", color=_LINE)
+        axes.set_title(task, fontsize=10, color=INK, loc="left")
+        axes.grid(axis="y", color=LINE)
     first = np.atleast_1d(panels)[0]
-    first.set_ylabel(label, color=_SOFT, fontsize=9)
+    first.set_ylabel(label, color=SOFT, fontsize=9)
     handles, names = first.get_legend_handles_labels()
     figure.legend(
         handles, names, ncols=min(6, len(models)), loc="outside lower center", frameon=False, fontsize=8.5
     )
-    return _png(figure)
+    return png(figure)
 
 
 def _marker(model: str) -> str:
@@ -104,36 +104,17 @@ def _marker(model: str) -> str:
 
 def concentration(curves: Mapping[str, Sequence[float]]) -> bytes:
     """Lorenz curves of exposure: the further below the diagonal, the fewer tracks get the slots."""
-    figure, axes = _figure(4.4, 4.0)
+    figure, axes = new_figure(4.4, 4.0)
     shade = colors(list(curves))
-    axes.plot([0, 1], [0, 1], color=_LINE, lw=1.2)
+    axes.plot([0, 1], [0, 1], color=LINE, lw=1.2)
     for model, curve in curves.items():
         own = model not in BASELINES
         axes.plot(
             np.linspace(0, 1, len(curve)), curve, color=shade[model], lw=1.9 if own else 1.1,
             ls="-" if own else _DASHES[list(BASELINES).index(model) % len(_DASHES)], label=model,
         )  # fmt: skip
-    axes.set_xlabel("share of eligible tracks, least shown first", color=_SOFT, fontsize=9)
-    axes.set_ylabel("share of the slots", color=_SOFT, fontsize=9)
+    axes.set_xlabel("share of eligible tracks, least shown first", color=SOFT, fontsize=9)
+    axes.set_ylabel("share of the slots", color=SOFT, fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    axes.grid(color=_LINE)
-    return _png(figure)
-
-
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, columns)
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right", "left"]].set_visible(False)
-        one.spines["bottom"].set_color(_LINE)
-        one.tick_params(length=0, colors=_INK, labelsize=9)
-        one.set_axisbelow(True)
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
-    return out.getvalue()
+    axes.grid(color=LINE)
+    return png(figure)

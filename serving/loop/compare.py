@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from recsys.evaluation.bootstrap import Interval, Resampler
+from recsys.evaluation.drawing import INK, LINE, SOFT
 
 LAST_DAYS = 3
 """The days at the end that are counted."""
@@ -34,7 +35,6 @@ PANELS = (
 _RELATIVE = ("hours",)
 _COLORS = ("#4338ca", "#ea580c", "#0891b2", "#65a30d", "#db2777", "#b45309", "#7c3aed", "#475467")
 _DASHES = ("-", "--", "-.", ":")
-_INK, _SOFT, _LINE = "#1c2330", "#667085", "#e4e7ec"
 
 
 def compare(folders: Mapping[str, Path], folder: Path) -> dict[str, Any]:
@@ -117,14 +117,14 @@ def picture(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
             style = {"color": _COLORS[i % len(_COLORS)], "ls": _DASHES[i // len(_COLORS) % len(_DASHES)]}
             axes.plot(np.arange(1, len(y) + 1), y, lw=1.7, marker="o", ms=2.6, label=policy, **style)
         more = ", over the policies' mean" if name in _RELATIVE else ""
-        axes.set_title(label + more, fontsize=9.5, color=_INK, loc="left")
+        axes.set_title(label + more, fontsize=9.5, color=INK, loc="left")
         axes.set_xlim(0.6, longest + 0.4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color=_LINE)
-        axes.tick_params(labelsize=8, colors=_SOFT)
+        axes.grid(color=LINE)
+        axes.tick_params(labelsize=8, colors=SOFT)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[-1]:
-        axes.set_xlabel("day", fontsize=8.5, color=_SOFT)
+        axes.set_xlabel("day", fontsize=8.5, color=SOFT)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper left", ncols=min(len(labels), 8), frameon=False, fontsize=9
