@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from bandits.linear import LinearModel
 from bandits.logistic import LogisticModel
 from bandits.neural_linear import NeuralLinear
 from recsys.errors import BadInput
+from recsys.files import write_whole
 
 FORMAT = 1
 _HEADER = "header"
@@ -69,12 +69,7 @@ def save(path: Path, model: Learned, more: Arrays | None = None) -> str:
     body = io.BytesIO()
     np.savez(body, allow_pickle=False, **{_HEADER: np.frombuffer(orjson.dumps(header), np.uint8)}, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(body.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_whole(path, body.getvalue())
     return str(header["version"])
 
 

@@ -16,8 +16,9 @@ from experiments.fields import millis
 from experiments.parameters import Space
 from experiments.running import checked, source_files
 from experiments.source import Source, Sources, child
-from experiments.store import Store, write
+from experiments.store import Store
 from recsys.errors import BadInput, UnknownId
+from recsys.files import write_whole
 
 
 def start(folder: Path, store: Store, name: str, now: int, space: Space | None = None) -> Config:
@@ -83,7 +84,7 @@ def _edited(
             file = Source.parse(_with(file, place, key, value), file.path)
         files = (*sources.files[:number], file, *sources.files[number + 1 :])
         config = checked(Sources(files), space, runs, now)
-        write(file.path, file.text.encode())
+        write_whole(file.path, file.text.encode())
         store.keep(config, {one.path.name: one.text for one in files}, why, now)
     return config
 

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from experiments.config import Config
 from recsys.errors import BadInput, UnknownId
+from recsys.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Store:
                 "config": orjson.loads(config.model_dump_json(exclude_defaults=True)),
                 "files": dict(files),
             }
-            write(self.path(config.version), orjson.dumps(body, option=orjson.OPT_INDENT_2))
+            write_whole(self.path(config.version), orjson.dumps(body, option=orjson.OPT_INDENT_2))
         self._append({"at": now, "version": config.version, "why": why})
         return True
 
@@ -128,13 +129,3 @@ class Store:
         with (self.folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def write(path: Path, body: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, and stays after a crash."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -17,8 +17,8 @@ from typing import Any
 
 import orjson
 
-from experiments.store import write
 from recsys.errors import BadInput
+from recsys.files import write_whole
 
 logger = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -53,7 +53,7 @@ class Shelf:
             )
         path = self.folder / name / f"{stamp}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, report_json)
+        write_whole(path, report_json)
         return path
 
     def names(self) -> list[str]:
