@@ -127,7 +127,7 @@ def coverage(exposure: NDArray[np.integer], eligible: Bools) -> float:
     return float((exposure[eligible] > 0).sum() / max(1, eligible.sum()))
 
 
-def gini(exposure: NDArray[np.integer], eligible: Bools) -> float:
+def gini(exposure: NDArray[np.number], eligible: Bools) -> float:
     """Popularity concentration: Gini index of exposure over the tracks eligible for any query, never-shown
     ones included; 0 = all equally, 1 = one track only (Fleder & Hosanagar, Management Science 2009)."""
     counts = np.sort(exposure[eligible]).astype(np.float64)

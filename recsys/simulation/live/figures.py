@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.evaluation import metrics
 from recsys.plays import Outcome
 from recsys.simulation.catalog import Catalog
 from recsys.simulation.listen import HOME
@@ -116,11 +117,7 @@ def by_artist(catalog: Catalog, exposed: F64) -> F64:
 
 def gini(amount: F64) -> float:
     """Gini coefficient of non-negative amounts; nan where all are zero."""
-    ordered, n = np.sort(amount), len(amount)
-    total = ordered.sum()
-    if not total:
-        return float("nan")
-    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
+    return metrics.gini(amount, np.ones(len(amount), bool)) if amount.any() else float("nan")
 
 
 def top_share(amount: F64, share: float) -> float:
