@@ -1,6 +1,6 @@
 """A home's logged answers as off-policy data: what another slot policy, or another utility, would have placed instead.
 
-known = reconsider(home, Change("eps0.3", policy=EpsilonGreedy(0.3)))
+known = reconsider(home, under({"home.epsilon": 0.3}))
 print(evaluate(known.frame, known.target, level="slot").table())
 
 Exact, not modelled: a Decision records its eligible tracks, their score columns and its seed, so the Selector's problem
@@ -9,15 +9,20 @@ is set up again, and the target's distribution of every slot is read off along t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
+from bandits.choice import slot_policy
+from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.ope.frame import Target
+from bandits.ope.lists import Lists
+from bandits.ope.reward_model import Features
 from experiments.parameters import overlay
 from recsys.dataset import trainable
 from recsys.errors import BadInput, NotReady
@@ -38,8 +43,16 @@ from serving.settings import ServiceSettings
 
 SAME = 1e-9
 """How far a propensity that is computed again may be from the logged one."""
+COLUMN = "x:"
+"""Prefix of score columns in the frame."""
 Utility = Callable[[Candidates, str], Floats]
 """The eligible tracks with all logged columns, and the name of the selector's -> (n,) utilities."""
+EXPLORING: Mapping[str, Callable[[ServiceSettings], SlotPolicy]] = {
+    "home": lambda s: slot_policy(s.home.exploration, s.home.epsilon),
+    "radio": lambda s: EpsilonGreedy(s.radio.epsilon),
+    "recommendations": lambda s: EpsilonGreedy(s.recommendations.epsilon),
+}
+"""The slot policy of each surface that settings name; all that a Decision's record can answer for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,27 @@ class Change:
     utility: Utility | None = None
 
 
+def under(parameters: Mapping[str, Any], name: str | None = None) -> Change:
+    """The change that settings of exploration make: `home.epsilon`, `home.exploration.rule`, `radio.epsilon`, ...
+
+    Raises:
+        BadInput: no settings, or some that change more than how slots are drawn: what they would have let in was not
+            recorded.
+    """
+    surfaces = {path.partition(".")[0] for path in parameters}
+    if len(surfaces) != 1 or not surfaces <= set(EXPLORING):
+        raise BadInput(f"give settings of one surface: {', '.join(EXPLORING)}")
+    [surface] = surfaces
+    wrong = [p for p in parameters if p.split(".")[1:2] not in (["epsilon"], ["exploration"])]
+    if wrong:
+        raise BadInput(
+            f"{', '.join(wrong)}: logs answer for {surface}.epsilon and {surface}.exploration; what another setting "
+            "would have let in was not recorded"
+        )
+    policy = EXPLORING[surface](overlay(ServiceSettings(), parameters))
+    return Change(name or ", ".join(f"{k}={v}" for k, v in parameters.items()), policy)
+
+
 @dataclass(frozen=True)
 class Reconsidered:
     """Rows for `bandits.ope.evaluate`; requests left out, by reason."""
@@ -63,6 +97,27 @@ class Reconsidered:
     frame: pl.DataFrame
     target: Target
     left_out: dict[str, int] = field(default_factory=dict)
+
+    def features(self) -> Features:
+        """For `evaluate(features=...)`: the score columns that were asked for, alone and times a slot's discount.
+
+        Raises:
+            BadInput: `reconsider` was not asked for columns.
+        """
+        columns = [name for name in self.frame.columns if name.startswith(COLUMN)]
+        if not columns:
+            raise BadInput("a reward model needs score columns: reconsider(..., columns=[...])")
+        eligible = Lists.of(self.frame["eligible"])
+        table = np.column_stack([Lists.of(self.frame[name]).values for name in columns])
+        wide = int(eligible.values.max(initial=0)) + 1
+        known = eligible.owner * wide + eligible.values  # ascending: by row, and by item within a row
+        discount = 1 / np.log2(2 + self.frame["slot"].to_numpy())
+
+        def pairs(rows: NDArray[np.int64], items: NDArray[Any]) -> Floats:
+            x, w = table[np.searchsorted(known, rows * wide + items)], discount[rows, None]
+            return np.column_stack([x, w, w * x])
+
+        return pairs
 
 
 def reconsider(
@@ -73,8 +128,10 @@ def reconsider(
     until: int | None = None,
     slots: int | None = None,
     distributions: bool = False,
+    columns: Sequence[str] = (),
     weights: RewardWeights | None = None,
     settings: ServiceSettings | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Reconsidered:
     """Logged answers of a surface with rewards (recsys/rewards.py), and the target's probability of each slot.
 
@@ -83,21 +140,26 @@ def reconsider(
         slots: of each slate the first so many alone (the target is judged on those). None: all.
         distributions: also the eligible tracks of every slot with both policies' distributions, for reward models and
             MIPS; some hundred numbers a slot.
+        columns: score columns of the eligible tracks, for `Reconsidered.features`; with them, distributions too.
         settings: that the service ran with, where not the default ones.
+        progress: told how many answers have been read.
 
     Raises:
         NotReady: no answer of that surface can be used; the message says why.
-        BadInput: the surface's selector has no slot policy.
+        BadInput: the surface's selector has no slot policy; its answers have no such column.
     """
     events = trainable(Lake(home.lake).scan("events"))
     if until is not None:
         events = events.filter(pl.col("ts").dt.epoch("ms") <= until)
     rewards, ends = _rewards(events, weights)
     desk, left_out = _Desk(home, settings), dict[str, int]()
+    shown = _Shown(distributions or bool(columns), tuple(columns))
     rows: list[dict[str, Any]] = []
-    for decision in _decisions(events, surface, since):
+    for read, decision in enumerate(_decisions(events, surface, since)):
+        if progress:
+            progress(read + 1)
         reason = _unusable(decision, rewards, ends)
-        placed = [] if reason else _slots(desk.of(decision), decision, change, slots, distributions)
+        placed = [] if reason else _slots(desk.of(decision), decision, change, slots, shown)
         if reason or not placed:
             reason = reason or "not rebuilt exactly"
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -146,8 +208,16 @@ def _unusable(decision: Decision, rewards: dict[str, dict[str, float]], ends: in
     return "" if decision.request_id in rewards else "never shown"
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What a row tells of the tracks that its slot might have held."""
+
+    distributions: bool
+    columns: tuple[str, ...]
+
+
 def _slots(
-    recommender: Recommender, decision: Decision, change: Change, most: int | None, distributions: bool
+    recommender: Recommender, decision: Decision, change: Change, most: int | None, shown: _Shown
 ) -> list[dict[str, Any]]:
     """One row a slot; empty where the logged propensities do not come out again."""
     selector = _selector(recommender, decision)
@@ -171,16 +241,20 @@ def _slots(
             "track_id": slot["track_id"],
             "propensity": slot["propensity"],
             "target": float(now[k][rows[k]]),
-            **(_over(own, was[k], now[k]) if distributions else {}),
+            **(_over(own, was[k], now[k], shown.columns) if shown.distributions else {}),
         }
         for k, slot in enumerate(decision.slots[:most])
     ]
 
 
-def _over(own: Candidates, was: Floats, now: Floats) -> dict[str, list[Any]]:
-    """Both distributions over what either may place."""
+def _over(own: Candidates, was: Floats, now: Floats, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Both distributions over what either may place, with score columns."""
     open_ = np.flatnonzero((was > 0) | (now > 0))
+    missing = [name for name in columns if name not in own.columns]
+    if missing:
+        raise BadInput(f"no column {', '.join(missing)}: answers have {', '.join(sorted(own.columns))}")
     return {
+        **{f"{COLUMN}{name}": own.columns[name][open_].astype(np.float64).tolist() for name in columns},
         "eligible": own.ids[open_].tolist(),
         "logging": was[open_].tolist(),
         "distribution": now[open_].tolist(),

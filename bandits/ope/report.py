@@ -13,6 +13,10 @@ from bandits.ope.terms import Terms
 
 NAN = float("nan")
 _USUAL, _MORE = ("asymptotic", "bootstrap"), ("bernstein", "betting", "sequence")
+_VALUE, _LIFT = ("value", _USUAL[0]), ("lift",)
+_WEIGHTS = ("effective", "listeners", "max weight")
+_WIDE = 130
+"""Characters from which one table holds it all."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Report:
         return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
 
     def table(self, width: int = 160) -> str:
-        """For a terminal: one line an estimator, then refusals, warnings and assumptions."""
+        """For a terminal: one line an estimator (in two tables where it is narrow), refusals, warnings, assumptions."""
         from rich.console import Console
         from rich.table import Table
 
@@ -92,19 +96,15 @@ class Report:
         out.print(f"{self.decisions} decisions of {self.listeners} listeners" + _left_out(self.dropped))
         out.print(f"the logging policy itself: {self.logging:.4f} [{low:.4f}, {high:.4f}]")
         given = [e for e in self.estimates if e.refused is None]
-        rows = Table(
-            "estimator", "value", *_USUAL, "lift", "effective", "listeners", "max weight", pad_edge=False
-        )
-        for e in given:
-            rows.add_row(*_cells(e))
-        out.print(rows)
         more = [m for m in _MORE if any(m in e.intervals for e in given)]
-        if more:
-            rows = Table("estimator", *more, pad_edge=False)
+        parts = [[*_VALUE, *_USUAL[1:], *_LIFT, *_WEIGHTS], more]
+        if width < _WIDE:
+            parts = [[*_VALUE, *_LIFT], [*_USUAL[1:], *_WEIGHTS], more]
+        for part in filter(None, parts):
+            rows = Table("estimator", *part, pad_edge=False)
             for e in given:
-                rows.add_row(
-                    e.estimator, *(_interval(*e.intervals[m]) if m in e.intervals else "-" for m in more)
-                )
+                cells = _cells(e)
+                rows.add_row(_named(e), *(cells.get(name, "-") for name in part))
             out.print(rows)
         for e in self.estimates:
             for line in [f"refused: {e.refused}"] if e.refused else e.warnings:
@@ -116,17 +116,20 @@ class Report:
         return text.getvalue()
 
 
-def _cells(e: Estimate) -> list[str]:
+def _named(e: Estimate) -> str:
+    return e.estimator if e.parameter is None else f"{e.estimator} ({e.parameter:.3g})"
+
+
+def _cells(e: Estimate) -> dict[str, str]:
+    """By column; an interval that was not asked for has none."""
     assert e.overlap is not None
-    shown = e.estimator if e.parameter is None else f"{e.estimator} ({e.parameter:.3g})"
-    limits = [_interval(*e.intervals[m]) for m in _USUAL]
-    lift = f"{e.lift:+.4f} {_interval(*e.lift_interval)}"
-    figures = [
-        f"{e.overlap.effective:.0f}",
-        f"{e.overlap.effective_listeners:.0f}",
-        f"{e.overlap.max_weight:.3g}",
-    ]
-    return [shown, f"{e.value:.4f}", *limits, lift, *figures]
+    return {name: _interval(*limits) for name, limits in e.intervals.items()} | {
+        "value": f"{e.value:.4f}",
+        "lift": f"{e.lift:+.4f} {_interval(*e.lift_interval)}",
+        "effective": f"{e.overlap.effective:.0f}",
+        "listeners": f"{e.overlap.effective_listeners:.0f}",
+        "max weight": f"{e.overlap.max_weight:.3g}",
+    }
 
 
 def _interval(low: float, high: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,25 +10,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import Result
 from tests_events import event, play
+from typer.testing import CliRunner
 
 from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.ope.diagnostics import Limits
 from bandits.ope.evaluate import evaluate
-from recsys.errors import NotReady
+from recsys.errors import BadInput, NotReady
 from recsys.home import Home
 from recsys.ingest import move
 from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
 from recsys.types import Context, Decision
-from serving.off_policy import Change, Reconsidered, reconsider
+from serving.cli.app import app
+from serving.off_policy import Change, Reconsidered, reconsider, under
 from serving.service import Service
 from serving.settings import HomeSettings, ServiceSettings
 from tests.serving.http_crash import copied
 
 SERVED = ServiceSettings(home=HomeSettings(epsilon=0.4))
 ANYTHING = Limits(min_effective=0, min_listeners=0)
-LISTENERS = 30
+LISTENERS = 40
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,13 @@ def reactions(decision: Decision, rng: np.random.Generator) -> list[dict[str, An
 
 @pytest.fixture(scope="module")
 def served(untouched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """30 listeners asked and reacted; one was shown nothing, one asked after the reward window's begin."""
-    home = copied(Home.of(untouched_root), tmp_path_factory.mktemp("off_policy"))
+    """Some listeners asked and reacted; one was shown nothing, one asked after the reward window's begin."""
+    return asked(copied(Home.of(untouched_root), tmp_path_factory.mktemp("off_policy")), SERVED)
+
+
+def asked(home: Home, settings: ServiceSettings) -> Served:
     rng = np.random.default_rng(3)
-    with Service.open(home, SERVED, background=False) as service:
+    with Service.open(home, settings, background=False) as service:
         now = service._fleet._by_version["1"].release.manifest.until + MS_PER_DAY
         users = [row["user_id"] for row in service.listeners(LISTENERS)]
         for i, user in enumerate(users):
@@ -139,3 +146,100 @@ def test_settings_that_do_not_rebuild_the_logged_propensities_are_noticed(served
 def test_a_surface_without_logs_says_so(served: Served) -> None:
     with pytest.raises(NotReady, match="no logged answer of discovery"):
         served.reconsider(Change("itself"), surface="discovery")
+
+
+def test_settings_of_exploration_make_the_policy_that_the_surface_would_have(served: Served) -> None:
+    by_name = served.reconsider(under({"home.epsilon": 0.1}))
+    by_hand = served.reconsider(Change("eps0.1", EpsilonGreedy(0.1)))
+    assert list(by_name.target.probability) == list(by_hand.target.probability)
+    softer = served.reconsider(
+        under({"home.exploration.rule": "softmax", "home.exploration.temperature": 9.0})
+    )
+    chances = np.asarray(softer.target.probability)
+    assert ((chances > 0) & (chances < 0.2)).mean() > 0.9, "a hot softmax is nearly uniform"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "settings of one surface"),
+        ({"home.epsilon": 0.1, "radio.epsilon": 0.1}, "settings of one surface"),
+        ({"home.ranked": 300}, "was not recorded"),
+        ({"discovery.epsilon": 0.1}, "settings of one surface"),
+        ({"home.epsilon": 2}, "home.epsilon"),
+        ({"home.exploration.rulez": "softmax"}, "no such setting"),
+    ],
+)
+def test_settings_that_the_record_cannot_answer_for_are_refused(
+    parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        under(parameters)
+
+
+def test_a_reward_model_sees_the_scores_that_were_logged(served: Served) -> None:
+    known = served.reconsider(under({"home.epsilon": 0.2}), columns=["utility", "p_skip"])
+    features, frame = known.features(), known.frame
+    for row in range(0, len(frame), 97):
+        eligible, logged = frame["eligible"][row].to_list(), frame["item"][row]
+        discount = 1 / np.log2(2 + frame["slot"][row])
+        scores = [frame[name][row].to_list()[eligible.index(logged)] for name in ("x:utility", "x:p_skip")]
+        wanted = [*scores, discount, *(discount * score for score in scores)]
+        assert features(np.array([row]), np.array([logged]))[0] == pytest.approx(wanted)
+    report = evaluate(frame, known.target, level="slot", features=features, limits=ANYTHING)
+    assert report.of("dr").refused is None
+    assert np.isfinite(report.of("dr").value)
+    with pytest.raises(BadInput, match="columns="):
+        served.reconsider(Change("itself")).features()
+    with pytest.raises(BadInput, match="no column p_dance"):
+        served.reconsider(Change("itself"), columns=["p_dance"])
+
+
+@pytest.fixture(scope="module")
+def plain(untouched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose service ran with the usual settings."""
+    return asked(copied(Home.of(untouched_root), tmp_path_factory.mktemp("plain")), ServiceSettings()).home
+
+
+def command(home: Home, *words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["off-policy", *words, "--home", str(home.root)])
+
+
+def test_the_command_prints_estimates_that_fit_a_narrow_terminal_and_draws_them(
+    plain: Home, tmp_path: Path
+) -> None:
+    words = ["--set", "home.epsilon=0.06", "--column", "utility", "--plots", str(tmp_path / "new")]
+    done = command(plain, *words)
+    assert done.exit_code == 0, done.output
+    assert "home.epsilon=0.06" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"forest.png", "overlap.png"}
+    told = json.loads(command(plain, *words, "--json").stdout)
+    values = {each["estimator"]: each["value"] for each in told["estimates"]}
+    known = reconsider(plain, under({"home.epsilon": 0.06}), columns=["utility"])
+    report = evaluate(known.frame, known.target, level="slot", features=known.features())
+    assert values["dr"] == pytest.approx(report.of("dr").value)
+    assert told["left_out"]["never shown"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say what would change"),
+        (["--set", "home.epsilon"], "--set looks like"),
+        (["--utility", "utility -"], "cannot be read"),
+        (["--utility", "utility - p_dance"], "there are"),
+        (["--set", "home.epsilon=0.1", "--surface", "discovery"], "no logged answer of discovery"),
+    ],
+)
+def test_the_command_says_in_words_what_it_cannot_answer(plain: Home, words: list[str], message: str) -> None:
+    done = command(plain, *words)
+    assert done.exit_code
+    assert message in str(done.exception)
+
+
+def test_another_utility_is_an_expression_of_logged_columns(plain: Home) -> None:
+    same = json.loads(command(plain, "--utility", "utility * 2 + 1", "--json").stdout)
+    assert {e["estimator"]: e["lift"] for e in same["estimates"]}["ips"] == pytest.approx(0, abs=1e-12)
+    far = json.loads(command(plain, "--utility", "0 - utility", "--json").stdout)
+    assert all(e["refused"] for e in far["estimates"]), "worst first is too far from what was logged"
