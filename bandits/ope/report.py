@@ -89,7 +89,13 @@ class Report:
         from rich.table import Table
 
         out = Console(
-            file=(text := StringIO()), width=width, force_terminal=False, highlight=False, markup=False
+            file=(text := StringIO()),
+            width=width,
+            force_terminal=False,
+            force_jupyter=False,
+            color_system=None,
+            highlight=False,
+            markup=False,
         )
         low, high = self.logging_interval
         out.print(self.estimand)
