@@ -174,32 +174,31 @@ def verdicts(figures: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
 
 
 def show(figures: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Two tables a world, each of which fits a terminal of 100 characters."""
     for world, by_estimator in figures.items():
         print(f"\n{world}; truth {next(iter(by_estimator.values()))['truth']:.4f}")
         table(
-            [
-                "estimator",
-                "holds",
-                "effective",
-                "refused",
-                "warned",
-                "bias",
-                "error/spread",
-                *METHODS,
-                "every look",
-            ],
-            [[name, *cells(body)] for name, body in by_estimator.items()],
+            ["estimator", "holds", "effective", "refused", "warned", "bias", "error/spread"],
+            [[name, *estimated(body)] for name, body in by_estimator.items()],
+        )
+        table(
+            ["covered (width)", *METHODS, "every look"],
+            [[name, *covered(body)] for name, body in by_estimator.items()],
         )
 
 
-def cells(body: dict[str, Any]) -> list[str]:
+def estimated(body: dict[str, Any]) -> list[str]:
     mark = "yes" if body["holds"] else "no"
     if "told_of" not in body:
-        return [mark, "-", "no support" if body["unsupported"] == 1 else "1.00", *["-"] * 9]
-    by_method = [f"{body[m]['covered']:.3f} ({body[m]['width']:.3f})" if m in body else "-" for m in METHODS]
-    looks = "/".join(f"{body[f'every_look_{m}']:.3f}" for m in ALWAYS if f"every_look_{m}" in body)
+        return [mark, "-", "no support" if body["unsupported"] == 1 else "1.00", *["-"] * 3]
     figures = [f"{body['effective']:.0f}", f"{body['refused']:.2f}", f"{body['warned']:.2f}"]
-    return [mark, *figures, f"{body['bias']:+.4f}", f"{body['error_over_spread']:.2f}", *by_method, looks]
+    return [mark, *figures, f"{body['bias']:+.4f}", f"{body['error_over_spread']:.2f}"]
+
+
+def covered(body: dict[str, Any]) -> list[str]:
+    by_method = [f"{body[m]['covered']:.3f} ({body[m]['width']:.3f})" if m in body else "-" for m in METHODS]
+    looks = [f"{body[f'every_look_{m}']:.3f}" for m in ALWAYS if f"every_look_{m}" in body]
+    return [*by_method, "/".join(looks) or "-"]
 
 
 def main() -> None:
