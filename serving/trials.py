@@ -117,22 +117,9 @@ class Trials:
         An id that does not last (of a request without a listener, or incognito) is a unit of one request: it gets its
         arms, and counts in no experiment. A session without a listener counts as a session.
         """
-        live = self.live
-        if live.config.plan.idle:
-            return live.config.plan.nobody
-        asked = attributes(user, context)
-        found = assign(live.config, user.user_id, now, asked, context.session_id)
-        parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
-        seen = () if context.incognito else shown(found, live.reach, surface)
-        units: dict[str, str] = {n: live.units[n] for n in seen if live.units[n] != "listener"}
-        if not lasting:
-            seen = tuple(units)
-        if not seen:
-            return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
-        about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
-        return Assignment(
-            found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
-        )
+        if self.live.config.plan.idle:
+            return self.live.config.plan.nobody
+        return assigned(self.live, user.user_id, attributes(user, context), context, surface, now, lasting)
 
     def answering(
         self,
@@ -165,6 +152,30 @@ class Trials:
 def named(config: Config) -> frozenset[str]:
     """The releases that arms of a config name."""
     return frozenset(arm.release for e in config.running for arm in e.arms) - {CHAMPION}
+
+
+def assigned(
+    live: Live,
+    user_id: str,
+    asked: Mapping[str, Any],
+    context: Context,
+    surface: Surface,
+    now: int,
+    lasting: bool = True,
+) -> Assignment:
+    """`Trials.assign` of one snapshot of the experiments, with what targeting may ask about (`attributes`) at hand."""
+    found = assign(live.config, user_id, now, asked, context.session_id)
+    parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
+    seen = () if context.incognito else shown(found, live.reach, surface)
+    units: dict[str, str] = {n: live.units[n] for n in seen if live.units[n] != "listener"}
+    if not lasting:
+        seen = tuple(units)
+    if not seen:
+        return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
+    about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user_id, ())]}
+    return Assignment(
+        found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
+    )
 
 
 def attributes(user: UserState, context: Context) -> dict[str, Any]:
