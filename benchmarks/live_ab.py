@@ -96,9 +96,7 @@ def ship_chance(found: Planned, looks: list[int], effect: float, se: float | Non
     return float(out.upper.sum())
 
 
-def cell(
-    share: float, rows: dict[str, dict[str, Any]], found: Planned, looks: list[int]
-) -> dict[str, Any]:
+def cell(share: float, rows: dict[str, dict[str, Any]], found: Planned, looks: list[int]) -> dict[str, Any]:
     """One effect size: the truth, what was planned, and what the tests said."""
     replicates = [row for name, row in rows.items() if name.startswith(f"truth {share} ")]
     tests = [row for name, row in rows.items() if name.startswith(f"test {share} ")]
@@ -222,7 +220,20 @@ def main() -> None:
     warmed = time.process_time() - begin
     rows, cpu = lived(given.work / f"worlds-{given.listeners}.jsonl", todo)
     found = figures(warm, rows, cpu + warmed)
-    head = ["share", "truth", "se", "on-off", "bias", "planned", "shipped", "of", "right", "between", "covered", "days"]
+    head = [
+        "share",
+        "truth",
+        "se",
+        "on-off",
+        "bias",
+        "planned",
+        "shipped",
+        "of",
+        "right",
+        "between",
+        "covered",
+        "days",
+    ]
     cells = [
         [c["share"], c["truth"], c["truth_se"], c["all_on_off"], c["interference"], c["planned_ship"],
          c["shipped"], c["tests"], c["right"], str(c["right_expected_between"]), c["covered"], c["days"]]

@@ -26,7 +26,17 @@ from experiments.report.schedule import Schedule
 from experiments.report.units import exposed
 from recsys.simulation import PROFILES
 from recsys.simulation.catalog import Catalog
-from recsys.simulation.live import Blend, LiveDay, LiveSettings, LiveWorld, Linear, Policy, Popular, Random, days
+from recsys.simulation.live import (
+    Blend,
+    Linear,
+    LiveDay,
+    LiveSettings,
+    LiveWorld,
+    Policy,
+    Popular,
+    Random,
+    days,
+)
 from recsys.simulation.sessions import MS_PER_DAY
 from serving.loop.arms import Arms
 from serving.loop.trial import reports, told_until
@@ -67,7 +77,9 @@ class Warm:
         world = LiveWorld.at(profile, catalog, logged, watch=watch)
         begin = datetime.fromtimestamp((world.epoch_ms + (world.day + lived) * MS_PER_DAY) / 1000, UTC)
         now = Blend(base, chart, SHARE)
-        arms = Arms(config(begin + timedelta(days=1), "not-yet"), {CONTROL: now, TREATMENT: now}, NAME)
+        arms = Arms(
+            config(begin + timedelta(days=1), "not-yet"), {CONTROL: now, TREATMENT: now}, NAME, whole=False
+        )
         log = [arms.log(world, each.day) for each in days(world, arms, SETTINGS, lived)]
         return cls(world, base, chart, pl.concat(log))
 
@@ -117,7 +129,7 @@ def course(warm: Warm, share: float, number: int, mde: float) -> dict[str, Any]:
     """One test to its own stop: each has its own salt, so other listeners in its arms, and its own luck."""
     own = warm.again(TESTS + number)
     test = config(own.start, f"test-{number}", mde)
-    arms = Arms(test, {CONTROL: own.policy(SHARE), TREATMENT: own.policy(share)}, NAME)
+    arms = Arms(test, {CONTROL: own.policy(SHARE), TREATMENT: own.policy(share)}, NAME, whole=False)
     last = list(reports(own.world, arms, _recent(own), SETTINGS, daily=False))[-1]
     return {"number": number, "share": share, **outcome(last)}
 
@@ -174,7 +186,7 @@ def mixed(warm: Warm, shares: tuple[float, float], seed: int) -> dict[str, np.nd
     own = warm.again(TRUTHS + seed)
     test = config(own.start, f"truth-{seed}")
     policies = {arm: own.policy(share) for arm, share in zip((CONTROL, TREATMENT), shares, strict=True)}
-    arms = Arms(test, policies, NAME)
+    arms = Arms(test, policies, NAME, whole=False)
     end = own.start + timedelta(days=DAYS)
     log = []
     while told_until(own.world) < end:
@@ -213,7 +225,7 @@ def guarded(warm: Warm, harm: bool, number: int, mde: float) -> dict[str, Any]:
     test = config(own.start, f"guarded-{harm}-{number}", mde, **asks)
     old = own.policy(SHARE)
     new = Random(own.world.catalog) if harm else old
-    arms = Arms(test, {CONTROL: old, TREATMENT: new}, NAME)
+    arms = Arms(test, {CONTROL: old, TREATMENT: new}, NAME, whole=False)
     found = list(reports(own.world, arms, _recent(own), SETTINGS, daily=harm))
     skips = [row for row in found[-1].metrics if row.metric == "home_skips"]
     told = {"breach_p": skips[0].breach_p, "skips": skips[0].effect.effect} if skips else {}

@@ -40,7 +40,10 @@ class Arms:
     """One experiment's arms as a policy of live listeners (recsys.simulation.live.Policy), without a service.
 
     Attributes:
-        policies: by arm; arms may share one, or parts of their blends, and each learns once. Arms set nothing else: a release or a parameter needs a service.
+        policies: by arm; arms may share one, or parts of their blends, and each learns once. Arms set nothing else: a
+            release or a parameter needs a service.
+        whole: whether the log holds all plays; else only what belongs to an answer, which is enough for metrics of what
+            was shown, and read faster.
         decisions: what a service would have logged of its answers of the running day.
 
     Raises:
@@ -50,6 +53,7 @@ class Arms:
     config: Config
     policies: Mapping[str, Policy]
     experiment: str
+    whole: bool = True
     decisions: list[pl.DataFrame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -127,15 +131,13 @@ class Arms:
         """The day's rows of `events`, as the lake would hold them: answers with who was exposed, and what listeners
         did. Forgets the answers."""
         answers, self.decisions = self.decisions, []
-        return logged(world, day, answers)
-
-
-def logged(world: LiveWorld, day: LiveDay, answers: list[pl.DataFrame]) -> pl.DataFrame:
-    """Rows of `events` of a day that no service has logged."""
-    shown = day.shown
-    events = events_of(world, day.sessions, shown, day.played, Served(shown.track, shown.propensity, "live"))
-    rows = pl.concat([events, *answers], how="diagonal_relaxed")
-    return conform(rows.with_columns(day=pl.col("ts").dt.date()), "events")
+        shown = day.shown
+        served = Served(shown.track, shown.propensity, self.name)
+        events = events_of(world, day.sessions, shown, day.played, served)
+        if not self.whole and len(events):
+            events = events.filter(pl.col("request_id").is_not_null())
+        rows = pl.concat([events, *answers], how="diagonal_relaxed")
+        return conform(rows.with_columns(day=pl.col("ts").dt.date()), "events")
 
 
 def _groups(arm: NDArray[Any]) -> list[tuple[str, NDArray[np.int64]]]:

@@ -18,6 +18,7 @@ import polars as pl
 from experiments.report.build import build
 from experiments.report.record import Report
 from experiments.report.schedule import Schedule
+from experiments.report.verdict import final
 from recsys.simulation.live import LiveSettings, LiveWorld, days
 from recsys.simulation.sessions import MS_PER_DAY
 from serving.loop.arms import Arms
@@ -54,14 +55,9 @@ def reports(
         if now <= schedule.start or not (daily or over in due or now >= end or not due):
             continue
         report = build(arms.config, arms.experiment, log.filter(pl.col("ts") < now).lazy(), now)
-        done = final(report)
+        done = final(report.verdict)
         if done and now < end:
             arms.stop(now)
         yield report
         if done:
             return
-
-
-def final(report: Report) -> bool:
-    """Whether nothing is left to wait for: shipped, refused, or not to be read at all."""
-    return report.verdict.decision in ("ship", "do_not_ship", "broken")

@@ -168,7 +168,7 @@ class Blend:
     def serve(self, requests: Requests) -> Served:
         first, second = self.base.serve(requests).track, self.other.serve(requests).track
         k = min(first.shape[1], second.shape[1])
-        drawn = uniforms(keys(stream(0, "blend"), requests.key), k).T < self.share
+        drawn = self.share > uniforms(keys(stream(0, "blend"), requests.key), k).T
         track = np.where(drawn, second[:, :k], first[:, :k])
         track = np.where(without_repeats(track), track, -1).astype(np.int32)
         return Served(track, np.full(track.shape, np.nan), self.name)
