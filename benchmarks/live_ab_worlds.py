@@ -167,6 +167,9 @@ def truth(warm: Warm, share: float, seed: int) -> dict[str, Any]:
     Mixed: the world is lived twice with the same luck, the second time with the arms' listeners exchanged, so that
     each listener is met under both policies while half of the others are under each. On: everybody has the new policy.
     """
+    if share == SHARE:  # all of these are one world, row by row (tests/serving/test_mixed_worlds.py)
+        same = all_off(warm, seed)["off"]
+        return {"share": share, "seed": seed, "old": same, "new": same, "on": same}
     both = [mixed(warm, (SHARE, share), seed), mixed(warm, (share, SHARE), seed)]
     old = both[0][CONTROL] + both[1][TREATMENT]
     new = both[0][TREATMENT] + both[1][CONTROL]
@@ -197,7 +200,8 @@ def mixed(warm: Warm, shares: tuple[float, float], seed: int) -> dict[str, np.nd
 def sums(log: pl.DataFrame, test: Config, looks: list[int]) -> dict[str, np.ndarray]:
     """What `mixed` tells, of a log."""
     one = experiment_of(test)
-    assert one.start is not None and one.stop is not None
+    assert one.start is not None
+    assert one.stop is not None
     found = exposed(log.lazy(), NAME, "listener", one.start, one.stop)
     values = [value for each in asked(test, one) if each.role == "primary" for value in each.values]
     last = (one.stop - timedelta(days=1)).date()
