@@ -57,13 +57,13 @@ def items(warm: Warm, tests: int, seeds: int, guards: int, mde: float) -> Iterat
         yield f"off {seed}", lambda seed=seed: all_off(warm, seed)
         for share in SHARES:
             yield f"truth {share} {seed}", lambda share=share, seed=seed: truth(warm, share, seed)
-    for n in range(guards):
-        for harm in (True, False):
-            yield f"guard {harm} {n}", lambda harm=harm, n=n: guarded(warm, harm, n, mde)
     for n in range(tests):
         for i, share in enumerate(SHARES):
             number = n * len(SHARES) + i
             yield f"test {share} {n}", lambda share=share, number=number: course(warm, share, number, mde)
+    for n in range(guards):
+        for harm in (True, False):
+            yield f"guard {harm} {n}", lambda harm=harm, n=n: guarded(warm, harm, n, mde)
 
 
 def lived(path: Path, todo: list[Item]) -> tuple[dict[str, dict[str, Any]], float]:

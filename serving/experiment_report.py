@@ -61,9 +61,11 @@ def report(home: Home, name: str, now: datetime, tracked: bool = True) -> Kept:
 
 
 def obey(home: Home, found: Report, now: datetime) -> bool:
-    """Ends a running test whose report leaves nothing to wait for: its rule is done, or a guardrail is breached. From
-    `now` on everybody gets what they would get without it; whether it ended."""
-    if found.state != "running" or not final(found.verdict):
+    """Ends a test whose report leaves nothing to wait for: its rule is done, or a guardrail is breached. From `now` on
+    everybody gets what they would get without it; whether it ran until then."""
+    experiment = config_of(home).experiment(found.name)
+    over = experiment is None or (experiment.end is not None and experiment.end <= now)
+    if over or not final(found.verdict):
         return False
     place = folder(home)
     stop(place, Store(place), found.name, int(now.timestamp() * 1000), space())

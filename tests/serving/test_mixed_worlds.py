@@ -132,7 +132,9 @@ def test_what_the_report_counts_is_what_listeners_did(warm: Warm) -> None:
                     user = own.world.user_ids[s.row[played.session[i]]]
                     reward[user] = reward.get(user, 0.0) + float(played.reward[i])
             log.append(arms.log(own.world, lived.day))
-    whole = pl.concat(log).filter(pl.col("ts") < until - timedelta(hours=6))  # whole sessions near the end aside
+    whole = pl.concat(log).filter(
+        pl.col("ts") < until - timedelta(hours=6)
+    )  # whole sessions near the end aside
     found = worlds.sums(whole, config, [4])
     units = exposed(whole.lazy(), NAME, "listener", warm.start, until).units
     for arm in (CONTROL, TREATMENT):
