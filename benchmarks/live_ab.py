@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,16 @@ Item = tuple[str, Callable[[], dict[str, Any]]]
 def items(warm: Warm, tests: int, seeds: int, guards: int, mde: float) -> Iterator[Item]:
     """Everything that is to be lived, by a name of its own; tests of all effects take turns."""
     for seed in range(seeds):
-        yield f"off {seed}", lambda seed=seed: all_off(warm, seed)
+        yield f"off {seed}", partial(all_off, warm, seed)
         for share in SHARES:
-            yield f"truth {share} {seed}", lambda share=share, seed=seed: truth(warm, share, seed)
+            yield f"truth {share} {seed}", partial(truth, warm, share, seed)
     for n in range(tests):
         for i, share in enumerate(SHARES):
             number = n * len(SHARES) + i
-            yield f"test {share} {n}", lambda share=share, number=number: course(warm, share, number, mde)
+            yield f"test {share} {n}", partial(course, warm, share, number, mde)
     for n in range(guards):
         for harm in (True, False):
-            yield f"guard {harm} {n}", lambda harm=harm, n=n: guarded(warm, harm, n, mde)
+            yield f"guard {harm} {n}", partial(guarded, warm, harm, n, mde)
 
 
 def lived(path: Path, todo: list[Item]) -> tuple[dict[str, dict[str, Any]], float]:
@@ -115,6 +116,8 @@ def cell(share: float, rows: dict[str, dict[str, Any]], found: Planned, looks: l
         "truth": effect,
         "truth_se": _se(mixed[:, -1]),
         "truth_relative": effect / level,
+        "truth_by_look": mixed.mean(axis=0).tolist(),
+        "level_by_look": np.mean([r["old"] for r in replicates], axis=0).tolist(),
         "all_on_off": float(whole[:, -1].mean()),
         "all_on_off_se": _se(whole[:, -1]),
         "interference": float((mixed - whole)[:, -1].mean()),

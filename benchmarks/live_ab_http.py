@@ -221,16 +221,16 @@ def measure(home: Path, work: Path, seeds: int, listeners: int | None = None) ->
             progress(seed + 1, seeds)
     effect, whole = (np.array([row[key] for row in rows]) for key in ("effect", "all_on_off"))
     root = max(len(rows), 1) ** 0.5
-    spread = {"ddof": 1} if len(rows) > 1 else {}
+    ddof = int(len(rows) > 1)
     return {
         **found,
         "truth": {
             "replicates": rows,
             "effect": float(effect.mean()),
-            "effect_se": float(effect.std(**spread) / root),
+            "effect_se": float(effect.std(ddof=ddof) / root),
             "all_on_off": float(whole.mean()),
             "interference": float((effect - whole).mean()),
-            "interference_se": float((effect - whole).std(**spread) / root),
+            "interference_se": float((effect - whole).std(ddof=ddof) / root),
             "relative": float(effect.mean() / np.mean([row["old"] for row in rows])),
         },
     }
