@@ -58,13 +58,14 @@ def items(warm: Warm, tests: int, seeds: int, guards: int, mde: float) -> Iterat
         yield f"off {seed}", partial(all_off, warm, seed)
         for share in SHARES:
             yield f"truth {share} {seed}", partial(truth, warm, share, seed)
-    for n in range(tests):
-        for i, share in enumerate(SHARES):
+    for n in range(max(tests, guards)):
+        if n < guards:
+            yield f"guard True {n}", partial(guarded, warm, True, n, mde)
+        for i, share in enumerate(SHARES if n < tests else ()):
             number = n * len(SHARES) + i
             yield f"test {share} {n}", partial(course, warm, share, number, mde)
     for n in range(guards):
-        for harm in (True, False):
-            yield f"guard {harm} {n}", partial(guarded, warm, harm, n, mde)
+        yield f"guard False {n}", partial(guarded, warm, False, n, mde)
 
 
 def lived(path: Path, todo: list[Item]) -> tuple[dict[str, dict[str, Any]], float]:
