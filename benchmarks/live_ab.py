@@ -38,7 +38,7 @@ from benchmarks.live_ab_worlds import (
     planned,
     truth,
 )
-from benchmarks.results import table, write
+from benchmarks.results import write
 from experiments.planning import Planned
 from experiments.sequential.bounds import Design, bounds
 from experiments.sequential.brownian import exits
@@ -205,6 +205,31 @@ def figures(warm: Warm, rows: dict[str, dict[str, Any]], cpu: float) -> dict[str
     }
 
 
+def markdown(cells: list[dict[str, Any]]) -> list[str]:
+    """The table of the docs."""
+    head = (
+        "| chart slots | true effect (lift) | all on − all off | bias | planned to ship | shipped (95%) "
+        "| right, expected | truth inside | days |"
+    )
+    rows = [head, "|---" * 9 + "|"]
+    for c in cells:
+        low, high = c["ship_interval"]
+        least, most = c["right_expected_between"]
+        parts = (
+            f"{c['share']:g}",
+            f"{c['truth']:+.4f} ± {c['truth_se']:.4f} ({c['truth_relative']:+.0%})",
+            f"{c['all_on_off']:+.4f} ± {c['all_on_off_se']:.4f}",
+            f"{c['interference']:+.4f} ± {c['interference_se']:.4f}",
+            f"{c['planned_ship']:.0%}",
+            f"{c['shipped']}/{c['tests']} ({low:.0%} to {high:.0%})",
+            f"{c['right']}, {least} to {most}",
+            f"{c['covered']}/{c['tests']}",
+            f"{c['days']:.1f}",
+        )
+        rows.append("| " + " | ".join(parts) + " |")
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -224,26 +249,7 @@ def main() -> None:
     warmed = time.process_time() - begin
     rows, cpu = lived(given.work / f"worlds-{given.listeners}.jsonl", todo)
     found = figures(warm, rows, cpu + warmed)
-    head = [
-        "share",
-        "truth",
-        "se",
-        "on-off",
-        "bias",
-        "planned",
-        "shipped",
-        "of",
-        "right",
-        "between",
-        "covered",
-        "days",
-    ]
-    cells = [
-        [c["share"], c["truth"], c["truth_se"], c["all_on_off"], c["interference"], c["planned_ship"],
-         c["shipped"], c["tests"], c["right"], str(c["right_expected_between"]), c["covered"], c["days"]]
-        for c in found["cells"]
-    ]  # fmt: skip
-    table(head, cells)
+    print("\n".join(markdown(found["cells"])))
     print(found["all"], found["guardrail"], sep="\n")
     path = write("live-ab", found)
     path.with_suffix(".png").write_bytes(png(drawn(found)))

@@ -117,9 +117,10 @@ class Trials:
         An id that does not last (of a request without a listener, or incognito) is a unit of one request: it gets its
         arms, and counts in no experiment. A session without a listener counts as a session.
         """
-        if self.live.config.plan.idle:
-            return self.live.config.plan.nobody
-        return assigned(self.live, user.user_id, attributes(user, context), context, surface, now, lasting)
+        live = self.live
+        if live.config.plan.idle:
+            return live.config.plan.nobody
+        return assigned(live, user.user_id, attributes(user, context), context, surface, now, lasting)
 
     def answering(
         self,
