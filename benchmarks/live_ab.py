@@ -68,15 +68,16 @@ def items(warm: Warm, tests: int, seeds: int, guards: int, mde: float) -> Iterat
         yield f"guard False {n}", partial(guarded, warm, False, n, mde)
 
 
-def lived(path: Path, todo: list[Item]) -> tuple[dict[str, dict[str, Any]], float]:
-    """All items by name, those of an earlier run included, and the CPU seconds that they took."""
+def lived(path: Path, todo: list[Item], more: bool) -> tuple[dict[str, dict[str, Any]], float]:
+    """All items by name, those of an earlier run included (without `more` only those), and the CPU seconds that they
+    took."""
     found: dict[str, dict[str, Any]] = {}
     if path.exists():
         rows = [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
         found = {row["name"]: row for row in rows}
     with progress_bar("worlds") as progress, path.open("ab") as out:
         for i, (name, make) in enumerate(todo):
-            if name not in found:
+            if more and name not in found:
                 begin = time.process_time()
                 found[name] = {**make(), "name": name, "cpu_s": time.process_time() - begin}
                 out.write(orjson.dumps(found[name]) + b"\n")
@@ -239,6 +240,7 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=24, help="of each effect")
     parser.add_argument("--seeds", type=int, default=5, help="replicates for the truth")
     parser.add_argument("--guards", type=int, default=20, help="tests with a guardrail, of each kind")
+    parser.add_argument("--so-far", action="store_true", help="live nothing more: figures of what there is")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     begin = time.process_time()
@@ -247,7 +249,7 @@ def main() -> None:
     assert mde is not None
     todo = list(items(warm, given.tests, given.seeds, given.guards, round(mde, 3)))
     warmed = time.process_time() - begin
-    rows, cpu = lived(given.work / f"worlds-{given.listeners}.jsonl", todo)
+    rows, cpu = lived(given.work / f"worlds-{given.listeners}.jsonl", todo, not given.so_far)
     found = figures(warm, rows, cpu + warmed)
     print("\n".join(markdown(found["cells"])))
     print(found["all"], found["guardrail"], sep="\n")

@@ -212,12 +212,18 @@ def measure(home: Path, work: Path, seeds: int, listeners: int | None = None) ->
     source = Home.of(home)
     morning = begun(source, listeners)
     work.mkdir(parents=True, exist_ok=True)
-    with progress_bar("days over HTTP") as progress:
-        found = over_http(source, copy.deepcopy(morning), work, progress)
-    rows = []
+    kept, truths = work / "test.json", work / "truth.jsonl"
+    if not kept.exists():
+        shutil.rmtree(work / "home", ignore_errors=True)
+        with progress_bar("days over HTTP") as progress:
+            kept.write_bytes(orjson.dumps(over_http(source, copy.deepcopy(morning), work, progress)))
+    found = orjson.loads(kept.read_bytes())
+    rows = [orjson.loads(line) for line in truths.read_bytes().splitlines()] if truths.exists() else []
     with progress_bar("replicates") as progress:
-        for seed in range(seeds):
+        for seed in range(len(rows), seeds):
             rows.append(truth(source, morning, work / "truth", seed, found["days"]))
+            with truths.open("ab") as out:
+                out.write(orjson.dumps(rows[-1]) + b"\n")
             progress(seed + 1, seeds)
     effect, whole = (np.array([row[key] for row in rows]) for key in ("effect", "all_on_off"))
     root = max(len(rows), 1) ** 0.5
@@ -241,7 +247,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--home", type=Path, default=Path("var"))
-    parser.add_argument("--work", type=Path, required=True, help="folder for copies of the home")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for copies of the home; resumes there"
+    )
     parser.add_argument("--listeners", type=int, default=None, help="the first so many; absent: all")
     parser.add_argument("--seeds", type=int, default=3, help="replicates for the truth")
     given = parser.parse_args()
