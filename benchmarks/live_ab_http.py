@@ -226,20 +226,23 @@ def measure(home: Path, work: Path, seeds: int, listeners: int | None = None) ->
                 out.write(orjson.dumps(rows[-1]) + b"\n")
             progress(seed + 1, seeds)
     effect, whole = (np.array([row[key] for row in rows]) for key in ("effect", "all_on_off"))
-    root = max(len(rows), 1) ** 0.5
-    ddof = int(len(rows) > 1)
     return {
         **found,
         "truth": {
             "replicates": rows,
             "effect": float(effect.mean()),
-            "effect_se": float(effect.std(ddof=ddof) / root),
+            "effect_se": _se(effect),
             "all_on_off": float(whole.mean()),
             "interference": float((effect - whole).mean()),
-            "interference_se": float((effect - whole).std(ddof=ddof) / root),
+            "interference_se": _se(effect - whole),
             "relative": float(effect.mean() / np.mean([row["old"] for row in rows])),
         },
     }
+
+
+def _se(values: np.ndarray) -> float | None:
+    """Of their mean; one replicate tells none."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def main() -> None:
