@@ -11,9 +11,10 @@ exposures(lake.scan("events")).collect()               # and here they are again
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import polars as pl
@@ -101,19 +102,37 @@ def shown(assignment: Assignment, reach: Reach, surface: str) -> tuple[str, ...]
 
 def written(decision: Decision) -> str:
     """The column `exposed` of a decision's event: compact JSON, that analysis need not open the whole record."""
-    overridden = frozenset(decision.overridden)
-    arms = [
+    version = decision.versions.get("experiments", "")
+    return _text(
+        decision.exposed, decision.arms, decision.overridden, decision.units, decision.attributes, version
+    )
+
+
+def told(assignment: Assignment) -> str | None:
+    """The same of an assignment, where no pipeline makes a Decision of it; None where nothing can show."""
+    a = assignment
+    return _text(a.shown, a.arms, a.overridden, a.units, a.attributes, a.version) if a.shown else None
+
+
+def _text(
+    exposed: Sequence[str],
+    arms: Mapping[str, str],
+    overridden: Sequence[str],
+    units: Mapping[str, str],
+    attributes: Mapping[str, Any],
+    version: str,
+) -> str:
+    rows = [
         {
             "experiment": name,
-            "arm": decision.arms[name],
+            "arm": arms[name],
             "overridden": name in overridden,
-            "unit": decision.units.get(name, "listener"),
+            "unit": units.get(name, "listener"),
         }
-        for name in decision.exposed
+        for name in exposed
     ]
-    about = {name: decision.attributes.get(name) for name in _ATTRIBUTES}
-    body = {"version": decision.versions.get("experiments", ""), "arms": arms, **about}
-    return orjson.dumps(body).decode()
+    about = {name: attributes.get(name) for name in _ATTRIBUTES}
+    return orjson.dumps({"version": version, "arms": rows, **about}).decode()
 
 
 def exposures(events: pl.LazyFrame) -> pl.LazyFrame:

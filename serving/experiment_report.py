@@ -13,11 +13,13 @@ from typing import Any
 import orjson
 
 from experiments.config import Config
+from experiments.edit import stop
 from experiments.report.build import build
 from experiments.report.cards import Card, cards
 from experiments.report.page import dashboard, page
 from experiments.report.record import Report
 from experiments.report.shelf import Shelf, stamp
+from experiments.report.verdict import final
 from experiments.running import checked, source_files
 from experiments.store import Store
 from recsys.engines import open_log
@@ -56,6 +58,18 @@ def report(home: Home, name: str, now: datetime, tracked: bool = True) -> Kept:
     if tracked:
         track(home, found, [kept, shown], lake.version("events"))
     return Kept(found, kept, shown)
+
+
+def obey(home: Home, found: Report, now: datetime) -> bool:
+    """Ends a test whose report leaves nothing to wait for: its rule is done, or a guardrail is breached. From `now` on
+    everybody gets what they would get without it; whether it ran until then."""
+    experiment = config_of(home).experiment(found.name)
+    over = experiment is None or (experiment.end is not None and experiment.end <= now)
+    if over or not final(found.verdict):
+        return False
+    place = folder(home)
+    stop(place, Store(place), found.name, int(now.timestamp() * 1000), space())
+    return True
 
 
 def config_of(home: Home) -> Config:

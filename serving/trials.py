@@ -120,19 +120,7 @@ class Trials:
         live = self.live
         if live.config.plan.idle:
             return live.config.plan.nobody
-        asked = attributes(user, context)
-        found = assign(live.config, user.user_id, now, asked, context.session_id)
-        parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
-        seen = () if context.incognito else shown(found, live.reach, surface)
-        units: dict[str, str] = {n: live.units[n] for n in seen if live.units[n] != "listener"}
-        if not lasting:
-            seen = tuple(units)
-        if not seen:
-            return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
-        about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user.user_id, ())]}
-        return Assignment(
-            found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
-        )
+        return assigned(live, user.user_id, attributes(user, context), context, surface, now, lasting)
 
     def answering(
         self,
@@ -165,6 +153,30 @@ class Trials:
 def named(config: Config) -> frozenset[str]:
     """The releases that arms of a config name."""
     return frozenset(arm.release for e in config.running for arm in e.arms) - {CHAMPION}
+
+
+def assigned(
+    live: Live,
+    user_id: str,
+    asked: Mapping[str, Any],
+    context: Context,
+    surface: Surface,
+    now: int,
+    lasting: bool = True,
+) -> Assignment:
+    """`Trials.assign` of one snapshot of the experiments, with what targeting may ask about (`attributes`) at hand."""
+    found = assign(live.config, user_id, now, asked, context.session_id)
+    parameters = live.on(surface, found.parameters) if found.parameters else found.parameters
+    seen = () if context.incognito else shown(found, live.reach, surface)
+    units: dict[str, str] = {n: live.units[n] for n in seen if live.units[n] != "listener"}
+    if not lasting:
+        seen = tuple(units)
+    if not seen:
+        return Assignment(found.arms, found.release, parameters, found.overridden, (), found.version)
+    about = {**asked, "cohort": [*asked["cohort"], *live.config.plan.cohorts.get(user_id, ())]}
+    return Assignment(
+        found.arms, found.release, parameters, found.overridden, seen, found.version, about, units
+    )
 
 
 def attributes(user: UserState, context: Context) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from experiments.config import Config, Holdout
 from experiments.experiment import Experiment
 from experiments.report.record import State
+from experiments.report.schedule import planned_end
 from experiments.report.shelf import Shelf
 from experiments.report.views import lights, row_of
 
@@ -78,9 +79,10 @@ def state_of(experiment: Experiment, now: datetime) -> State:
     """Where an experiment stands at a time."""
     if not experiment.active:
         return "draft"
-    if experiment.stopped is not None and now >= experiment.stopped:
+    end, stopped = planned_end(experiment), experiment.stopped
+    if stopped is not None and now >= stopped and (end is None or stopped < end):
         return "stopped"
-    if experiment.stop is not None and now >= experiment.stop:
+    if end is not None and now >= end:
         return "ended"
     return "scheduled" if experiment.start is not None and now < experiment.start else "running"
 

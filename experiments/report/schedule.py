@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from math import ceil
 
 from experiments.experiment import Experiment
-from experiments.question import AlwaysValid
+from experiments.question import Fixed, GroupSequential
 from experiments.report.record import State
 from recsys.errors import BadInput
 
@@ -46,9 +46,7 @@ class Schedule:
             raise BadInput(f"{experiment.name} is a flag: it asks nothing, and has no report")
         if start is None:
             raise BadInput(f"{experiment.name} has no start: `recsys experiment start {experiment.name}`")
-        rule, end = question.stopping, experiment.stop
-        if not isinstance(rule, AlwaysValid) and rule.days is not None:
-            end = min(filter(None, (end, start + timedelta(days=rule.days))))
+        end = planned_end(experiment)
         days = None if end is None else (end - start) / timedelta(days=1)
         looks = tuple((share, _last_day(start, end, share)) for share in question.looks(days)) if end else ()
         at = [day for _, day in looks]
@@ -91,6 +89,15 @@ class Schedule:
     def due(self, until: date) -> dict[date, float]:
         """The planned looks that are over by a day: their last day, and the share of the time."""
         return {day: share for share, day in self.looks if day <= until}
+
+
+def planned_end(experiment: Experiment) -> datetime | None:
+    """Its `stop`, or so many days after its start as its stopping rule has, whichever is sooner."""
+    rule = experiment.question.stopping if experiment.question is not None else None
+    ends = [experiment.stop]
+    if experiment.start is not None and isinstance(rule, Fixed | GroupSequential) and rule.days is not None:
+        ends.append(experiment.start + timedelta(days=rule.days))
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _last_day(start: datetime, end: datetime, share: float) -> date:

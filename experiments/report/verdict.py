@@ -18,6 +18,11 @@ from experiments.report.schedule import Schedule
 from experiments.report.words import change, listed
 
 
+def final(verdict: Verdict) -> bool:
+    """Whether nothing is left to wait for: shown, refused, breached, or not to be read at all."""
+    return verdict.decision in ("ship", "do_not_ship", "broken")
+
+
 @dataclass(frozen=True)
 class _Arm:
     name: str

@@ -29,13 +29,19 @@ def report(
     until: UntilOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here too.")] = None,
     mlflow: Annotated[bool, typer.Option(help="Log the report to MLflow.")] = True,
+    end: Annotated[
+        bool,
+        typer.Option(
+            "--stop", help="End it if its rule is done or a guardrail is breached: for every night."
+        ),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the log, say what an experiment shows, and keep it: a page, JSON, and an MLflow artefact."""
     import orjson
 
-    from serving.experiment_report import config_of
+    from serving.experiment_report import config_of, obey
     from serving.experiment_report import report as build
 
     where, now = open_home(home), moment(until)
@@ -48,6 +54,7 @@ def report(
         try:
             with console.status(f"reading what {one} did"):
                 kept = build(where, one, now, mlflow)
+                ended = end and obey(where, kept.report, now)
         except RecsysError as error:
             if name is not None:
                 raise
@@ -59,6 +66,8 @@ def report(
             print_json(orjson.loads(kept.report.to_json()))
         else:
             _show(kept)
+            if ended:
+                console.print(f"stopped {one}", markup=False, highlight=False)
 
 
 @experiment.command("list")

@@ -60,6 +60,21 @@ def test_states_and_days_follow_from_the_config_s_times(config: Config, tmp_path
     assert found["quiet-2026"].note == "2% of listeners are kept out of experiments in a"
 
 
+def test_a_test_whose_rule_has_so_many_days_is_over_when_they_are(tmp_path: Path) -> None:
+    asks = "question: {primary: hours, mde: 0.02, stopping: {rule: fixed, days: 14}}"
+    later = "stopped: 2026-12-18"
+    (tmp_path / "rule.yaml").write_text(
+        f"""
+experiments:
+  - {{name: by-rule, salt: s1, start: 2026-12-01, {ARMS}, {asks}}}
+  - {{name: cut-late, salt: s2, start: 2026-12-01, {later}, {ARMS.replace("home", "radio")}, {asks}}}
+"""
+    )
+    found = board(load(tmp_path / "rule.yaml"), tmp_path)
+    assert (found["by-rule"].state, found["by-rule"].day, found["by-rule"].of) == ("ended", 14, 14)
+    assert found["cut-late"].state == "ended"  # its rule was done before anybody cut it
+
+
 def test_a_card_says_what_the_newest_report_says(config: Config, tmp_path: Path) -> None:
     shelf = Shelf.of(tmp_path)
     shelf.keep(broken().to_json().replace(b'"car-mode"', b'"ranker"'), "ranker", "20261218T080000Z")

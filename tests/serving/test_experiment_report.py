@@ -117,6 +117,25 @@ def test_the_list_and_the_dashboard_show_the_newest_verdict(home: Path) -> None:
     assert 'href="ranker/20250320T000000Z.html"' in page
 
 
+def test_stop_ends_a_test_whose_rule_is_done_and_leaves_one_that_is_open(home: Path) -> None:
+    place = home / "experiments" / "ranker.yaml"
+    daily = YAML.replace("looks: 2}", "looks: 10, spending: pocock}\n      min_days: 0")
+    place.write_text(daily)
+    try:
+        said = run(home, "report", "ranker", "--until", "2025-03-03T20:00:00Z", "--stop", "--no-mlflow")
+        assert "stopped" not in said
+        assert place.read_text() == daily
+        said = run(home, "report", "ranker", "--until", "2025-03-08T00:00:00Z", "--stop", "--no-mlflow")
+        assert "stopped ranker" in said
+        assert "stopped: 2025-03-08T00:00:00.000Z" in place.read_text()
+        ended = place.read_text()
+        later = run(home, "report", "ranker", "--until", "2025-03-10T00:00:00Z", "--stop", "--no-mlflow")
+        assert "Ship treatment" in later
+        assert place.read_text() == ended
+    finally:
+        place.write_text(YAML)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

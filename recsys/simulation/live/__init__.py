@@ -10,13 +10,14 @@ docs/loop.md says what is modelled.
 from recsys.simulation.live.day import LiveDay, Shown
 from recsys.simulation.live.figures import DayFigures, Ledger, retention
 from recsys.simulation.live.linear import Linear
-from recsys.simulation.live.policies import Popular, Random
+from recsys.simulation.live.policies import Blend, Popular, Random
 from recsys.simulation.live.ports import Policy, Requests, Served
 from recsys.simulation.live.run import Clock, Lived, LiveSettings, days
 from recsys.simulation.live.values import Values
 from recsys.simulation.live.world import LiveWorld
 
 __all__ = [
+    "Blend",
     "Clock",
     "DayFigures",
     "Ledger",

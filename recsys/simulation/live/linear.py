@@ -116,11 +116,16 @@ class Linear(Quiet):
 
     def _by_genre(self, day: int) -> I32:
         """(countries, leaves, PER_GENRE)."""
-        open_, leaf = self.opened(self.catalog, day), self.catalog.leaf
-        leaves = range(len(self.catalog.leaf_parent))
-        return np.stack(
-            [popular(self.counts, open_ & (leaf == g)[:, None], PER_GENRE) for g in leaves], axis=1
-        )
+        open_ = self.opened(self.catalog, day)
+        return np.stack([self._of_genre(open_, g) for g in range(len(self.catalog.leaf_parent))], axis=1)
+
+    def _of_genre(self, open_: NDArray[np.bool_], genre: int) -> I32:
+        """(countries, PER_GENRE): only the genre's own tracks are put in order."""
+        mine = np.flatnonzero(self.catalog.leaf == genre)
+        place = popular(self.counts[:, mine], open_[mine], PER_GENRE)
+        best = np.full((len(place), PER_GENRE), -1, np.int32)
+        best[:, : place.shape[1]] = np.where(place >= 0, mine[place] if len(mine) else -1, -1)
+        return best
 
     def features(self, listener: I64, country: I64, track: NDArray[np.integer], day: int) -> F64:
         """(m, c, FEATURES) of tracks (m, c) for listeners (m,)."""

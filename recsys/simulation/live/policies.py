@@ -7,6 +7,7 @@ They see what a service would see: the public side of the catalog, and the plays
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ from recsys.simulation.audio import F32
 from recsys.simulation.catalog import CODES, I32, Catalog
 from recsys.simulation.exposure import without_repeats
 from recsys.simulation.live.day import LiveDay
-from recsys.simulation.live.ports import Arrays, Requests, Served
+from recsys.simulation.live.ports import Arrays, Policy, Requests, Served
 from recsys.simulation.rng import F64, U64, keys, stream, uniforms
 
 KEPT = 0.95
@@ -137,3 +138,60 @@ def popular(counts: F32, open_: Bools, most: int) -> I32:
     worth = np.where(open_.T, worth, -1.0)
     best = np.argsort(-worth, axis=1, kind="stable")[:, :most]
     return np.where(np.take_along_axis(worth, best, axis=1) >= 0, best, -1).astype(np.int32)
+
+
+@dataclass
+class Blend:
+    """A policy whose quality can be set: each slot shows another policy's track with a probability.
+
+    Draws hash the session, and those of a smaller share are among those of a larger one, so two blends differ in the
+    slots between their shares alone. A track that is on the page already leaves its slot empty. Both parts learn from
+    every day; propensities are not told.
+    """
+
+    base: Policy
+    other: Policy
+    share: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.base.name}+{self.share:g} {self.other.name}"
+
+    @property
+    def parts(self) -> tuple[Policy, Policy]:
+        return self.base, self.other
+
+    @property
+    def hears(self) -> bool:
+        return self.base.hears or self.other.hears
+
+    def serve(self, requests: Requests) -> Served:
+        first, second = self.base.serve(requests).track, self.other.serve(requests).track
+        k = min(first.shape[1], second.shape[1])
+        drawn = self.share > uniforms(keys(stream(0, "blend"), requests.key), k).T
+        track = np.where(drawn, second[:, :k], first[:, :k])
+        track = np.where(without_repeats(track), track, -1).astype(np.int32)
+        return Served(track, np.full(track.shape, np.nan), self.name)
+
+    def hear(self, events: pl.DataFrame, now: int) -> None:
+        for part in self.parts:
+            part.hear(events, now)
+
+    def learn(self, day: LiveDay) -> None:
+        for part in self.parts:
+            part.learn(day)
+
+    def state(self) -> Arrays:
+        parts = (("base", self.base), ("other", self.other))
+        return {f"{name}.{key}": value for name, part in parts for key, value in part.state().items()}
+
+    def restore(self, state: Arrays) -> None:
+        for name, part in (("base", self.base), ("other", self.other)):
+            own = {k.partition(".")[2]: v for k, v in state.items() if k.partition(".")[0] == name}
+            part.restore(own)
+
+
+def learners(policies: Iterable[Policy]) -> list[Policy]:
+    """Those that learn, each once: of a blend its parts, which several blends may share."""
+    parts = [part for p in policies for part in (learners(p.parts) if isinstance(p, Blend) else [p])]
+    return list({id(part): part for part in parts}.values())

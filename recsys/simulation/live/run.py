@@ -44,7 +44,7 @@ class LiveSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     slots: int = Field(10, ge=1, le=60, description="slots of the home page that listeners look at")
-    tick_minutes: int = Field(30, ge=1, le=1440, description="1440: a whole day in one batch")
+    tick_minutes: int = Field(30, ge=1, le=10_080, description="10080: most days in one batch")
     batch: int = Field(4096, ge=1, description="sessions asked for and reacted to at once; changes no row")
     measured: int = Field(150, ge=0, description="about how many pages a day have their true value computed")
 
