@@ -38,7 +38,7 @@ from serving.learning.settings import HOUR_MS, LearningSettings
 from serving.learning.states import States, basis
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
-from serving.registry import Registry
+from serving.registry import CHAMPION, Registry
 
 logger = logging.getLogger(__name__)
 _CHUNK = 20_000
@@ -62,11 +62,12 @@ class Learner:
     """
 
     def __init__(self, home: Home, release: LoadedRelease, settings: LearningSettings | None = None) -> None:
-        self._home, self._release, self._settings = home, release, settings or LearningSettings()
+        self._home, self.release, self._settings = home, release, settings or LearningSettings()
         self.states = States(home)
         self._memory = self.states.folder / "learner.npz"
         self._known: dict[str, bool] = {}  # release version -> whether it numbers tracks alike
         self._log = ""  # identity of the log that the offset is of
+        self._new = False  # nothing has been learned over this release
         self.model: LinearModel
         given = self._settings
         self._inbox = Inbox(DIM, int(given.window_hours * HOUR_MS), int(given.patience_hours * HOUR_MS))
@@ -80,28 +81,27 @@ class Learner:
             self._anew()
 
     def _anew(self) -> None:
-        """From the ranker's order, and what the lake has of the last days."""
+        """From the ranker's order; what the lake has of the last days is learned by the next `follow`."""
         given = self._settings
-        self.model = LinearModel(untaught(basis(self._release), given.l2, given.half_life_days * _DAY_MS))
-        lake = Lake(self._home.lake)
-        if given.memory_days and lake.has("events"):
-            self._relearn(trainable(lake.scan("events")))
-        self._keep()
+        self.model = LinearModel(untaught(basis(self.release), given.l2, given.half_life_days * _DAY_MS))
+        self._new = True
         self.states.publish(self.model)
 
-    def _relearn(self, events: pl.LazyFrame) -> None:
-        own = events.filter(pl.col("request_id").is_not_null())
-        home = (pl.col("kind") == EventKind.DECISION.value) & (pl.col("surface") == Surface.HOME.value)
-        newest = own.filter(home).select(pl.col("ts").max().dt.epoch("ms")).collect().item()
-        if newest is None:
+    def _relearn(self, now: int) -> None:
+        """The last days of the lake up to `now`, each slot scored by this release."""
+        self._new, lake = False, Lake(self._home.lake)
+        since = int(now - self._settings.memory_days * _DAY_MS)
+        self._inbox.settled_until = since  # the log may reach further back
+        if not lake.has("events"):
             return
-        since = newest - self._settings.memory_days * _DAY_MS
-        recent = own.filter(pl.col("ts").dt.epoch("ms") >= since)
-        rescored = Recommender(self._release)
+        home = (pl.col("kind") == EventKind.DECISION.value) & (pl.col("surface") == Surface.HOME.value)
+        recent = trainable(lake.scan("events")).filter(
+            pl.col("request_id").is_not_null(), pl.col("ts").dt.epoch("ms").is_between(since, now)
+        )
+        rescored = Recommender(self.release)
         for payload in recent.filter(home).sort("ts", "event_id").select("payload").collect()["payload"]:
             self._decided(from_payload(payload), rescored)
         self._inbox.events(recent.filter(pl.col("kind") != EventKind.DECISION.value).collect())
-        self._settle(newest)
 
     def follow(self, log: EventLog, now: int) -> Learned:
         """Reads on in the log, learns what has settled by `now` (UTC ms), and publishes it.
@@ -109,6 +109,8 @@ class Learner:
         Raises:
             LogUnavailable, BadInput: the log cannot be read.
         """
+        if self._new:
+            self._relearn(now)
         if self._log != log.identity:  # another log: its offsets begin anew
             self._log, self._inbox.offset = log.identity, 0
         while records := list(log.read(max(self._inbox.offset, 0), _CHUNK)):
@@ -140,11 +142,11 @@ class Learner:
         if decision.rung != "full" or not decision.slots or not self._chosen(decision.request_id):
             return
         own, batch = slots_of(decision), batch_of(decision, query_of(decision))
-        if decision.release.digest != self._release.manifest.digest:
+        if decision.release.digest != self.release.manifest.digest:
             if rescored is None or not self._same_tracks(decision.release.version):
                 return
             own = scored_anew(rescored, decision, own, batch)
-        x = features(batch, own, self._release)
+        x = features(batch, own, self.release)
         order = np.searchsorted(own.ids, [slot["track"] for slot in decision.slots])
         tracks = [slot["track_id"] for slot in decision.slots]
         self._inbox.decided(decision.user_id, decision.request_id, decision.now, tracks, x[order])
@@ -156,7 +158,7 @@ class Learner:
                 theirs = read_manifest(Registry(self._home).folder(version)).files
             except RecsysError:
                 theirs = {}
-            ours = self._release.manifest.files
+            ours = self.release.manifest.files
             items = {path for path in ours | theirs if path.startswith("items/")}
             self._known[version] = all(ours.get(p) == theirs.get(p) for p in items)
         return self._known[version]
@@ -169,6 +171,18 @@ class Learner:
         settled = self._inbox.settle(now)
         self.model.partial_fit(**settled.observations())
         return len(settled.rewards)
+
+
+def champion(home: Home, known: LoadedRelease | None = None) -> LoadedRelease:
+    """The champion in memory; `known` itself where it still is.
+
+    Raises:
+        UnknownId: nothing has been promoted. ReleaseRefused: the champion is damaged.
+    """
+    found = Registry(home).get(CHAMPION)
+    if known is not None and found.version == known.manifest.version:
+        return known
+    return LoadedRelease.load(found.folder)
 
 
 def slots_of(decision: Decision) -> Candidates:

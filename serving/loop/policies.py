@@ -54,13 +54,18 @@ def release(epsilon: float | None = None, retrain: Retrain = Retrain.NONE) -> Se
     return Served({} if epsilon is None else {"home.epsilon": epsilon}, retrain)
 
 
+FLOOR_LOSS = 0.15
+"""With the surface's own 0.05 half of the pages leave the floor for new releases short."""
+
+
 def learned(
     rule: str, epsilon: float, retrain: Retrain = Retrain.NONE, bound: float | None = None, **more: Any
 ) -> Served:
     """The champion, re-ranked by what was learned from listeners (docs/exploration.md)."""
     own = {"rule": rule, "slate_loss": bound, **more}
     given = {f"home.learned.{name}": value for name, value in own.items() if value is not None}
-    return Served({"home.epsilon": epsilon, **given}, retrain, LearningSettings())
+    floors = {"home.rerank.floor_loss": FLOOR_LOSS}
+    return Served({"home.epsilon": epsilon, **floors, **given}, retrain, LearningSettings())
 
 
 POLICIES: Mapping[str, Simple | Served] = {

@@ -94,22 +94,20 @@ class ServicePolicy:
         out = np.full((len(decided), self.slots), -1, np.int32)
         for j in np.flatnonzero(measured):
             out[j] = self._page(unexplored(self._unexploring(decided[j]), decided[j]))
-            if self.learner is not None:
-                self.explored.append(Explored.of(decided[j], self._answering(decided[j]), self.slots))
+            recommender = self._under(decided[j], decided[j].parameters)
+            explored = Explored.of(decided[j], recommender, self.slots)
+            self.explored += [] if explored is None else [explored]
         return out
 
-    def _answering(self, decision: Decision) -> Recommender:
-        """The surfaces that a decision of just now came from."""
-        return self._under(decision, decision.parameters)
-
     def _unexploring(self, decision: Decision) -> Recommender:
-        """The same without exploration."""
+        """The surfaces that a decision of just now came from, without exploration."""
         changed = {**decision.parameters, "home.epsilon": 0.0}
         if "bandit" in decision.versions:
             changed["home.learned.rule"] = "greedy"
         return self._under(decision, changed)
 
     def _under(self, decision: Decision, parameters: Mapping[str, Any]) -> Recommender:
+        """The champion's surfaces, and what they had learned, under some settings."""
         release = self.service.release()
         learned = decision.versions.get("bandit", "")
         key = release.manifest.digest, release.revision, learned, orjson.dumps(parameters)
