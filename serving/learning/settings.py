@@ -31,7 +31,7 @@ class LearnedSettings(BaseModel):
     rule: Literal["off", "greedy", "thompson", "ucb", "inverse_gap"] = "off"
     scale: Positive = 0.3
     samples: Annotated[int, Field(ge=256)] = 256
-    gamma: Positive = 1000.0
+    gamma: Positive = 100_000.0
     slate_loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @property
@@ -70,7 +70,7 @@ class LearningSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    l2: Positive = 100.0
+    l2: Positive = 300.0
     half_life_days: Annotated[float, Field(ge=0)] = 0.0
     window_hours: Positive = WINDOW_MS / HOUR_MS
     patience_hours: Annotated[float, Field(ge=0)] = 1.0
