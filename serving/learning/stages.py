@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draws import Draws
+from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.slots import RuleSlots
 from recsys.pipeline import Candidates, Column
 from recsys.slate import SlotPolicy
@@ -60,4 +61,7 @@ class LearnedSlots:
             if drawn is not None:
                 draws = Draws(np.ascontiguousarray(drawn.values.transpose(0, 2, 1)))
         slots = max(batch.queries[j].limit * self.shelves, 1)
-        return self.settings.bounded(RuleSlots(rule, draws), slots)
+        # A slot has no ties, so both greedy policies state the same; this one picks without the whole distribution.
+        greedy = self.settings.rule == "greedy"
+        policy: SlotPolicy = EpsilonGreedy(self.epsilon) if greedy else RuleSlots(rule, draws)
+        return self.settings.bounded(policy, slots)
