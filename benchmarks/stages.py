@@ -1,6 +1,7 @@
 """Where the time of one home request goes: CPU-ms by stage, in process, one thread.
 
 python -m benchmarks.stages --home var
+python -m benchmarks.stages --home var --learned thompson      # with a learned policy (docs/exploration.md)
 """
 
 from __future__ import annotations
@@ -12,25 +13,38 @@ from typing import Any
 
 import numpy as np
 
+from bandits.linear import LinearModel
 from benchmarks.results import table, write
+from experiments.parameters import overlay
 from recsys.home import Home
 from recsys.schemas import Surface
 from recsys.state_store import LocalStore
 from recsys.types import Context, Query, UserState
 from serving.decisions import to_event
+from serving.learning.features import untaught
+from serving.learning.settings import LearningSettings
+from serving.learning.states import States, Taught, basis
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender, request_seed
 from serving.registry import CHAMPION, Registry
+from serving.settings import ServiceSettings
 
 
-def measure(home: Home, requests: int) -> dict[str, Any]:
-    """Mean CPU-ms of each stage, and percentiles of the whole in wall and CPU time."""
+def measure(home: Home, requests: int, learned: str = "off") -> dict[str, Any]:
+    """Mean CPU-ms of each stage, and percentiles of the whole in wall and CPU time.
+
+    `learned`: rule of a learned policy, over the home's newest state, or one that has learned nothing.
+    """
     import torch
 
     from recsys.state_tail import read_states
 
     torch.set_num_threads(1)
-    recommender = Recommender(LoadedRelease.load(Registry(home).get(CHAMPION).folder), clock=time.thread_time)
+    release = LoadedRelease.load(Registry(home).get(CHAMPION).folder)
+    settings = overlay(ServiceSettings(), {"home.learned.rule": learned})
+    recommender = Recommender(release, settings, clock=time.thread_time)
+    if learned != "off":
+        recommender = recommender.after(_taught(home, release))
     store = LocalStore(home.state_db)
     users = read_states(store, store.keys(requests))
     now = recommender.release.manifest.until
@@ -59,6 +73,13 @@ def measure(home: Home, requests: int) -> dict[str, Any]:
     }
 
 
+def _taught(home: Home, release: LoadedRelease) -> Taught:
+    states = States(home)
+    if newest := states.current():
+        return states.load(newest, basis(release))
+    return Taught(LinearModel(untaught(basis(release), LearningSettings().l2, 0.0)), "untaught")
+
+
 def _query(user: UserState, now: int) -> Query:
     request_id = f"bench-{now}"
     return Query(request_id, Surface.HOME, now, request_seed(request_id), 10, user, Context())
@@ -70,11 +91,12 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, default=Path("var"))
     parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--learned", default="off", help="rule of a learned policy")
     given = parser.parse_args()
-    figures = measure(Home.of(given.home), given.requests)
+    figures = measure(Home.of(given.home), given.requests, given.learned)
     table(["stage", "CPU ms"], [[name, ms] for name, ms in figures["stages_cpu_ms"].items()])
     table(["", "ms"], [[name, figures[name]] for name in ("wall_p50", "wall_p99", "cpu_mean", "cpu_p99")])
-    print(write("stages-home", figures))
+    print(write("stages-home" if given.learned == "off" else f"stages-home-{given.learned}", figures))
 
 
 if __name__ == "__main__":

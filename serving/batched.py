@@ -47,9 +47,9 @@ def _decided(recommender: Recommender, queries: Sequence[Query]) -> list[Decisio
     if result.fallen and len(queries) > 1:
         return [_decided(recommender, [query])[0] for query in queries]
     recommender.observe(batch, result)
-    release = recommender.release
+    release, bandit = recommender.release, recommender.state_of(queries[0], result)
     return [
-        decisions.record(batch, j, _own(result, j), release.ref, release.items, release.revision)
+        decisions.record(batch, j, _own(result, j), release.ref, release.items, release.revision, bandit)
         for j in range(len(queries))
     ]
 

@@ -36,9 +36,16 @@ _WINDOW = {
 
 
 def record(
-    batch: QueryBatch, j: int, result: Result, release: ModelRef, items: Items, revision: int | None = None
+    batch: QueryBatch,
+    j: int,
+    result: Result,
+    release: ModelRef,
+    items: Items,
+    revision: int | None = None,
+    bandit: str = "",
 ) -> Decision:
-    """The Decision of request j of a batch; `revision` of the catalog that it was taken under."""
+    """The Decision of request j of a batch; `revision` of the catalog and state of the `bandit` that it was taken
+    under."""
     query, own, slate = batch.queries[j], result.candidates.of(j), result.slates[j]
     return Decision(
         request_id=query.request_id,
@@ -50,7 +57,7 @@ def record(
         rung=result.rung,
         policy=slate.policy,
         release=release,
-        versions=_versions(query, revision),
+        versions=_versions(query, revision, bandit),
         arms=query.assignment.arms,
         sources={name: vars(outcome) for name, outcome in result.sources.items()},
         counts=result.counts,
@@ -74,11 +81,13 @@ def record(
     )
 
 
-def _versions(query: Query, revision: int | None) -> dict[str, str]:
-    """What an answer depends on besides its release: listener state, catalog, experiments."""
+def _versions(query: Query, revision: int | None, bandit: str) -> dict[str, str]:
+    """What an answer depends on besides its release: listener state, catalog, what a bandit learned, experiments."""
     found = {"state": str(query.user.offset)}
     if revision is not None:
         found["catalog"] = str(revision)
+    if bandit:
+        found["bandit"] = bandit
     if query.assignment.version:
         found["experiments"] = query.assignment.version
     return found
@@ -159,6 +168,13 @@ def candidates_of(decision: Decision) -> Candidates:
     """The eligible candidates with the columns that sources wrote."""
     columns: dict[str, Column] = {n: c for n, c in decision.scores.items() if n.startswith("source:")}
     ids = np.array(decision.eligible, np.int64)
+    return Candidates(ids, np.array([0, len(ids)], np.int64), columns)
+
+
+def recorded(decision: Decision) -> Candidates:
+    """The eligible candidates with every column of the record, as a selector reads them."""
+    ids = np.array(decision.eligible, np.int64)
+    columns: dict[str, Column] = dict(decision.scores)
     return Candidates(ids, np.array([0, len(ids)], np.int64), columns)
 
 

@@ -279,14 +279,15 @@ def _distributions(
     policy: SlotPolicy | None = None,
 ) -> list[Floats]:
     """A fresh problem each time: effects and quotas remember the slots that they have seen."""
-    problem = selector.problem(batch_of(decision, query_of(decision)), 0, own)
-    return propensities(problem, policy or selector.policy, decision.seed, rows)
+    batch = batch_of(decision, query_of(decision))
+    problem = selector.problem(batch, 0, own)
+    return propensities(problem, policy or selector.policy_of(batch, 0, own), decision.seed, rows)
 
 
 def _selector(recommender: Recommender, decision: Decision) -> ShelfSelector:
     for rung in recommender.pipeline(query_of(decision)).rungs:
         if rung.name == decision.rung and all(
-            hasattr(rung.selector, n) for n in ("problem", "policy", "column")
+            hasattr(rung.selector, n) for n in ("problem", "policy_of", "column")
         ):
             return cast(ShelfSelector, rung.selector)  # a station's selector has the same three
     raise BadInput(
@@ -300,16 +301,17 @@ class _Desk:
     def __init__(self, home: Home, settings: ServiceSettings | None) -> None:
         self.home, self.settings = home, settings
         self._releases: dict[str, LoadedRelease] = {}
-        self._known: dict[tuple[str, str, bytes], Recommender] = {}
+        self._known: dict[tuple[str, str, str, bytes], Recommender] = {}
 
     def of(self, decision: Decision) -> Recommender:
         version = decision.release.version
-        key = (version, decision.versions.get("catalog", ""), orjson.dumps(decision.parameters))
+        then, taught = decision.versions.get("catalog", ""), decision.versions.get("bandit", "")
+        key = (version, then, taught, orjson.dumps(decision.parameters))
         if key not in self._known:
             if version not in self._releases:
                 self._releases[version] = LoadedRelease.load(Registry(self.home).folder(version))
-            then = as_of(self.home, self._releases[version], decision)
+            recommender = as_of(self.home, self._releases[version], decision)
             if self.settings is not None:
-                then = then.under(overlay(self.settings, decision.parameters))
-            self._known[key] = then
+                recommender = recommender.under(overlay(self.settings, decision.parameters))
+            self._known[key] = recommender
         return self._known[key]

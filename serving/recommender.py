@@ -22,6 +22,7 @@ from recsys.schemas import Surface
 from recsys.turns import Budgets, Guard
 from recsys.types import Decision, Query, QueryBatch
 from serving import decisions
+from serving.learning.states import Taught
 from serving.live.late import without_withdrawn
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
@@ -85,6 +86,20 @@ class Recommender:
         other._build()
         return other
 
+    @property
+    def taught(self) -> Taught | None:
+        """What the learned policies of home draw from."""
+        return self._kit.taught
+
+    def after(self, taught: Taught | None) -> Recommender:
+        """The same release and settings with another state of what was learned."""
+        if taught is self.taught:
+            return self
+        other = copy.copy(self)
+        other._kit = replace(self._kit, taught=taught)
+        other._build()
+        return other
+
     def relabelled(self, release: LoadedRelease) -> Recommender:
         """The same parts and surfaces under another revision of the catalog, which changed nothing of them."""
         live = copy.copy(self)
@@ -125,8 +140,13 @@ class Recommender:
             except PipelineFailed:
                 return now.answer(query, None, effort, why)
         self.observe(batch, result)
-        release = self.release
-        return decisions.record(batch, 0, result, release.ref, release.items, release.revision)
+        release, bandit = self.release, self.state_of(query, result)
+        return decisions.record(batch, 0, result, release.ref, release.items, release.revision, bandit)
+
+    def state_of(self, query: Query, result: Result) -> str:
+        """Version of what was learned, where the answer was drawn from it; else ""."""
+        rungs = self.pipeline(query).rungs
+        return next((getattr(r.selector, "state", "") for r in rungs if r.name == result.rung), "")
 
     def observe(self, batch: QueryBatch, result: Result) -> None:
         """What is kept of answers beside their records: personal home slates as last good ones, and drift."""

@@ -22,6 +22,7 @@ from recsys.plays import Plays
 from recsys.ports import EventLog
 from recsys.types import Decision, UserState, history
 from serving.decisions import read_decision
+from serving.learning.states import States, Taught, basis
 from serving.live.view import View
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
@@ -50,14 +51,25 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
 def as_of(home: Home, release: LoadedRelease, decision: Decision) -> Recommender:
     """A release with the catalog's changes up to the revision, and the settings, that a decision was taken under."""
     settings = overlay(ServiceSettings(), decision.parameters)
+    taught = state_then(home, release, decision)
     if "catalog" not in decision.versions:
-        return Recommender(release, settings)
+        return Recommender(release, settings).after(taught)
     catalog = Catalog.open(home.catalog_url)
     try:
         then = catalog.snapshot(int(decision.versions["catalog"]))
     finally:
         catalog.close()
-    return Recommender(View.of(release, then, closed_by=0).release, settings)
+    return Recommender(View.of(release, then, closed_by=0).release, settings).after(taught)
+
+
+def state_then(home: Home, release: LoadedRelease, decision: Decision) -> Taught | None:
+    """What the policy of a decision had learned.
+
+    Raises:
+        BadInput: the state is gone or damaged.
+    """
+    version = decision.versions.get("bandit")
+    return States(home).load(version, basis(release)) if version else None
 
 
 def compare(recommender: Recommender, decision: Decision, window: Plays | None = None) -> dict[str, Any]:

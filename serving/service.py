@@ -41,6 +41,7 @@ from serving.controls import allowed
 from serving.decisions import from_payload, read_decision, to_event, to_json
 from serving.fleet import Fleet, Loader
 from serving.folding import Folder
+from serving.learning.following import Following
 from serving.listeners import sketch
 from serving.live.live import Live
 from serving.loaded import LoadedRelease
@@ -75,6 +76,7 @@ class Service:
         self._lake, self._freshness = Lake(home.lake), Freshness()
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
+        self.learned = Following(home)
         self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock, self._stop = threading.Lock(), threading.Event()
@@ -127,7 +129,7 @@ class Service:
         began = arrival()
         with part("query"):
             query = self._query(ask)
-        recommender = self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
+        recommender = self._answering(query)
         desk = Desk(recommender, self.quick, lambda query: self._answer(recommender, query, began))
         return SURFACES[ask.surface].respond(desk, ask, query)
 
@@ -169,11 +171,11 @@ class Service:
         began = time.perf_counter()
         queries = [self._query(ask, request_id) for ask, request_id in zip(asks, request_ids, strict=True)]
 
-        def answering(query: Query) -> Recommender:
-            return self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
-
-        decided = batched.answer(queries, answering, self.quick)
+        decided = batched.answer(queries, self._answering, self.quick)
         return self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+
+    def _answering(self, query: Query) -> Recommender:
+        return self.learned.fresh(self._trials.answering(self._fleet.of, self.live.fresh, query.assignment))
 
     def _query(self, ask: Ask, request_id: str | None = None) -> Query:
         now = now_ms() if ask.now is None else ask.now
@@ -196,7 +198,7 @@ class Service:
 
     def _answer(self, recommender: Recommender, query: Query, began: float) -> Decision:
         admitted = ADMITTED.get() or Admitted()
-        now = self._trials.newest(self.live.fresh, recommender, query.assignment)
+        now = self.learned.newest(self._trials.newest(self.live.fresh, recommender, query.assignment))
         with part("ladder"):
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
         [decision] = self._kept([decision], (time.perf_counter() - began) * 1000)
@@ -322,6 +324,7 @@ class Service:
             "freshness": self._freshness.report(),
             "drift": self._fleet.drift(),
             "experiments": self._trials.status(),
+            "learned": self.learned.status(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
         }
@@ -362,6 +365,7 @@ class Service:
         self._trials.follow(self._fleet.follow)
         self._fleet.follow()
         self._trials.keep(self._fleet.loaded())
+        self.learned.follow()
         self.live.keep(self._fleet.loaded())
         for recommender in self._fleet.loaded():
             self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change

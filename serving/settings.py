@@ -10,6 +10,7 @@ from bandits.choice import ExplorationSettings
 from recsys.rerank.settings import RerankSettings
 from recsys.separation import Gaps
 from recsys.slate import Rules
+from serving.learning.settings import LearnedSettings, LearningSettings
 from serving.list_settings import ListSettings
 from serving.recommendation_settings import RecommendationSettings
 
@@ -25,6 +26,7 @@ class HomeSettings(BaseModel):
     shelf_floor: Annotated[int, Field(ge=0)] = 12  # candidates that each shelf's own source keeps at least
     rules: Rules = Rules(artist_cap_shelf=2, artist_cap_slate=4)
     rerank: RerankSettings = RerankSettings()
+    learned: LearnedSettings = LearnedSettings()  # instead of `exploration`, where something has been learned
 
 
 class RadioSettings(BaseModel):
@@ -121,4 +123,5 @@ class ServiceSettings(BaseModel):
     ladder: LadderSettings = LadderSettings()
     shedding: SheddingSettings = SheddingSettings()
     poll_seconds: float = 0.2  # how often the background threads look for new events
+    learning: LearningSettings = LearningSettings()
     lake_seconds: float = 30.0  # how often new events move to the lake

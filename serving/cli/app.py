@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from serving.cli import data, experiment_report, keys, loop, off_policy, releases, serve, surfaces, train
+from serving.cli import (
+    data,
+    experiment_report,
+    keys,
+    learn,
+    loop,
+    off_policy,
+    releases,
+    serve,
+    surfaces,
+    train,
+)
 
 app = typer.Typer(
     name="recsys",
@@ -22,5 +33,6 @@ app.add_typer(serve.app)
 app.add_typer(surfaces.app)
 app.add_typer(loop.app)
 app.add_typer(off_policy.app)
+app.add_typer(learn.app)
 app.add_typer(keys.key, name="key")
 app.add_typer(experiment_report.experiment, name="experiment")

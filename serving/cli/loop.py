@@ -20,7 +20,8 @@ PolicyOption = Annotated[
         "--policy",
         help="May be given several times: random, popularity, linear, linear_greedy; the champion as frozen "
         "(its usual exploration), greedy (none), explore (a fifth of the slots); with statistics counted anew "
-        "(recounted) or the ranker trained anew (retrained, greedy_retrained); under other settings as in "
+        "(recounted) or the ranker trained anew (retrained, greedy_retrained); re-ranked by what was learned from "
+        "listeners (learned, learned_greedy, thompson, ucb, squarecb, retrained_learned); under other settings as in "
         "frozen:home.epsilon=0.1. Default: frozen and popularity.",
     ),
 ]

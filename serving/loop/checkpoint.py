@@ -22,6 +22,7 @@ from recsys.simulation.live.values import Values
 from recsys.simulation.live.world import LiveWorld
 from serving.loop.place import copy_database
 
+_LEARNED = "bandits"
 _DATABASES = ("state.sqlite", "mlflow.sqlite", "features/online.sqlite")
 
 
@@ -35,6 +36,7 @@ class Living:
     figures: list[DayFigures] = field(default_factory=list)
     values: list[Values] = field(default_factory=list)
     promoted: list[dict[str, Any]] = field(default_factory=list)  # day and version
+    explored: list[dict[str, Any]] = field(default_factory=list)  # by day, where a policy learns
 
 
 def save(folder: Path, living: Living, home: Home | None) -> None:
@@ -55,6 +57,7 @@ def save(folder: Path, living: Living, home: Home | None) -> None:
     for i, values in enumerate(living.values):
         np.savez(here / f"values-{i}.npz", **vars(values))
     body: dict[str, Any] = {"figures": [asdict(f) for f in living.figures], "promoted": living.promoted}
+    body["explored"] = living.explored
     if home is not None:
         body["home"] = _keep_home(here, home)
     (here / "days.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2))
@@ -89,6 +92,7 @@ def resume(folder: Path, living: Living, home: Home | None) -> bool:
             with np.load(here / f"values-{i}.npz") as stored:
                 living.values.append(Values(**stored))
     living.promoted = body["promoted"]
+    living.explored = body.get("explored", [])
     if home is not None:
         _restore_home(here, home, body["home"])
     return True
@@ -99,6 +103,8 @@ def _keep_home(here: Path, home: Home) -> dict[str, Any]:
     for name in _DATABASES:
         if (home.root / name).exists():
             copy_database(home.root / name, here / name)
+    if (home.root / _LEARNED).exists():
+        shutil.copytree(home.root / _LEARNED, here / _LEARNED)
     return {
         "lake": Lake(home.lake).versions(),
         "releases": sorted(p.name for p in home.releases.iterdir()),
@@ -113,6 +119,9 @@ def _restore_home(here: Path, home: Home, kept: dict[str, Any]) -> None:
             (home.root / (name + more)).unlink(missing_ok=True)
         if (here / name).exists():
             copy_database(here / name, home.root / name)
+    shutil.rmtree(home.root / _LEARNED, ignore_errors=True)
+    if (here / _LEARNED).exists():
+        shutil.copytree(here / _LEARNED, home.root / _LEARNED)
     for table, version in kept["lake"].items():
         delta = DeltaTable(f"{home.lake}/{table}")
         if delta.version() != version:

@@ -16,6 +16,7 @@ from experiments.config import Config
 from recsys.errors import BadInput
 from recsys.simulation.catalog import Catalog
 from recsys.simulation.live import Linear, Policy, Popular, Random
+from serving.learning.settings import LearningSettings
 from serving.loop.retrain import Retrain
 from serving.settings import ServiceSettings
 
@@ -32,11 +33,12 @@ class Served:
     """The champion on a home of its own, and what is trained anew between days.
 
     `parameters` are settings by dotted path, as arms of experiments set them: they stand in every Decision, so that
-    each answer of the loop replays.
+    each answer of the loop replays. With `learning`, a model learns from listeners every few simulated hours.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     retrain: Retrain = Retrain.NONE
+    learning: LearningSettings | None = None
 
     @property
     def experiments(self) -> Config:
@@ -52,6 +54,20 @@ def release(epsilon: float | None = None, retrain: Retrain = Retrain.NONE) -> Se
     return Served({} if epsilon is None else {"home.epsilon": epsilon}, retrain)
 
 
+FLOOR_LOSS = 0.15
+"""With the surface's own 0.05, a tenth of new releases on a shelf came out as 5% of its slots; with this, as 10%."""
+
+
+def learned(
+    rule: str, epsilon: float, retrain: Retrain = Retrain.NONE, bound: float | None = None, **more: Any
+) -> Served:
+    """The champion, re-ranked by what was learned from listeners (docs/exploration.md)."""
+    own = {"rule": rule, "slate_loss": bound, **more}
+    given = {f"home.learned.{name}": value for name, value in own.items() if value is not None}
+    floors = {"home.rerank.floor_loss": FLOOR_LOSS}
+    return Served({"home.epsilon": epsilon, **floors, **given}, retrain, LearningSettings())
+
+
 POLICIES: Mapping[str, Simple | Served] = {
     "random": lambda catalog, _listeners, slots: Random(catalog, slots),
     "popularity": lambda catalog, _listeners, slots: Popular.of(catalog, slots),
@@ -63,6 +79,12 @@ POLICIES: Mapping[str, Simple | Served] = {
     "recounted": release(None, Retrain.STATS),
     "retrained": release(None, Retrain.RANKER),
     "greedy_retrained": release(0.0, Retrain.RANKER),
+    "learned": learned("thompson", 0.01, bound=0.15),
+    "learned_greedy": learned("greedy", 0.0),
+    "thompson": learned("thompson", 0.01),
+    "ucb": learned("ucb", 0.01),
+    "squarecb": learned("inverse_gap", 0.01, bound=0.15),
+    "retrained_learned": learned("thompson", 0.01, Retrain.RANKER, 0.15),
 }
 
 
@@ -84,4 +106,4 @@ def known(name: str) -> Simple | Served:
     if not all(path and value for path, _, value in pairs):
         raise BadInput(f"settings look like home.epsilon=0.1,home.ranked=100, not {changes!r}")
     more = {path: yaml.safe_load(value) for path, _, value in pairs}
-    return Served({**policy.parameters, **more}, policy.retrain)
+    return Served({**policy.parameters, **more}, policy.retrain, policy.learning)

@@ -28,7 +28,9 @@ from recsys.simulation.live.figures import retention
 from recsys.simulation.live.ports import Policy
 from recsys.simulation.live.run import Clock, live_day
 from recsys.simulation.profiles import Profile
+from serving.learning.learner import Learner
 from serving.loop.checkpoint import Living, resume, save
+from serving.loop.explored import summary
 from serving.loop.place import made, profile_of, start_day
 from serving.loop.policies import SETTINGS, Served, Simple, known
 from serving.loop.retrain import Retrain, retrain
@@ -116,8 +118,13 @@ def _served(
     while living.world.day < start + settings.days:
         with Service.open(home, SETTINGS, policy.experiments, background=False) as service:
             slots = settings.live.slots
-            living.policy = ServicePolicy(service, living.world.track_ids, max(slots, 10), slots)
+            learner = None if policy.learning is None else Learner(home, service.release(), policy.learning)
+            service.learned.follow()
+            served = ServicePolicy(service, living.world.track_ids, max(slots, 10), slots, learner)
+            living.policy = served
             _one_day(living, settings.live)
+            if learner is not None:
+                living.explored.append(summary(served.explored))
         shutil.rmtree(home.log)  # closing has moved all of it to the lake
         _train(home, policy, living, settings, start)
         save(checkpoint, living, home)
@@ -169,6 +176,8 @@ def _reported(folder: Path, name: str, settings: LoopSettings, living: Living, s
         "promoted": living.promoted,
         "days": days,
     }
+    if living.explored:
+        body["explored"] = living.explored
     (folder / "report.json").write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2))
     if living.values:
         frames = [pl.DataFrame({"day": np.full(len(v), i), **vars(v)}) for i, v in enumerate(living.values)]

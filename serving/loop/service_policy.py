@@ -30,9 +30,14 @@ from recsys.simulation.population import DEVICES
 from recsys.types import Ask, Context, Decision
 from serving.clock import NOW
 from serving.decisions import batch_of, query_of
+from serving.learning.learner import Learner
+from serving.learning.settings import HOUR_MS
+from serving.loop.explored import Explored
 from serving.recommender import Recommender
 from serving.service import Service
 
+LEARN_HOURS = 3
+"""How often, in the listeners' time, a loop learns what has settled."""
 ZONES = [tz for tz, _, _ in COUNTRIES.values()]
 
 
@@ -41,16 +46,26 @@ class ServicePolicy:
 
     Args:
         track_ids: public id of each track number of the world.
+        learner: learns from the log every few hours of the listeners' time.
         limit: tracks a shelf that are asked for.
         slots: how many slots, in the order of the page, listeners look at.
     """
 
     name, hears = "service", True
 
-    def __init__(self, service: Service, track_ids: Sequence[str], limit: int = 10, slots: int = 10) -> None:
-        self.service, self.limit, self.slots = service, limit, slots
+    def __init__(
+        self,
+        service: Service,
+        track_ids: Sequence[str],
+        limit: int = 10,
+        slots: int = 10,
+        learner: Learner | None = None,
+    ) -> None:
+        self.service, self.limit, self.slots, self.learner = service, limit, slots, learner
+        self.explored: list[Explored] = []  # of the measured pages, where a learned policy answered
+        self._learned_at = 0
         self._number = {track: i for i, track in enumerate(track_ids)}
-        self._twin: tuple[Any, Recommender] | None = None
+        self._twins: dict[tuple[Any, ...], Recommender] = {}
 
     def serve(self, requests: Requests) -> Served:
         """See recsys.simulation.live.Policy; slates are those of the one-query path."""
@@ -78,17 +93,30 @@ class ServicePolicy:
         """(m, slots) the measured pages again, without exploration."""
         out = np.full((len(decided), self.slots), -1, np.int32)
         for j in np.flatnonzero(measured):
-            out[j] = self._page(unexplored(self._unexploring(decided[j].parameters), decided[j]))
+            out[j] = self._page(unexplored(self._unexploring(decided[j]), decided[j]))
+            recommender = self._under(decided[j], decided[j].parameters)
+            explored = Explored.of(decided[j], recommender, self.slots)
+            self.explored += [] if explored is None else [explored]
         return out
 
-    def _unexploring(self, parameters: Mapping[str, Any]) -> Recommender:
-        """The champion's surfaces under the settings of a decision, with epsilon 0."""
+    def _unexploring(self, decision: Decision) -> Recommender:
+        """The surfaces that a decision of just now came from, without exploration."""
+        changed = {**decision.parameters, "home.epsilon": 0.0}
+        if "bandit" in decision.versions:
+            changed["home.learned.rule"] = "greedy"
+        return self._under(decision, changed)
+
+    def _under(self, decision: Decision, parameters: Mapping[str, Any]) -> Recommender:
+        """The champion's surfaces, and what they had learned, under some settings."""
         release = self.service.release()
-        key = release.manifest.digest, release.revision, orjson.dumps(parameters)
-        if self._twin is None or self._twin[0] != key:
-            settings = overlay(self.service.settings, {**parameters, "home.epsilon": 0.0})
-            self._twin = key, Recommender(release, settings)
-        return self._twin[1]
+        learned = decision.versions.get("bandit", "")
+        key = release.manifest.digest, release.revision, learned, orjson.dumps(parameters)
+        if key not in self._twins:
+            if len(self._twins) > 8:
+                self._twins.clear()
+            made = Recommender(release, overlay(self.service.settings, parameters))
+            self._twins[key] = self.service.learned.fresh(made)
+        return self._twins[key]
 
     def hear(self, events: pl.DataFrame, now: int) -> None:
         """Hands listeners' events to the service.
@@ -100,9 +128,15 @@ class ServicePolicy:
             told = self.service.ingest(bodies(events))
         if told["refused"]:
             raise RecsysError(f"a simulated event was refused: {told['refused'][0]['reason']}")
+        if self.learner is not None and now - self._learned_at >= LEARN_HOURS * HOUR_MS:
+            self._learned_at = now
+            self.learner.follow(self.service.log, now)
+            self.service.learned.follow()
 
-    def learn(self, day: LiveDay) -> None:
-        """Nothing beyond the events: models are trained between days (serving.loop.retrain)."""
+    def learn(self, _day: LiveDay) -> None:
+        """What is left of the day's log; models are trained between days (serving.loop.retrain)."""
+        if self.learner is not None:
+            self.learner.follow(self.service.log, self._learned_at)
 
     def state(self) -> Arrays:
         """Nothing here: the home holds it all."""

@@ -23,6 +23,8 @@ Effect = Callable[[QueryBatch, int, Candidates], ListEffect]
 """Builds a list effect for request j over its candidates."""
 QuotaOf = Callable[[QueryBatch, int, Candidates], Quota]
 """Builds a quota for request j over its candidates."""
+Drawing = Callable[[QueryBatch, int, Candidates], SlotPolicy]
+"""Builds the slot policy of request j over its candidates."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class ShelfSpec:
 
 @dataclass(frozen=True)
 class ShelfSelector:
-    """Fills the shelves of a surface from one score column under list rules."""
+    """Fills the shelves of a surface from one score column under list rules.
+
+    `drawing` replaces the one policy by one of each request, and `state` is the version of what it has learned.
+    """
 
     shelves: tuple[ShelfSpec, ...]
     column: str
@@ -46,6 +51,8 @@ class ShelfSelector:
     name: str
     effects: tuple[Effect, ...] = ()
     quotas: tuple[QuotaOf, ...] = ()
+    drawing: Drawing | None = None
+    state: str = ""
 
     def select(self, batch: QueryBatch, candidates: Candidates) -> list[Slate]:
         return [self._one(batch, j, candidates.of(j)) for j in range(len(batch))]
@@ -53,9 +60,13 @@ class ShelfSelector:
     def _one(self, batch: QueryBatch, j: int, own: Candidates) -> Slate:
         problem = self.problem(batch, j, own)
         why = {spec.name: spec.reasons(batch, j, own) for spec in self.shelves}
-        slots = fill(problem, self.policy, batch.queries[j].seed)
+        slots = fill(problem, self.policy_of(batch, j, own), batch.queries[j].seed)
         placed = ranked(own, self.column, slots, lambda slot: why[slot.shelf](slot.row))
         return Slate(placed, self.name, shortfalls(problem, slots))
+
+    def policy_of(self, batch: QueryBatch, j: int, own: Candidates) -> SlotPolicy:
+        """What request j is drawn from."""
+        return self.policy if self.drawing is None else self.drawing(batch, j, own)
 
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""

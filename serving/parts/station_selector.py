@@ -39,6 +39,10 @@ class StationSelector:
         placed = ranked(own, self.column, slots, lambda _slot: self.reason)
         return Slate(placed, self.name, relaxed=separation.relaxed(slots))
 
+    def policy_of(self, _batch: QueryBatch, _j: int, _own: Candidates) -> SlotPolicy:
+        """See serving.parts.selectors.ShelfSelector."""
+        return self.policy
+
     def problem(self, batch: QueryBatch, j: int, own: Candidates) -> Problem:
         """Request j as a list-making problem; also what tests of propensities and estimators start from."""
         return self._problem(hints(self.parts, batch)[j], own, self._separation(batch.queries[j], own))

@@ -7,6 +7,7 @@ the ranker's training.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from recsys.schemas import Surface
 from recsys.slate import Rules
 from recsys.topk import members
 from recsys.types import Ask, Query, QueryBatch
+from serving.learning.stages import COLUMN, LearnedScorer, LearnedSlots
+from serving.learning.states import Taught
 from serving.loaded import LoadedRelease, Retrieval
 from serving.parts.filters import rules
 from serving.parts.rerank import Reranker
@@ -81,12 +84,19 @@ def home(kit: Kit) -> Pipeline[QueryBatch]:
     base, found = eligible(release), sources(release)
     keep = rules(release)
     narrow = light(release.light, settings)
+    taught = kit.taught if settings.learned.on else None
+    scored = base + narrow + heavy(release)
+    full = (
+        Rung("full", found, scored, selector(release, settings, "utility", "full"))
+        if taught is None
+        else Rung(
+            "full", found, (*scored, LearnedScorer(taught, release)), learned(release, settings, taught)
+        )
+    )
     popular = PopularSource(release.items, release.popularity)
     return Pipeline(
         [
-            Rung(
-                "full", found, base + narrow + heavy(release), selector(release, settings, "utility", "full")
-            ),
+            full,
             Rung("light", found, base + narrow, selector(release, settings, "light", "light")),
             Rung("retrieval", found[:1], base, selector(release, settings, "two_tower", "retrieval")),
             Rung("last_good", (last_good,), keep, flat(release, settings, "source:last_good", "last_good")),
@@ -126,6 +136,14 @@ def selector(release: LoadedRelease, settings: HomeSettings, column: str, rung: 
         rerank.effects(),
         rerank.quotas(),
     )
+
+
+def learned(release: LoadedRelease, settings: HomeSettings, taught: Taught) -> ShelfSelector:
+    """The same shelves, ordered and drawn by what was learned from listeners' reactions."""
+    plain = selector(release, settings, COLUMN, "full")
+    drawing = LearnedSlots(taught, release, settings.learned, settings.epsilon, len(plain.shelves))
+    name = "-".join(filter(None, ("full", settings.learned.name(settings.epsilon), settings.rerank.label)))
+    return replace(plain, name=name, drawing=drawing, state=taught.version)
 
 
 def flat(release: LoadedRelease, settings: HomeSettings, column: str, rung: str) -> ShelfSelector:

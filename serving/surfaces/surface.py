@@ -11,6 +11,7 @@ from recsys.pipeline import Pipeline
 from recsys.schemas import Surface
 from recsys.state_store import StateStore
 from recsys.types import Ask, Decision, Query, QueryBatch
+from serving.learning.states import Taught
 from serving.loaded import LoadedRelease
 from serving.parts.sources import LastGoodSource
 from serving.settings import ServiceSettings
@@ -28,6 +29,7 @@ class Kit:
     last_good: LastGoodSource
     budget_ms: float | None = None  # time that each source gets; None (offline) is without limit
     clock: Callable[[], float] = time.perf_counter
+    taught: Taught | None = None  # what learned policies draw from; None: the champion's own exploration
 
 
 @dataclass(frozen=True)
