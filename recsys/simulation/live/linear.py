@@ -20,7 +20,7 @@ from recsys.plays import Outcome
 from recsys.simulation.audio import F32
 from recsys.simulation.catalog import CODES, I32, Catalog
 from recsys.simulation.exposure import without_repeats
-from recsys.simulation.listen import HOME
+from recsys.simulation.listen import HOME, Played
 from recsys.simulation.live.day import LiveDay
 from recsys.simulation.live.policies import Quiet, counted, popular
 from recsys.simulation.live.ports import Arrays, Requests, Served
@@ -117,10 +117,13 @@ class Linear(Quiet):
     def _by_genre(self, day: int) -> I32:
         """(countries, leaves, PER_GENRE)."""
         open_, leaf = self.opened(self.catalog, day), self.catalog.leaf
-        leaves = range(len(self.catalog.leaf_parent))
-        return np.stack(
-            [popular(self.counts, open_ & (leaf == g)[:, None], PER_GENRE) for g in leaves], axis=1
-        )
+        best = np.full((len(CODES), len(self.catalog.leaf_parent), PER_GENRE), -1, np.int32)
+        for g in range(best.shape[1]):
+            of_genre = np.flatnonzero(leaf == g)
+            place = popular(self.counts[:, of_genre], open_[of_genre], PER_GENRE)
+            there = place >= 0
+            best[:, g, : place.shape[1]] = np.where(there, of_genre[np.maximum(place, 0)], -1) if len(of_genre) else -1
+        return best
 
     def features(self, listener: I64, country: I64, track: NDArray[np.integer], day: int) -> F64:
         """(m, c, FEATURES) of tracks (m, c) for listeners (m,)."""
@@ -160,6 +163,10 @@ class Linear(Quiet):
         np.add.at(self.audio, listener, self._audio[track])
         self.history = remembered(self.history, listener, track)
 
+    def worth(self, played: Played) -> NDArray[np.floating]:
+        """(plays,) what the weights learn to foretell; a policy with another aim says another."""
+        return played.reward
+
     def _fit(self, day: LiveDay) -> None:
         """Adds the day's seen slots to the regression, with the features that they were served with."""
         shown, played = day.shown, day.played
@@ -168,7 +175,7 @@ class Linear(Quiet):
         width = shown.track.shape[1]
         home = played.source == HOME
         reward = np.zeros(len(day.sessions) * width)
-        reward[played.session[home] * width + played.slot[home]] = played.reward[home]
+        reward[played.session[home] * width + played.slot[home]] = self.worth(played)[home]
         listener, country = day.sessions.row[session], day.sessions.country[session]
         x = self.features(listener, country, track[:, None], day.day)[:, 0]
         self.gram = (
