@@ -97,7 +97,9 @@ class Mixed(Quiet):
         track = np.full((len(requests), max((t.shape[1] for _, t in served), default=1)), -1, np.int32)
         for rows, shown in served:
             track[rows, : shown.shape[1]] = shown
-        return Served(track, np.full(track.shape, np.nan), self.name)  # a mixture of orders: propensities unknown
+        return Served(
+            track, np.full(track.shape, np.nan), self.name
+        )  # a mixture of orders: propensities unknown
 
     def learn(self, day: LiveDay) -> None:
         self.first.learn(day)

@@ -50,9 +50,7 @@ class Surrogacy:
     explained: float
 
 
-def surrogacy(
-    surrogate: Surrogate, frame: pl.DataFrame, outcome: F64, policy: NDArray[np.str_]
-) -> Surrogacy:
+def surrogacy(surrogate: Surrogate, frame: pl.DataFrame, outcome: F64, policy: NDArray[np.str_]) -> Surrogacy:
     """Arguments as for `fit`; the same listeners may have lived under several policies."""
     names, which = np.unique(policy, return_inverse=True)
     told, true = surrogate.predict(frame), np.asarray(outcome, float)
@@ -89,7 +87,12 @@ def calibration(told: F64, true: F64, bins: int = 10) -> pl.DataFrame:
     """Means of listeners in bins of equal size by what was foretold: told, true, se, n."""
     order = np.argsort(told, kind="stable")
     rows = [
-        (float(told[part].mean()), float(true[part].mean()), float(true[part].std() / np.sqrt(len(part))), len(part))
+        (
+            float(told[part].mean()),
+            float(true[part].mean()),
+            float(true[part].std() / np.sqrt(len(part))),
+            len(part),
+        )
         for part in np.array_split(order, bins)
         if len(part)
     ]

@@ -3,8 +3,8 @@
 effect = long_term_effect(surrogate, treated, control)
 effect.total.interval      # listeners, the surrogate's own fit, and how far new policies fall off it
 
-Three errors add up. `se_units`: other listeners would have said something else. `se_fit`: the surrogate was learned from
-finitely many. `se_gap`: a policy may act past its signals, as those that taught did when each was left out in turn.
+Three errors add up. `se_units`: other listeners would have said something else. `se_fit`: the surrogate was learned
+from finitely many. `se_gap`: a policy may act past its signals, as those that taught did when each was left out.
 """
 
 from __future__ import annotations

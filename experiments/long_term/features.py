@@ -71,7 +71,9 @@ class Shape:
         """
         lacking = [name for name in SIGNALS if name not in frame.columns]
         if lacking:
-            raise BadInput(f"the surrogate needs the signals {', '.join(lacking)}: make the frame with `signals`")
+            raise BadInput(
+                f"the surrogate needs the signals {', '.join(lacking)}: make the frame with `signals`"
+            )
         return np.clip((self._raw(frame) - self.center) / self.scale, -FURTHEST, FURTHEST)
 
     def _raw(self, frame: pl.DataFrame) -> F64:
@@ -86,7 +88,16 @@ class Shape:
             for name, (above, below) in RATES.items()
         ]
         active = shares["active"]
-        columns += [mood, before, active**2, before**2, active * before, mood**2, active * mood, before * mood]
+        columns += [
+            mood,
+            before,
+            active**2,
+            before**2,
+            active * before,
+            mood**2,
+            active * mood,
+            before * mood,
+        ]
         return np.stack(columns, axis=1).astype(np.float64)
 
 

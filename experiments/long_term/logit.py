@@ -1,8 +1,8 @@
 """Fractional logit with a ridge, and errors that do not trust the model.
 
 weights = fractional_logit(x, y, ridge); covariance = sandwich(x, y, weights, cluster, ridge)
-Papke & Wooldridge, Journal of Applied Econometrics 1996: the mean of a share in 0..1 is a logistic function, and nothing
-else of its law is assumed. Newton's method; the first column is the intercept and is not held.
+Papke & Wooldridge, Journal of Applied Econometrics 1996: the mean of a share in 0..1 is a logistic function, and
+nothing else of its law is assumed. Newton's method; the first column is the intercept and is not held.
 """
 
 from __future__ import annotations

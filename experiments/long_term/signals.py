@@ -165,15 +165,21 @@ def signals(told: Told, units: pl.DataFrame, days: int = 7) -> pl.DataFrame:
     for part in parts:
         found = found.join(part, on="unit", how="left", maintain_order="left")
     blank = {"quiet": days, "longest_gap": days}
-    return found.with_columns(
-        pl.col(name).fill_null(blank.get(name, 0)).cast(pl.Float64) for name in SIGNALS if name != "mood"
-    ).select("unit", *SIGNALS).collect()
+    return (
+        found.with_columns(
+            pl.col(name).fill_null(blank.get(name, 0)).cast(pl.Float64) for name in SIGNALS if name != "mood"
+        )
+        .select("unit", *SIGNALS)
+        .collect()
+    )
 
 
 def returned(told: Told, units: pl.DataFrame, days: int = 7, horizon: int = 28) -> pl.DataFrame:
     """One row a unit: `return_days`, days with a play after the first `days` and before `horizon`, and `back`,
     whether there was one in the last `days` of them."""
-    by_day = told.plays.lazy().filter(pl.col("day").is_between(days, horizon - 1)).select("unit", "day").unique()
+    by_day = (
+        told.plays.lazy().filter(pl.col("day").is_between(days, horizon - 1)).select("unit", "day").unique()
+    )
     sums = by_day.group_by("unit").agg(
         return_days=pl.len(), back=(pl.col("day") >= horizon - days).any().cast(pl.Float64)
     )

@@ -4,9 +4,9 @@ surrogate = fit(frame, outcome, policy)     # rows of several policies whose 28 
 surrogate.predict(frame)                    # (n,) expected days; a listener's own outcome never teaches it
 
 The surrogate index of Athey, Chetty, Imbens & Kang (2019; Review of Economic Studies 2025). The share of the days is a
-fractional logit (Papke & Wooldridge 1996) with a ridge, cross-fitted by listener (Chernozhukov et al. 2018): folds follow
-from a hash of the id, and each listener is told by the fold that has not seen them. What an index cannot know is how far
-a new policy acts past its signals; `gap` measures that by leaving out every teaching policy in turn.
+fractional logit (Papke & Wooldridge 1996) with a ridge, cross-fitted by listener (Chernozhukov et al. 2018): folds
+follow from a hash of the id, and each listener is told by the fold that has not seen them. What an index cannot know is
+how far a new policy acts past its signals; `gap` measures that by leaving out every teaching policy in turn.
 """
 
 from __future__ import annotations
@@ -120,10 +120,14 @@ def fit(
     if not (len(frame) == len(y) == len(policy)) or not ((y >= 0) & (y <= 1)).all():
         raise BadInput(f"outcomes are days, 0 to {settings.most}, one for each row of the frame")
     if frame["unit"].n_unique() < LEAST_UNITS:
-        raise BadInput(f"a surrogate needs {LEAST_UNITS} listeners or more whose {settings.horizon} days are over")
+        raise BadInput(
+            f"a surrogate needs {LEAST_UNITS} listeners or more whose {settings.horizon} days are over"
+        )
     shape = Shape.of(frame, settings.days)
     x, fold = design(shape, frame), folds_of(frame["unit"], settings)
-    weights = np.stack([fractional_logit(x[fold != f], y[fold != f], settings.ridge) for f in range(settings.folds)])
+    weights = np.stack(
+        [fractional_logit(x[fold != f], y[fold != f], settings.ridge) for f in range(settings.folds)]
+    )
     code = frame["unit"].cast(pl.String).rank("dense").to_numpy().astype(np.int64) - 1
     whole = fractional_logit(x, y, settings.ridge)
     return Surrogate(

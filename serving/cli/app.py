@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from serving.cli import data, experiment_report, keys, loop, releases, serve, surfaces, train
+from serving.cli import creators, data, keys, long_term, loop, releases, serve, surfaces, train
 
 app = typer.Typer(
     name="recsys",
@@ -21,5 +21,6 @@ app.add_typer(releases.release, name="release")
 app.add_typer(serve.app)
 app.add_typer(surfaces.app)
 app.add_typer(loop.app)
+app.add_typer(creators.app)
 app.add_typer(keys.key, name="key")
-app.add_typer(experiment_report.experiment, name="experiment")
+app.add_typer(long_term.experiment, name="experiment")

@@ -122,7 +122,9 @@ class Linear(Quiet):
             of_genre = np.flatnonzero(leaf == g)
             place = popular(self.counts[:, of_genre], open_[of_genre], PER_GENRE)
             there = place >= 0
-            best[:, g, : place.shape[1]] = np.where(there, of_genre[np.maximum(place, 0)], -1) if len(of_genre) else -1
+            best[:, g, : place.shape[1]] = (
+                np.where(there, of_genre[np.maximum(place, 0)], -1) if len(of_genre) else -1
+            )
         return best
 
     def features(self, listener: I64, country: I64, track: NDArray[np.integer], day: int) -> F64:
