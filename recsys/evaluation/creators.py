@@ -169,7 +169,7 @@ def groups(slots: pl.DataFrame, book: Book, kind: Kind, most: int = 20) -> list[
     row = book.codes(slots["artist_id"])
     of_slot = _names(slots, book, row, kind)
     draw = Resampler.of(slots["user_id"].rank("dense").to_numpy().astype(np.int64))
-    streamed, every = slots["streamed"].to_numpy().astype(np.float64), np.ones(len(slots))
+    streamed, every = slots["streamed"].to_numpy(), np.ones(len(slots))
     order = [t for t in TIERS if (of_slot == t).any()] if kind == "tier" else _largest(of_slot, most)
     plays = max(book.artists["plays"].sum(), 1)
     found = []
@@ -183,7 +183,7 @@ def groups(slots: pl.DataFrame, book: Book, kind: Kind, most: int = 20) -> list[
                 len(np.unique(row[here & (row >= 0)])),
                 float("nan") if kind == "territory" else float(own["plays"].sum() / plays),
                 draw.ratio(here.astype(np.float64), every),
-                draw.ratio(here * streamed, np.maximum(streamed, 1e-12)),
+                draw.mean(np.where(streamed, here.astype(np.float64), np.nan)),
                 slots.filter(here)["user_id"].n_unique(),
             )
         )

@@ -119,7 +119,7 @@ def _two_sided(
             interval = effect.interval
             table.add_row(
                 f"a listener's {name.replace('_', ' ')}", f"{other:.3f}", f"{one:.3f}",
-                f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
+                f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]" if effect.se > 0 else "the same",
             )  # fmt: skip
         for tier, share in sides.shares.items():
             table.add_row(

@@ -111,7 +111,7 @@ def of_loop(folders: Mapping[str, Path], surface: str = "home") -> list[Sides]:
         .drop_nulls()
         .sort("unit")
         .collect()
-        .with_columns(exposed_at=pl.lit(int(since.timestamp() * 1000)))
+        .with_columns(exposed_at=pl.lit(since))
     )
     parts = {
         name: _of_units(
@@ -137,12 +137,12 @@ def _of_units(
     """A row a unit with the figures of LISTENER, and the slots of these units since their exposure."""
     start = units.select(pl.col("unit").alias("user_id"), "exposed_at")
     own = slots.join(start, on="user_id", maintain_order="left")
-    own = own.filter(pl.col("day") >= pl.from_epoch("exposed_at", "ms").dt.date()).drop("exposed_at")
+    own = own.filter(pl.col("day") >= pl.col("exposed_at").dt.date()).drop("exposed_at")
     done = (pl.col("reason_end") == "trackdone").fill_null(False)
     plays = (
         inside.filter(pl.col("kind") == "play_end")
         .join(start.lazy(), on="user_id", maintain_order="left")
-        .filter(pl.col("ts").dt.epoch("ms") >= pl.col("exposed_at"))
+        .filter(pl.col("ts") >= pl.col("exposed_at"))
         .group_by("user_id")
         .agg(
             hours=pl.col("ms_played").sum() / 3_600_000,
