@@ -16,7 +16,7 @@ from experiments.analysis.moments import F64
 from experiments.long_term.effects import long_term_effect
 from experiments.long_term.surrogate import Surrogate
 
-DRAWS, SPLITS = 2_000, 400
+DRAWS, SPLITS = 1_000, 400
 I64 = NDArray[np.int64]
 
 
@@ -47,19 +47,23 @@ def kendall(a: F64, b: F64, which: I64) -> float:
 def agreement(found: Judged) -> dict[str, dict[str, float]]:
     """Tau of each ordering with the truth, mean over lucks, and the surrogate's less that of streams.
 
-    Each luck's first days are held against the mean truth of the others. Intervals (95%, percentile) resample policies
-    and lucks together, the same draws for all orderings.
+    Each luck's first days are held against the mean truth of the others. Intervals (95%, percentile) resample policies,
+    lucks and listeners together, the same draws for all orderings.
     """
-    means = {"surrogate": found.told, "streams": found.streams, "home streams": found.home}
-    values = {name: value.mean(2) for name, value in means.items()}
-    true = found.true.mean(2)
+    every = {
+        "surrogate": found.told,
+        "streams": found.streams,
+        "home streams": found.home,
+        "true": found.true,
+    }
     policies, lucks = np.arange(len(found.names)), np.arange(len(found.seeds))
-    rng = np.random.default_rng(0)
-    here = _taus(values, true, policies, lucks)
-    drawn = [
-        _taus(values, true, rng.choice(policies, len(policies)), rng.choice(lucks, len(lucks)))
-        for _ in range(DRAWS)
-    ]
+    rng, n = np.random.default_rng(0), found.true.shape[2]
+    here = _taus({name: value.mean(2) for name, value in every.items()}, policies, lucks)
+    drawn = []
+    for _ in range(DRAWS):
+        weight = rng.multinomial(n, np.full(n, 1 / n)) / n
+        means = {name: value @ weight for name, value in every.items()}
+        drawn.append(_taus(means, rng.choice(policies, len(policies)), rng.choice(lucks, len(lucks))))
     out = {}
     for name in here:
         some = np.array([each[name] for each in drawn if each])
@@ -68,13 +72,14 @@ def agreement(found: Judged) -> dict[str, dict[str, float]]:
     return out
 
 
-def _taus(values: dict[str, F64], true: F64, policies: I64, lucks: I64) -> dict[str, float]:
-    """Empty where all drawn lucks are one."""
+def _taus(means: dict[str, F64], policies: I64, lucks: I64) -> dict[str, float]:
+    """Of means (P, S) by policy and luck; empty where all drawn lucks are one."""
     if len(set(lucks.tolist())) < 2:
         return {}
+    values = {name: mean for name, mean in means.items() if name != "true"}
     by: dict[str, list[float]] = {name: [] for name in values}
     for luck in lucks:
-        others = true[:, lucks[lucks != luck]].mean(1)
+        others = means["true"][:, lucks[lucks != luck]].mean(1)
         for name, value in values.items():
             by[name].append(kendall(value[:, luck], others, policies))
     out = {name: float(np.mean(taus)) for name, taus in by.items()}

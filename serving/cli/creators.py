@@ -15,6 +15,9 @@ from serving.cli.common import HomeOption, JsonOption, console, open_home, print
 if TYPE_CHECKING:
     import polars as pl
 
+    from serving.creators.report import Creators
+    from serving.creators.sides import Sides
+
 app = typer.Typer()
 
 
@@ -56,6 +59,11 @@ def creators(
     if as_json:
         print_json(found.to_dict())
         return
+    _show(found)
+
+
+def _show(found: Creators) -> None:
+    """Groups, how evenly, floors."""
     console.print(
         f"{found.slots:,} slots that {found.listeners:,} listeners looked at on {found.surface}, "
         f"{found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}; {found.artists:,} artists could be shown; new: first "
@@ -113,35 +121,40 @@ def _two_sided(
         print_json([sides.to_dict() for sides in found])
         return
     for sides in found:
-        table = Table(f"{sides.name} less {sides.other}", sides.other, sides.name, "difference, 95%")
-        for name, effect in sides.listeners.items():
-            one, other = sides.means[name]
-            interval = effect.interval
-            table.add_row(
-                f"a listener's {name.replace('_', ' ')}", f"{other:.3f}", f"{one:.3f}",
-                f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]" if effect.se > 0 else "the same",
-            )  # fmt: skip
-        for tier, share in sides.shares.items():
-            table.add_row(
-                f"slots of artists: {tier}",
-                "",
-                "",
-                f"{share.value:+.2%} [{share.low:+.2%}, {share.high:+.2%}]",
-            )
-        for name in ("gini", "top_share", "reached"):
-            table.add_row(
-                f"artists: {name.replace('_', ' ')}",
-                _share(getattr(sides.even_other, name)),
-                _share(getattr(sides.even, name)),
-                "",
-            )
-        for tier, effect in sides.artists.items():
-            interval = effect.interval
-            table.add_row(
-                f"an artist's streams, launched: {tier}", "", "",
-                f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
-            )  # fmt: skip
-        console.print(table)
+        _show_sides(sides)
+
+
+def _show_sides(sides: Sides) -> None:
+    """Listeners' side, then creators'."""
+    table = Table(f"{sides.name} less {sides.other}", sides.other, sides.name, "difference, 95%")
+    for name, effect in sides.listeners.items():
+        one, other = sides.means[name]
+        interval = effect.interval
+        table.add_row(
+            f"a listener's {name.replace('_', ' ')}", f"{other:.3f}", f"{one:.3f}",
+            f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]" if effect.se > 0 else "the same",
+        )  # fmt: skip
+    for tier, share in sides.shares.items():
+        table.add_row(
+            f"slots of artists: {tier}",
+            "",
+            "",
+            f"{share.value:+.2%} [{share.low:+.2%}, {share.high:+.2%}]",
+        )
+    for name in ("gini", "top_share", "reached"):
+        table.add_row(
+            f"artists: {name.replace('_', ' ')}",
+            _share(getattr(sides.even_other, name)),
+            _share(getattr(sides.even, name)),
+            "",
+        )
+    for tier, effect in sides.artists.items():
+        interval = effect.interval
+        table.add_row(
+            f"an artist's streams, launched: {tier}", "", "",
+            f"{effect.effect:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
+        )  # fmt: skip
+    console.print(table)
 
 
 def _share(interval: object) -> str:

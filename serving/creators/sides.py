@@ -106,13 +106,7 @@ def of_loop(folders: Mapping[str, Path], surface: str = "home") -> list[Sides]:
     events, tracks = read[first]
     book = Book.of(events, tracks, since, until)
     everybody = pl.concat(e.select(pl.col("user_id").alias("unit")).unique() for e, _ in read.values())
-    units = (
-        everybody.unique()
-        .drop_nulls()
-        .sort("unit")
-        .collect()
-        .with_columns(exposed_at=pl.lit(since))
-    )
+    units = everybody.unique().drop_nulls().sort("unit").collect().with_columns(exposed_at=pl.lit(since))
     parts = {
         name: _of_units(
             e.filter(pl.col("ts") >= since, pl.col("ts") < until), seen(e, t, since, until, surface), units
