@@ -67,13 +67,14 @@ class Shaped(Linear):
 
     def worth(self, played: Played) -> NDArray[np.floating]:
         finished = played.outcome == Outcome.FINISH
-        return {
+        aims: dict[Aim, NDArray[np.floating]] = {
             "reward": played.reward,
             "start": np.ones(len(played.track)),
             "stream": (played.outcome != Outcome.SKIP).astype(np.float64),
             "finish": finished.astype(np.float64),
             "save": played.saved.astype(np.float64),
-        }[self.aim]
+        }
+        return aims[self.aim]
 
 
 @dataclass

@@ -62,9 +62,9 @@ def long_term_effect(
     code = both["unit"].cast(pl.String).rank("dense").to_numpy().astype(np.int64) - 1
     mean, covariance = clustered_means(told, arm, code)
     contrast = np.array([-1.0, 1.0])
-    se_units = float(np.sqrt(max(contrast @ covariance @ contrast, 0.0)))
+    se_units = float(np.sqrt(np.maximum(contrast @ covariance @ contrast, 0.0)))
     slope = _slope(surrogate.gradient(both), arm)
-    se_fit = float(np.sqrt(max(slope @ surrogate.covariance @ slope, 0.0)))
+    se_fit = float(np.sqrt(np.maximum(slope @ surrogate.covariance @ slope, 0.0)))
     transfers = bool(np.isfinite(surrogate.gap))
     se_gap = float(np.sqrt(2) * surrogate.gap) if transfers else 0.0
     effect = float(mean[1] - mean[0])
@@ -86,7 +86,7 @@ def _total(
 ) -> Inference:
     """Student's t where the gap counts: it was measured over as many policies as taught."""
     se = float(np.sqrt(se_units**2 + se_fit**2 + se_gap**2))
-    df = len(surrogate.policies) - 1 if se_gap > 0 else np.inf
+    df = len(surrogate.policies) - 1.0 if se_gap > 0 else float("inf")
     return infer(effect, se, df, confidence)
 
 

@@ -53,7 +53,7 @@ class Shape:
     def of(cls, frame: pl.DataFrame, days: int) -> Shape:
         """Learned from a frame of signals."""
         usual = {
-            name: float(frame[above].sum() / max(frame[below].sum(), 1.0))
+            name: float(np.sum(frame[above].to_numpy()) / max(np.sum(frame[below].to_numpy()), 1.0))
             for name, (above, below) in RATES.items()
         }
         mood = frame["mood"].mean()

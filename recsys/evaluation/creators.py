@@ -171,7 +171,7 @@ def groups(slots: pl.DataFrame, book: Book, kind: Kind, most: int = 20) -> list[
     draw = Resampler.of(slots["user_id"].rank("dense").to_numpy().astype(np.int64))
     streamed, every = slots["streamed"].to_numpy(), np.ones(len(slots))
     order = [t for t in TIERS if (of_slot == t).any()] if kind == "tier" else _largest(of_slot, most)
-    plays = max(book.artists["plays"].sum(), 1)
+    plays = max(np.sum(book.artists["plays"].to_numpy()), 1)
     found = []
     for name in order:
         here = of_slot == name
@@ -181,7 +181,7 @@ def groups(slots: pl.DataFrame, book: Book, kind: Kind, most: int = 20) -> list[
                 name,
                 len(own),
                 len(np.unique(row[here & (row >= 0)])),
-                float("nan") if kind == "territory" else float(own["plays"].sum() / plays),
+                float("nan") if kind == "territory" else float(np.sum(own["plays"].to_numpy()) / plays),
                 draw.ratio(here.astype(np.float64), every),
                 draw.mean(np.where(streamed, here.astype(np.float64), np.nan)),
                 slots.filter(here)["user_id"].n_unique(),
