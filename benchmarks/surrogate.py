@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from benchmarks.results import FOLDER, table, write
@@ -28,6 +29,7 @@ from benchmarks.surrogate_rollouts import DAYS, SEEDS, TRAINING_SEEDS, Begun, pl
 from experiments.analysis.moments import F64
 from experiments.long_term.check import surrogacy
 from experiments.long_term.signals import Told, signals
+from experiments.long_term.state import load, save
 from experiments.long_term.surrogate import Surrogate, SurrogateSettings, fit
 
 WINDOWS = (3, 7, 14)
@@ -43,20 +45,34 @@ def told_of(begun: Begun, name: str, seed: int) -> Told:
     return Told(plays, pl.concat([marks, saves.select("unit", "count", "day", what=pl.lit("saves"))]))
 
 
+def frame_of(begun: Begun, name: str, seed: int, days: int, units: pl.DataFrame) -> pl.DataFrame:
+    """Signals of one run, kept beside it: runs never change."""
+    path = begun.folder / f"{slug(name)}-{seed}" / f"signals-{days}.parquet"
+    if not path.exists():
+        signals(told_of(begun, name, seed), units, days).write_parquet(path)
+    return pl.read_parquet(path)
+
+
 def learned(begun: Begun, days: int, cohort: np.ndarray[Any, Any]) -> tuple[Surrogate, dict[str, Any]]:
-    """The surrogate of the training policies, and how far it holds for them (fold by fold)."""
+    """The surrogate of the training policies, and how far it holds for them (fold by fold); kept beside the runs."""
+    kept, said = (begun.folder / f"{name}-{days}.json" for name in ("surrogate", "training"))
+    if said.exists():
+        return load(kept), orjson.loads(said.read_bytes())
     units = pl.DataFrame({"unit": cohort.astype(np.int32)})
     frames, outcomes, names = [], [], []
     for seed in TRAINING_SEEDS:
         for name in TRAINING:
-            frames.append(signals(told_of(begun, name, seed), units, days))
+            frames.append(frame_of(begun, name, seed, days, units))
             outcomes.append(returns(begun, name, seed, days, cohort))
             names += [name] * len(cohort)
     frame, outcome, policy = pl.concat(frames), np.concatenate(outcomes), np.array(names)
     made = fit(frame, outcome, policy, SurrogateSettings(days=days, horizon=DAYS))
     found = surrogacy(made, frame, outcome, policy)
     facts = {"gap": made.gap, "slope": found.slope, "slope_se": found.slope_se, "p_value": found.p_value}
-    return made, facts | {"explained": found.explained, "direct": [vars(d) for d in found.direct]}
+    facts |= {"explained": found.explained, "direct": [vars(d) for d in found.direct]}
+    save(kept, made)
+    said.write_bytes(orjson.dumps(facts))
+    return made, facts
 
 
 def returns(begun: Begun, name: str, seed: int, days: int, cohort: np.ndarray[Any, Any]) -> F64:
@@ -69,7 +85,7 @@ def judged(
 ) -> Judged:
     """The held-out policies under each luck: what their first days say, and what came of it."""
     units = pl.DataFrame({"unit": cohort.astype(np.int32)})
-    frames = {(n, s): signals(told_of(begun, n, s), units, days) for n in HELD_OUT for s in seeds}
+    frames = {(n, s): frame_of(begun, n, s, days, units) for n in HELD_OUT for s in seeds}
 
     def stack(value: Any) -> F64:
         return np.stack([np.stack([value(n, s) for s in seeds]) for n in HELD_OUT])
@@ -122,8 +138,6 @@ def measure(begun: Begun, seeds: list[int]) -> dict[str, Any]:
 
 def speed(begun: Begun, seeds: list[int]) -> dict[str, float]:
     """Sessions a CPU-second of each policy, the first run of it."""
-    import orjson
-
     out = {}
     for names, some in ((TRAINING, TRAINING_SEEDS), (HELD_OUT, seeds)):
         for name in names:

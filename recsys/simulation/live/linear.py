@@ -117,15 +117,15 @@ class Linear(Quiet):
     def _by_genre(self, day: int) -> I32:
         """(countries, leaves, PER_GENRE)."""
         open_, leaf = self.opened(self.catalog, day), self.catalog.leaf
-        best = np.full((len(CODES), len(self.catalog.leaf_parent), PER_GENRE), -1, np.int32)
-        for g in range(best.shape[1]):
+        found = np.full((len(CODES), len(self.catalog.leaf_parent), PER_GENRE), -1, np.int32)
+        for g in range(found.shape[1]):
             of_genre = np.flatnonzero(leaf == g)
             place = popular(self.counts[:, of_genre], open_[of_genre], PER_GENRE)
             there = place >= 0
-            best[:, g, : place.shape[1]] = (
+            found[:, g, : place.shape[1]] = (
                 np.where(there, of_genre[np.maximum(place, 0)], -1) if len(of_genre) else -1
             )
-        return best
+        return found
 
     def features(self, listener: I64, country: I64, track: NDArray[np.integer], day: int) -> F64:
         """(m, c, FEATURES) of tracks (m, c) for listeners (m,)."""
