@@ -14,12 +14,14 @@ anywhere (an experiment's metric `streams`), and, as a second, those from home a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmarks.results import FOLDER, table, write
 from benchmarks.surrogate_judge import Judged, agreement, as_experiments, covered, truth
@@ -34,6 +36,8 @@ from experiments.long_term.surrogate import Surrogate, SurrogateSettings, fit
 
 WINDOWS = (3, 7, 14)
 PRIMARY = 7
+BEFORE = ("before_plays", "before_active", "before_finishes")
+I64 = NDArray[np.int64]
 
 
 def told_of(begun: Begun, name: str, seed: int) -> Told:
@@ -53,7 +57,7 @@ def frame_of(begun: Begun, name: str, seed: int, days: int, units: pl.DataFrame)
     return pl.read_parquet(path)
 
 
-def learned(begun: Begun, days: int, cohort: np.ndarray[Any, Any]) -> tuple[Surrogate, dict[str, Any]]:
+def learned(begun: Begun, days: int, cohort: I64) -> tuple[Surrogate, dict[str, Any]]:
     """The surrogate of the training policies, and how far it holds for them (fold by fold); kept beside the runs."""
     kept, said = (begun.folder / f"{name}-{days}.json" for name in ("surrogate", "training"))
     if said.exists():
@@ -75,40 +79,52 @@ def learned(begun: Begun, days: int, cohort: np.ndarray[Any, Any]) -> tuple[Surr
     return made, facts
 
 
-def returns(begun: Begun, name: str, seed: int, days: int, cohort: np.ndarray[Any, Any]) -> F64:
+def returns(begun: Begun, name: str, seed: int, days: int, cohort: I64) -> F64:
     """(listeners,) days with a session after the first `days`."""
     return np.asarray(begun.active(name, seed)[cohort, days:].sum(1), np.float64)
 
 
-def judged(
-    begun: Begun, made: Surrogate, days: int, seeds: list[int], cohort: np.ndarray[Any, Any]
-) -> Judged:
-    """The held-out policies under each luck: what their first days say, and what came of it."""
+def judged(begun: Begun, made: Surrogate, days: int, seeds: list[int], cohort: I64) -> Judged:
+    """The held-out policies under each luck: what their first days say, and what came of it.
+
+    Of one luck alone every other listener is a luck of their own: nobody's draws depend on the others.
+    """
     units = pl.DataFrame({"unit": cohort.astype(np.int32)})
-    frames = {(n, s): frame_of(begun, n, s, days, units) for n in HELD_OUT for s in seeds}
+    whole, half = np.arange(len(cohort)), np.arange(len(cohort) // 2)
+    blocks = (
+        [(s, whole) for s in seeds] if len(seeds) > 1 else [(seeds[0], 2 * half), (seeds[0], 2 * half + 1)]
+    )
+    frames = {
+        (name, i): frame_of(begun, name, seed, days, units)[rows]
+        for name in HELD_OUT
+        for i, (seed, rows) in enumerate(blocks)
+    }
 
-    def stack(value: Any) -> F64:
-        return np.stack([np.stack([value(n, s) for s in seeds]) for n in HELD_OUT])
+    def stack(value: Callable[[str, int], F64]) -> F64:
+        return np.stack([np.stack([value(name, i) for i in range(len(blocks))]) for name in HELD_OUT])
 
-    def column(name: str) -> F64:
-        return stack(lambda n, s: frames[n, s][name].to_numpy())
+    def column(signal: str) -> F64:
+        return stack(lambda name, i: frames[name, i][signal].to_numpy())
+
+    def came(name: str, i: int) -> F64:
+        seed, rows = blocks[i]
+        return returns(begun, name, seed, days, cohort[rows])
+
+    def back(name: str, i: int) -> F64:
+        seed, rows = blocks[i]
+        return begun.active(name, seed)[cohort[rows], -7:].any(1).astype(np.float64)
 
     return Judged(
         tuple(HELD_OUT),
-        tuple(seeds),
+        len(blocks),
         frames,
         made,
-        told=stack(lambda n, s: made.predict(frames[n, s])),
+        told=stack(lambda name, i: made.predict(frames[name, i])),
         streams=column("streams"),
         home=column("home_streams"),
-        before=np.stack(
-            [
-                frames[next(iter(HELD_OUT)), seeds[0]][c].to_numpy()
-                for c in ("before_plays", "before_active", "before_finishes")
-            ]
-        ),
-        true=stack(lambda n, s: returns(begun, n, s, days, cohort)),
-        back=stack(lambda n, s: begun.active(n, s)[cohort, -7:].any(1).astype(np.float64)),
+        before=np.stack([column(signal)[0] for signal in BEFORE], axis=1),
+        true=stack(came),
+        back=stack(back),
     )
 
 

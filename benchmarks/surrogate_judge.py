@@ -25,13 +25,13 @@ class Judged:
     """P held-out policies under S lucks, n listeners: what was foretold and what came, (P, S, n) each."""
 
     names: tuple[str, ...]
-    seeds: tuple[int, ...]
+    lucks: int
     frames: dict[tuple[str, int], pl.DataFrame]
     surrogate: Surrogate
     told: F64
     streams: F64
     home: F64
-    before: F64  # (covariates, n) fixed before any policy acted
+    before: F64  # (S, covariates, n) fixed before any policy acted
     true: F64
     back: F64
 
@@ -56,7 +56,7 @@ def agreement(found: Judged) -> dict[str, dict[str, float]]:
         "home streams": found.home,
         "true": found.true,
     }
-    policies, lucks = np.arange(len(found.names)), np.arange(len(found.seeds))
+    policies, lucks = np.arange(len(found.names)), np.arange(found.lucks)
     rng, n = np.random.default_rng(0), found.true.shape[2]
     here = _taus({name: value.mean(2) for name, value in every.items()}, policies, lucks)
     drawn = []
@@ -93,7 +93,7 @@ def truth(found: Judged) -> dict[str, Any]:
     per_listener = found.true.mean(1)
     off = per_listener - per_listener.mean(0)
     by_luck = found.true.mean(2) - found.true.mean((0, 2))
-    n, lucks = off.shape[1], len(found.seeds)
+    n, lucks = off.shape[1], found.lucks
     rows = [
         {
             "policy": name,
@@ -146,8 +146,9 @@ def as_experiments(found: Judged) -> dict[str, float]:
 
 def _adjusted(value: F64, before: F64) -> F64:
     """Less what the days before explain (one regression for all policies), as CUPED does."""
-    x = np.column_stack([np.ones(before.shape[1]), before.T])
-    slopes = np.linalg.lstsq(x, value.reshape(-1, value.shape[2]).mean(0), rcond=None)[0]
+    lucks, _, n = before.shape
+    x = np.concatenate([np.ones((lucks, 1, n)), before], axis=1).transpose(0, 2, 1)
+    slopes = np.linalg.lstsq(x.reshape(lucks * n, -1), value.mean(0).ravel(), rcond=None)[0]
     return np.asarray(value - (x @ slopes - value.mean()))
 
 
@@ -156,8 +157,8 @@ def covered(found: Judged) -> dict[str, float]:
     within, total, width, sign = [], [], [], []
     pairs = [(i, j) for i in range(len(found.names)) for j in range(i)]
     for nth, (i, j) in enumerate(pairs):
-        luck = nth % len(found.seeds)
-        one, other = (found.frames[found.names[at], found.seeds[luck]] for at in (i, j))
+        luck = nth % found.lucks
+        one, other = (found.frames[found.names[at], luck] for at in (i, j))
         effect = long_term_effect(found.surrogate, one, other)
         others = np.delete(found.true.mean(2), luck, axis=1).mean(1)
         gap = float(others[i] - others[j])

@@ -23,13 +23,23 @@ def picture(figures: dict[str, Any]) -> bytes:
         x = np.array([row[key] for row in rows])
         color = COLORS["surrogate" if key == "told" else "streams"]
         axes.errorbar(x, true, yerr=error, fmt="o", color=color, ms=4.5, lw=1.2)
-        for row, at, y in zip(rows, x, true, strict=True):
+        for nth, place in enumerate(
+            np.argsort(-true, kind="stable")
+        ):  # by turns right and left of the points
+            right_of = nth % 2 == 0
             axes.annotate(
-                row["policy"], (at, y), xytext=(4, 3), textcoords="offset points", fontsize=6.5, color=SOFT
+                rows[place]["policy"],
+                (x[place], true[place]),
+                xytext=(6 if right_of else -6, 0),
+                ha="left" if right_of else "right",
+                va="center",
+                textcoords="offset points",
+                fontsize=6.5,
+                color=SOFT,
             )
         axes.set_xlabel(label + ", a listener", fontsize=9, color=SOFT)
         axes.grid(color=LINE)
-        axes.margins(0.15)
+        axes.margins(0.3, 0.1)
     left.set_ylabel("true days with a session, days 8-28", fontsize=9, color=SOFT)
     left.set_title("the surrogate", fontsize=10, color=INK, loc="left")
     middle.set_title("immediate streams", fontsize=10, color=INK, loc="left")
