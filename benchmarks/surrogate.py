@@ -72,7 +72,12 @@ def learned(begun: Begun, days: int, cohort: I64) -> tuple[Surrogate, dict[str, 
     frame, outcome, policy = pl.concat(frames), np.concatenate(outcomes), np.array(names)
     made = fit(frame, outcome, policy, SurrogateSettings(days=days, horizon=DAYS))
     found = surrogacy(made, frame, outcome, policy)
-    facts = {"gap": made.gap, "slope": found.slope, "slope_se": found.slope_se, "p_value": found.p_value}
+    facts: dict[str, Any] = {
+        "gap": made.gap,
+        "slope": found.slope,
+        "slope_se": found.slope_se,
+        "p_value": found.p_value,
+    }
     facts |= {"explained": found.explained, "direct": [vars(d) for d in found.direct]}
     save(kept, made)
     said.write_bytes(orjson.dumps(facts))
@@ -112,7 +117,7 @@ def judged(begun: Begun, made: Surrogate, days: int, seeds: list[int], cohort: I
 
     def back(name: str, i: int) -> F64:
         seed, rows = blocks[i]
-        return begun.active(name, seed)[cohort[rows], -7:].any(1).astype(np.float64)
+        return np.asarray(begun.active(name, seed)[cohort[rows], -7:].any(1), np.float64)
 
     return Judged(
         tuple(HELD_OUT),
