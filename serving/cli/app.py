@@ -5,10 +5,11 @@ from __future__ import annotations
 import typer
 
 from serving.cli import (
+    creators,
     data,
-    experiment_report,
     keys,
     learn,
+    long_term,
     loop,
     off_policy,
     releases,
@@ -34,5 +35,6 @@ app.add_typer(surfaces.app)
 app.add_typer(loop.app)
 app.add_typer(off_policy.app)
 app.add_typer(learn.app)
+app.add_typer(creators.app)
 app.add_typer(keys.key, name="key")
-app.add_typer(experiment_report.experiment, name="experiment")
+app.add_typer(long_term.experiment, name="experiment")

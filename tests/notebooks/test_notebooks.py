@@ -13,6 +13,12 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 1_000_000
+EVERY_RUN = ("01_quickstart", "02_experiments")
+"""Notebooks that each run of the suite executes; the others are slow tests."""
+ON_A_HOME = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in EVERY_RUN else [pytest.mark.slow])
+    for path in NOTEBOOKS
+]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -53,6 +59,7 @@ def test_a_notebook_is_committed_as_it_ran_and_small(notebook: Any) -> None:
     assert len(nbformat.writes(notebook)) < LARGEST
 
 
+@pytest.mark.parametrize("notebook", ON_A_HOME, indirect=True)
 def test_a_notebook_runs_on_a_home_that_exists(
     notebook: Any, untouched_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from recsys.plays import Outcome
 from recsys.simulation.audio import F32
 from recsys.simulation.catalog import CODES, I32, Catalog
 from recsys.simulation.exposure import without_repeats
-from recsys.simulation.listen import HOME
+from recsys.simulation.listen import HOME, Played
 from recsys.simulation.live.day import LiveDay
 from recsys.simulation.live.policies import Quiet, counted, popular
 from recsys.simulation.live.ports import Arrays, Requests, Served
@@ -165,6 +165,10 @@ class Linear(Quiet):
         np.add.at(self.audio, listener, self._audio[track])
         self.history = remembered(self.history, listener, track)
 
+    def worth(self, played: Played) -> NDArray[np.floating]:
+        """(plays,) what the weights learn to foretell; a policy with another aim says another."""
+        return played.reward
+
     def _fit(self, day: LiveDay) -> None:
         """Adds the day's seen slots to the regression, with the features that they were served with."""
         shown, played = day.shown, day.played
@@ -173,7 +177,7 @@ class Linear(Quiet):
         width = shown.track.shape[1]
         home = played.source == HOME
         reward = np.zeros(len(day.sessions) * width)
-        reward[played.session[home] * width + played.slot[home]] = played.reward[home]
+        reward[played.session[home] * width + played.slot[home]] = self.worth(played)[home]
         listener, country = day.sessions.row[session], day.sessions.country[session]
         x = self.features(listener, country, track[:, None], day.day)[:, 0]
         self.gram = (
