@@ -24,7 +24,7 @@ from experiments.config import Config
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import LogUnavailable, StoreUnavailable
-from recsys.events import parse_batch, split_by_clock
+from recsys.events import by_clients, parse_batch, split_by_clock
 from recsys.home import Home
 from recsys.ids import public_id
 from recsys.ingest import Mover
@@ -47,6 +47,7 @@ from serving.loaded import LoadedRelease
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
+from serving.shadow import Shadow
 from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
@@ -75,7 +76,9 @@ class Service:
         self._lake, self._freshness = Lake(home.lake), Freshness()
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
-        self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
+        self._shadow = Shadow(settings.shadow, home, self._shadowing, self.log, background)
+        also = lambda: self._trials.releases() | self._shadow.releases  # noqa: E731
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load, also)
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock, self._stop = threading.Lock(), threading.Event()
         self.unlogged = 0
@@ -86,7 +89,7 @@ class Service:
         self._threads = [self._loop(self._follow, settings.poll_seconds)] if background else []
         self._fold(STARTUP_SECONDS)
         if background:
-            self._threads.append(self._explainer.start(self._stop))
+            self._threads += [self._explainer.start(self._stop), self._shadow.start(self._stop)]
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -173,7 +176,10 @@ class Service:
             return self._trials.answering(self._fleet.of, self.live.fresh, query.assignment)
 
         decided = batched.answer(queries, answering, self.quick)
-        return self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+        kept = self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+        for query, decision in zip(queries, kept, strict=True):
+            self._shadow.offer(query, decision)
+        return kept
 
     def _query(self, ask: Ask, request_id: str | None = None) -> Query:
         now = now_ms() if ask.now is None else ask.now
@@ -201,7 +207,13 @@ class Service:
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
         [decision] = self._kept([decision], (time.perf_counter() - began) * 1000)
         self._explainer.asked(query)
+        self._shadow.offer(query, decision)
         return decision
+
+    def _shadowing(self, name: str, query: Query) -> Recommender | None:
+        """A release under the settings of the query's own arms; None where it is not loaded."""
+        found = self._fleet.named(name)
+        return found and self._trials.answering(lambda _: found, self.live.fresh, query.assignment)
 
     def _kept(self, decided: list[Decision], took_ms: float) -> list[Decision]:
         """Logs decisions, and remembers them for a while."""
@@ -231,7 +243,7 @@ class Service:
             LogUnavailable: nothing was made durable.
         """
         good, refused = parse_batch(bodies)
-        good, forbidden = _client_kinds(good)
+        good, forbidden = by_clients(good)
         received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
         refused += forbidden + untimely
@@ -324,6 +336,7 @@ class Service:
             "experiments": self._trials.status(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
+            "shadow": self._shadow.status(),
         }
 
     def ready(self) -> bool:
@@ -359,6 +372,7 @@ class Service:
 
     def _follow(self) -> None:
         """Releases as their aliases and the catalog have it, experiments as their files have them."""
+        self._shadow.follow()
         self._trials.follow(self._fleet.follow)
         self._fleet.follow()
         self._trials.keep(self._fleet.loaded())
@@ -386,11 +400,3 @@ def _patient_store(home: Home) -> StateStore:
     except StoreUnavailable as error:
         logger.error("starting without the listener states: %s", error)
         return open_store(home, patience=5.0)
-
-
-def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    """Clients may send every kind but `decision`, which only the server writes."""
-    refused = [
-        (p, "kind: decision is written by the server") for p, e in good if e.kind == EventKind.DECISION
-    ]
-    return [(p, e) for p, e in good if e.kind != EventKind.DECISION], refused

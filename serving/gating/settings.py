@@ -35,8 +35,7 @@ class OfflineSettings(_Strict):
     least: Annotated[int, Field(ge=2)] = 100  # queries; with fewer nothing can be told
     metric: Literal["ndcg", "recall", "mrr"] = "ndcg"
     k: Annotated[int, Field(ge=1, le=100)] = 10
-    margin: Margin = 0.1  # relative to the champion
-    alpha: Risk = 0.025  # one-sided
+    margin: Margin = 0.1  # relative to the champion; against a paired interval of 95%
     unclear: Unclear = "stop"
 
 
