@@ -208,21 +208,15 @@ def _canary(home: Home, state: State, now: int) -> Stage:
     series = {name: [vars(point) for point in points] for name, points in found.points.items()}
     checks = found.checks
     if found.verdict in ("stopped", "better", "not_shown"):
-        return stage("wide" if found.verdict == "better" else state.stage, now, _decided(state, found), series)
+        # The goal alone promotes, even where it is shown before the canary has grown.
+        told = [c for c in checks if c.outcome == "passed"] if found.verdict == "better" else checks
+        return stage(state.stage, now, told, series)
     if state.stage == "canary" and found.safe and _days(plan, now) >= settings.days:
         state.plan = vars(replace(plan, wide=now))
         _write(home, state)
         trial.write(home, Plan(**state.plan), f"gate {state.name}: wider", now)
         return Stage("canary", "passed", now, checks, series)
     return Stage(state.stage, "running", now, checks, series)
-
-
-def _decided(state: State, found: canary.Judged) -> list[Check]:
-    """The goal alone promotes, even where it is shown before the canary has grown."""
-    if found.verdict == "better":
-        state.stage = "wide"
-        return [*(c for c in found.checks if c.outcome == "passed")]
-    return found.checks
 
 
 def _plan(state: State, now: int, share: float) -> Plan:
