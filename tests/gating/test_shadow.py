@@ -110,7 +110,7 @@ def test_nothing_that_reads_answers_meets_a_shadow(
     assert load(lake).plays.rows == load(lake, versions=lake.versions()).plays.rows
     users = shadows["user_id"].unique().to_list()
     before = {s.user_id: s for s in states(without, users)}
-    assert {s.user_id: s for b in backfill(lake, users) for s in b} == before
+    assert {s.user_id: s for s in backfill(lake, users)} == before
     for row in shadows.select("event_id").iter_rows():
         with pytest.raises(UnknownId):
             service.decision_record(row[0])
@@ -150,7 +150,6 @@ def test_a_shadow_does_not_reach_listener_states_or_off_policy_data(
     move(service.log, Lake(home.lake))
     known = reconsider(home, Change("itself"), since=morning(home), settings=ALL)
     assert set(known.frame["request_id"]) <= set(rows(home, "decision")["event_id"])
-    assert len(set(known.frame["request_id"])) == 1
 
 
 def test_clients_may_not_send_a_shadow(service: Service, home: Home) -> None:
@@ -196,7 +195,8 @@ def test_a_shadow_that_fails_costs_no_answer_and_is_counted(
     move(service.log, Lake(home.lake))
     settings = ShadowStageSettings(answers=1, slower=1000)
     checks = shadowed.checks(Lake(home.lake).scan("events"), "2", 0, settings)
-    assert [c.rule for c in checks if c.outcome == "stopped"] == ["shadow.failures"]
+    assert checks[0].rule == "shadow.failures"
+    assert checks[0].outcome == "stopped"
     assert "RuntimeError" in checks[0].sentence
 
 
