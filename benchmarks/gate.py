@@ -4,10 +4,11 @@
     python -m benchmarks.gate releases --work /tmp/gate --home var    # gross faults through real releases
     python -m benchmarks.gate report --work /tmp/gate          # table, JSON and picture into benchmarks/results
 
-Challengers are heads over linear features (gate_policies.py) with so much noise that their true value is -15%, -5%, 0 and
-+5% of the champion's; the noise is found on some lucks of the listeners, the value printed is measured on others, paired by
-page, with its error. The 0% challenger has as much noise as the champion, of another seed: the two are worth the same by
-construction, and show different pages. `A/A` is the champion against itself: one life of the listeners, split anew each time.
+Challengers are heads over linear features (gate_policies.py) with so much noise that their true value is -15%, -5%,
+0 and +5% of the champion's; the noise is found on some lucks of the listeners, the value printed is measured on
+others, paired by page, with its error. The 0% challenger has as much noise as the champion, of another seed: the two
+are worth the same by construction, and show different pages. `A/A` is the champion against itself: one life of the
+listeners, split anew each time.
 """
 
 from __future__ import annotations

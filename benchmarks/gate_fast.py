@@ -1,7 +1,7 @@
-"""One run of the gate's rules on fast live listeners: a week of the champion's logs, the off-policy stage, the canary.
+"""One run of the gate's rules on fast live listeners: days of the champion's logs, the off-policy stage, the canary.
 
-The rules are those of serving/gating (off_policy.judged, canary.judge, trial.document); only the releases are heads over
-linear features (gate_policies.py), so that hundreds of runs fit into minutes.
+The rules are those of serving/gating (off_policy.judged, canary.judge, trial.document); only the releases are heads
+over linear features (gate_policies.py), so that hundreds of runs fit into minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from bandits.ope.frame import Target
-from benchmarks.gate_policies import JUDGED, Arms, Head, I64, moved
+from benchmarks.gate_policies import I64, JUDGED, Arms, Head, moved
 from experiments.assign import assign_many
 from experiments.config import Config
 from recsys.plays import Outcome
@@ -235,18 +235,27 @@ def canary(week: Week, head: Head, luck: int, settings: GateSettings, small: boo
     return {**_ended(found, number + 1), "stage": "canary" if plan.wide is None else "wide"}
 
 
-def resplit(given: Setting, luck: int, seeds: Sequence[int], settings: GateSettings) -> Iterator[dict[str, Any]]:
+def resplit(
+    given: Setting, luck: int, seeds: Sequence[int], settings: GateSettings
+) -> Iterator[dict[str, Any]]:
     """The champion against itself: listeners live once, and every seed splits them by another salt."""
     world = copy.deepcopy(given.world)
     world.luck, own = luck, settings.canary
     begin = (epoch_day(world.profile) + world.day) * 86_400_000
     start, users = datetime.fromtimestamp(begin / 1000, UTC), world.user_ids.tolist()
-    arms, days = given.arms(given.champion, luck), []
-    for _ in range(own.most_days):
-        days.append(lived(world, arms)[0])
+    arms = given.arms(given.champion, luck)
+    days = [lived(world, arms)[0] for _ in range(own.most_days)]
     for seed in seeds:
         plan = Plan(
-            f"aa-{luck}-{seed}", "2", "1", begin, own.share, own.wide_share, own.most_days, own.looks, settings.alpha
+            f"aa-{luck}-{seed}",
+            "2",
+            "1",
+            begin,
+            own.share,
+            own.wide_share,
+            own.most_days,
+            own.looks,
+            settings.alpha,
         )
         book = Book.of(len(users))
         for number, day in enumerate(days):

@@ -1,5 +1,7 @@
-"""Releases of the gate's benchmark that answer thousands of listeners a second: heads of different worth over the features
-of the linear policy (recsys.simulation.live.linear), chosen by Plackett-Luce, with exact propensities.
+"""Releases of the gate's benchmark that answer thousands of listeners a second: heads of different worth.
+
+They rank by the features of the linear policy (recsys.simulation.live.linear) and draw by Plackett-Luce, with exact
+propensities.
 
     arms = Arms(Linear.of(...), champion, temperature=.5)
     arms.challenger, arms.placed = head, {listener: arm}

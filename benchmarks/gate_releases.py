@@ -1,9 +1,9 @@
 """Gross faults through real releases: a sign flip, stale features, a half-trained ranker, and the champion's twin.
 
-Each release is made from the champion's files as a retraining leaves them (features' reference kept, scores' dropped), so
-that only how it answers can give it away. Each run has its own sample of held-out sessions and listeners; the champion's logs come
-from reacting listeners under a few lucks. A run goes on into a canary of live listeners where no earlier
-stage stops it. What each release is truly worth is measured beside, by the truth.
+Each release is made from the champion's files as a retraining leaves them (features' reference kept, scores'
+dropped), so that only how it answers can give it away. Each run has its own sample of held-out sessions and listeners;
+the champion's logs come from reacting listeners under a few lucks. A run goes on into a canary of live listeners where
+no earlier stage stops it. What each release is truly worth is measured beside, by the truth.
 """
 
 from __future__ import annotations

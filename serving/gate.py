@@ -1,11 +1,11 @@
-"""The release gate: a challenger becomes champion only when every stage passes, in order; else it is rolled back by itself.
+"""The release gate: a challenger becomes champion only when every stage passes, in order; else it is rolled back.
 
     begin(home, "3", GateSettings(), now)        # a run with a folder of its own, home/gate/NAME
     state = step(home, "release-3", now)         # as far as the data of now allow; again later, until it has ended
     state.status, state.rule, state.sentence
 
-Everything that a step decides follows from the state file, the home's lake and `now`, and is written before it is done; a
-step that was killed is done again by the next one. docs/gate.md says what each stage checks, and why.
+Everything that a step decides follows from the state file, the home's lake and `now`, and is written before it is
+done; a step that was killed is done again by the next one. docs/gate.md says what each stage checks, and why.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recsys.ingest import move
 from recsys.lake import Lake
 from recsys.release import read_manifest
 from serving import shadow
-from serving.gating import canary, offline, off_policy, shadowed, smoke, trial
+from serving.gating import canary, off_policy, offline, shadowed, smoke, trial
 from serving.gating.record import STAGES, Check, Stage, State, Status, stage
 from serving.gating.settings import GateSettings
 from serving.gating.trial import Plan
@@ -79,7 +79,9 @@ def begin(home: Home, challenger: str, settings: GateSettings, now: int, name: s
         raise BadInput(f"a run's name is made of letters, digits, dots, dashes and underscores, not {name!r}")
     running = next((n for n in names(home) if read(home, n).status == "running"), None)
     if running is not None:
-        raise BadInput(f"the run {running} is under way: one challenger at a time, for both would share the listeners")
+        raise BadInput(
+            f"the run {running} is under way: one challenger at a time, for both would share the listeners"
+        )
     if (folder(home, name) / "state.json").exists():
         raise BadInput(f"a run is called {name} already: give this one another --name")
     digests = {r.version: _digest(r.folder) for r in (champion, release)}
@@ -160,7 +162,9 @@ def _look(home: Home, state: State, now: int, served: ServiceSettings | None) ->
         assert settings is not None
         Registry(home).promote(state.challenger, CHALLENGER)
         shadow.point(home, state.challenger, settings.share)
-        return stage("shadow", now, shadowed.checks(events, state.challenger, state.begun["shadow"], settings))
+        return stage(
+            "shadow", now, shadowed.checks(events, state.challenger, state.begun["shadow"], settings)
+        )
     return _canary(home, state, now)
 
 
@@ -244,11 +248,13 @@ def _moved(home: Home, state: State) -> Check | None:
     try:
         champion = Registry(home).get(CHAMPION).version
         if champion != state.champion:
-            said = f"release {champion} has become champion under way, not {state.champion}: what was learned is of another comparison"
+            said = f"release {champion} is champion by now, and {state.challenger} was compared with {state.champion}"
             return Check("gate.champion_moved", "stopped", said)
         for version, digest in state.digests.items():
             if _digest(Registry(home).folder(version)) != digest:
-                return Check("gate.release_changed", "stopped", f"release {version} is not what it was at the start")
+                return Check(
+                    "gate.release_changed", "stopped", f"release {version} is not what it was at the start"
+                )
     except RecsysError as error:
         return Check("gate.release_gone", "stopped", str(error))
     return None

@@ -3,9 +3,9 @@
     Shadow(settings, home, release_of, log).offer(query, decision)     # on the request path: a hash and a queue
 
 What it finds is an event of kind `shadow` of its own, whose payload holds the other release's Decision: everything that
-reads answers reads the kind `decision`, so a shadow answer trains nothing, earns nothing and replays nothing. A shadow
-answer never slows an answer by more than what the interpreter's lock costs: it waits in a bounded queue for a thread that
-works a small share of the time, and is dropped where the queue is full. Its failures are counted and go nowhere.
+reads answers reads the kind `decision`, so a shadow answer trains nothing, earns nothing and replays nothing. It never
+slows an answer by more than what the interpreter's lock costs: it waits in a bounded queue for a thread that works a
+small share of the time, and is dropped where the queue is full. Its failures are counted and go nowhere.
 """
 
 from __future__ import annotations
@@ -150,14 +150,14 @@ class Shadow:
         except Exception as failure:
             found, error = None, type(failure).__name__
         took = (time.perf_counter() - began) * 1000
-        self._count(decision, found, took)
+        self._count(decision, found)
         try:
             self._log.append([_event(decision, recommender, found, error, took)], wait=False)
         except Exception as failure:
             self.unlogged += 1
             logger.warning("a shadow answer was not logged: %s", type(failure).__name__)
 
-    def _count(self, served: Decision, found: Decision | None, took: float) -> None:
+    def _count(self, served: Decision, found: Decision | None) -> None:
         self.answered += 1
         if found is None or found.rung != "full":
             self.failed += 1

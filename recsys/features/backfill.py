@@ -31,7 +31,8 @@ def backfill(
         NotReady: the lake has no events.
     """
     events = lake.scan("events", version).filter(
-        ~pl.col("kind").is_in([kind.value for kind in OF_THE_SERVER]), ~pl.col("incognito_mode").fill_null(False)
+        ~pl.col("kind").is_in([kind.value for kind in OF_THE_SERVER]),
+        ~pl.col("incognito_mode").fill_null(False),
     )
     if users is not None:
         events = events.filter(pl.col("user_id").is_in(list(users)))

@@ -1,4 +1,4 @@
-"""`recsys release gate start|step|watch|status|report|stop`: a challenger is promoted by its evidence, or rolled back."""
+"""`recsys release gate start|step|watch|status|report|stop`: a challenger is promoted by evidence, or rolled back."""
 
 from __future__ import annotations
 

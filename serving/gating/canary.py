@@ -243,7 +243,11 @@ def _goal(
     value, se = against(last, margin, "increase")
     numbers |= {"z": verdict.z, "bound": verdict.bound, "p": verdict.p, "tested": value, "tested_se": se}
     goal = "better" if settings.goal == "improve" else f"not worse by more than {settings.margin:.1%}"
-    at = f"z {verdict.z:.2f}, bound {verdict.bound:.2f}, p {verdict.p:.3g}" if verdict.bound else verdict.reason
+    at = (
+        f"z {verdict.z:.2f}, bound {verdict.bound:.2f}, p {verdict.p:.3g}"
+        if verdict.bound
+        else verdict.reason
+    )
     if verdict.outcome == "higher":
         return Check(name, "passed", f"{what}: shown to be {goal} ({at})", numbers), "better"
     if verdict.stop:

@@ -1,6 +1,6 @@
 """The offline stage: both releases rank the same held-out sessions, which neither has seen.
 
-    check(home, champion, challenger, OfflineSettings(), seed=0)
+check(home, champion, challenger, OfflineSettings(), seed=0)
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def held_out(
     lake, was = Lake(home.lake), champion.manifest.data
     now = lake.versions()
     # Tracks as the champion numbers them; events as they are by now.
-    versions = {table: was.get(table, version) if table != "events" else version for table, version in now.items()}
+    versions = {
+        table: was.get(table, version) if table != "events" else version for table, version in now.items()
+    }
     data = load(lake, versions=versions)
     if data.items.track_ids != champion.items.track_ids:
         raise NotReady("the lake does not give back the champion's catalog")

@@ -1,7 +1,7 @@
 """The report of a gate run: what each rule saw and which one ended it, as text, JSON and one page with a picture.
 
-    write(state, folder)        # report.json, report.html
-    text(state)
+write(state, folder)        # report.json, report.html
+text(state)
 """
 
 from __future__ import annotations

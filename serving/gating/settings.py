@@ -88,7 +88,9 @@ class CanarySettings(_Strict):
     worst: Margin = 0.3  # relative harm to the reward that must be ruled out before the canary grows
     wide_share: Annotated[float, Field(gt=0, le=0.5)] = 0.5
     most_days: Annotated[int, Field(ge=2, le=366)] = 14  # of both parts together; the end, whatever is shown
-    looks: Annotated[int, Field(ge=1, le=10)] = 2  # at the primary metric, equally spaced after the first part
+    looks: Annotated[int, Field(ge=1, le=10)] = (
+        2  # at the primary metric, equally spaced after the first part
+    )
     guards: tuple[Guard, ...] = GUARDS
     guard_alpha: Risk = 0.05  # of all guards together, over all days
     safe_alpha: Risk = 0.025  # that a release worse by `worst` is let through the first part
@@ -109,7 +111,7 @@ class GateSettings(_Strict):
     """One run of the gate. A stage that is null is left out; the canary cannot be.
 
     Attributes:
-        goal: `improve` asks for reward shown to be better; `not_worse` for reward shown to be no worse than by `margin`.
+        goal: `improve` asks for reward shown to be better; `not_worse` for reward shown no worse than by `margin`.
         alpha: one-sided; a release no better than the champion (or, with `not_worse`, worse by the margin) is promoted
             with at most this probability.
     """

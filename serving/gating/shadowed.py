@@ -1,6 +1,6 @@
 """The shadow stage: what the challenger answered to live requests, unseen, beside what was served.
 
-    checks(events, version, since, settings)      # rows of the lake's `events`
+checks(events, version, since, settings)      # rows of the lake's `events`
 """
 
 from __future__ import annotations
@@ -45,11 +45,15 @@ def checks(events: pl.LazyFrame, version: str, since: int, settings: ShadowStage
     whole = [one for one in found if not one["error"]]
     names = sorted({one["error"] or f"rung {one['rung']}" for one in failed})[:3]
     said = f"{share:.1%} of {len(found)} shadow answers failed" + (f" ({', '.join(names)})" if names else "")
-    out = [_check("shadow.failures", share > settings.failures, said, {"share": share, "answers": len(found)})]
+    out = [
+        _check("shadow.failures", share > settings.failures, said, {"share": share, "answers": len(found)})
+    ]
     if not whole:
         return out
     odd = sum(not one["finite"] or not one["slots"] for one in whole)
-    out.append(_check("shadow.finite", odd > 0, f"{odd} have no slots, or scores that are no numbers", {"bad": odd}))
+    out.append(
+        _check("shadow.finite", odd > 0, f"{odd} have no slots, or scores that are no numbers", {"bad": odd})
+    )
     a, b = (median(one[name] for one in whole) for name in ("served_ms", "ms"))
     said = f"median {b:.1f} ms of work against {a:.1f} ms; at most {settings.slower:g} times"
     out.append(_check("shadow.latency", b > settings.slower * a, said, {"champion": a, "challenger": b}))

@@ -1,6 +1,6 @@
 """The smoke stage: the challenger is whole, and answers real listeners with numbers, in time, as it was built to.
 
-    found = checks(champion, challenger, queries, settings)
+found = checks(champion, challenger, queries, settings)
 """
 
 from __future__ import annotations
@@ -127,6 +127,4 @@ def _drift(release: LoadedRelease, found: Answers, settings: SmokeSettings) -> C
     counts = binned(np.concatenate(found.utility), np.asarray(known.edges))
     value = psi(known, counts)
     said = f"PSI of the utility {value:.2f} against its own reference; at most {settings.psi:g}"
-    return Check(
-        "smoke.drift", "stopped" if value > settings.psi else "passed", said, {"psi": value}
-    )
+    return Check("smoke.drift", "stopped" if value > settings.psi else "passed", said, {"psi": value})

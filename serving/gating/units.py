@@ -1,6 +1,6 @@
 """What the units of a canary did, from the lake: the frame that serving/gating/canary.py judges.
 
-    frame, counts = units_of(events, plan, now, settings)
+frame, counts = units_of(events, plan, now, settings)
 """
 
 from __future__ import annotations

@@ -199,7 +199,9 @@ def test_the_command_starts_steps_tells_and_stops(home: Home, tmp_path: Path) ->
     assert isinstance(bad.exception, BadInput) or "canry" in bad.output
 
 
-def live(source: Home, at: Path, change: Callable[[Path], None], settings: dict[str, Any], most: int) -> State:
+def live(
+    source: Home, at: Path, change: Callable[[Path], None], settings: dict[str, Any], most: int
+) -> State:
     """Lives a canary on reacting listeners, one step a morning, until it has ended."""
     profile = profile_of(source)
     day = start_day(source, profile)
@@ -240,7 +242,9 @@ def test_a_twin_is_promoted_where_not_worse_is_the_goal_and_its_numbers_are_thos
     assert state.status == "promoted", text(state)
     assert Registry(home).get(CHAMPION).version == state.challenger
     overlap = next(c for s in state.stages for c in s.checks if c.rule == "shadow.overlap")
-    assert overlap.numbers["overlap"] > 0.95  # a twin answers the same, but where draws meet other arms' settings
+    assert (
+        overlap.numbers["overlap"] > 0.95
+    )  # a twin answers the same, but where draws meet other arms' settings
     log = open_log(home)
     move(log, Lake(home.lake))
     log.close()

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from tests_events import event
 
 from experiments.exposure import exposures
-from experiments.report.units import exposed
 from recsys.dataset import load
 from recsys.errors import UnknownId
 from recsys.features.backfill import backfill
@@ -23,9 +22,8 @@ from recsys.ingest import move
 from recsys.lake import Lake
 from recsys.pipeline import Pipeline
 from recsys.rewards import attribute
-from recsys.schemas import EventKind
+from recsys.schemas import EventKind, Surface
 from recsys.types import Ask, Context
-from recsys.schemas import Surface
 from serving import shadow
 from serving.gating import shadowed
 from serving.gating.settings import ShadowStageSettings
