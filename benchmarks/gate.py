@@ -74,7 +74,7 @@ def _heads(given: Setting, noise: dict[str, float]) -> dict[str, Head]:
 
 
 def _worth(pages: pl.DataFrame) -> float:
-    return float(pages["gain"].sum() / pages["room"].sum())
+    return float(pages["gain"].to_numpy().sum() / pages["room"].to_numpy().sum())
 
 
 def _relative(pages: pl.DataFrame, champion: pl.DataFrame) -> dict[str, float]:

@@ -97,6 +97,7 @@ def test_a_damaged_release_does_not_pass_the_smoke_stage(home: Home) -> None:
     assert Registry(home).get(CHAMPION).version == state.champion
 
 
+@pytest.mark.slow
 def test_a_ranker_turned_round_is_stopped_by_held_out_sessions_and_the_report_says_so(home: Home) -> None:
     version = released(home, flipped)
     state = begun(home, version)

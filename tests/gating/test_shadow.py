@@ -212,6 +212,7 @@ def test_a_running_service_follows_the_gate_s_file(service: Service, home: Home)
         ShadowSettings(share=1.5)
 
 
+@pytest.mark.slow
 def test_in_the_background_requests_do_not_wait_and_what_is_too_much_is_dropped(
     home: Home, tmp_path: Path
 ) -> None:
