@@ -177,9 +177,7 @@ class Service:
 
         decided = batched.answer(queries, answering, self.quick)
         kept = self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
-        for query, decision in zip(queries, kept, strict=True):
-            self._shadow.offer(query, decision)
-        return kept
+        return self._shadow.each(queries, kept)
 
     def _query(self, ask: Ask, request_id: str | None = None) -> Query:
         now = now_ms() if ask.now is None else ask.now

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,12 @@ class Shadow:
             return
         self._waiting.append((query, decision))
         self._there.set()
+
+    def each(self, queries: Sequence[Query], decided: list[Decision]) -> list[Decision]:
+        """`offer` of a batch; the decisions again."""
+        for query, decision in zip(queries, decided, strict=True):
+            self.offer(query, decision)
+        return decided
 
     def start(self, stop: threading.Event) -> threading.Thread:
         """The thread that answers what waits."""
