@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from recsys.ids import is_event_id, is_public_id
-from recsys.schemas import EVENTS, SCHEMA_VERSION, EventKind, Surface
+from recsys.schemas import EVENTS, OF_THE_SERVER, SCHEMA_VERSION, EventKind, Surface
 
 _NEEDS_TRACK = {
     EventKind.IMPRESSION,
@@ -144,6 +144,16 @@ def parse_batch(bodies: Sequence[Any]) -> tuple[list[tuple[int, Event]], list[tu
 def _reason(error: ValidationError) -> str:
     parts = [f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors()[:3]]
     return "; ".join(parts)[:_LONGEST_REASON]
+
+
+def by_clients(good: Sequence[tuple[int, Event]]) -> tuple[list[tuple[int, Event]], list[tuple[int, str]]]:
+    """Clients may send every kind but those that only the server writes: those they may, those refused."""
+    refused = [
+        (place, f"kind: {event.kind.value} is written by the server")
+        for place, event in good
+        if event.kind in OF_THE_SERVER
+    ]
+    return [(place, event) for place, event in good if event.kind not in OF_THE_SERVER], refused
 
 
 def split_by_clock(

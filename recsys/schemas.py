@@ -39,6 +39,12 @@ class EventKind(StrEnum):
     SHARE = "share"
     AD_IMPRESSION = "ad_impression"
     AD_CLICK = "ad_click"
+    SHADOW = "shadow"
+    """What another release would have answered to a request; shown to nobody (serving/shadow.py)."""
+
+
+OF_THE_SERVER = (EventKind.DECISION, EventKind.SHADOW)
+"""Kinds that only the server writes. They say nothing about the listener, and are large."""
 
 
 class Surface(StrEnum):

@@ -25,7 +25,7 @@ from recsys.events import Event
 from recsys.features.state import backfill, merge
 from recsys.lake import Lake
 from recsys.ports import EventLog, OnlineStore
-from recsys.schemas import EventKind
+from recsys.schemas import OF_THE_SERVER
 from recsys.state_tail import folded, read_states, whole
 
 logger = logging.getLogger(__name__)
@@ -211,8 +211,7 @@ class StateUpdater:
         events: dict[str, list[Event]] = defaultdict(list)
         last: dict[str, int] = {}
         received: list[datetime] = []
-        # Decisions say nothing about the listener, and are large.
-        for record in self._log.read(offset, stop - offset, skip=(EventKind.DECISION,)):
+        for record in self._log.read(offset, stop - offset, skip=OF_THE_SERVER):
             events[record.event.user_id].append(record.event)
             last[record.event.user_id] = record.offset
             if record.event.received_at is not None:

@@ -19,7 +19,7 @@ from recsys.events import Event
 from recsys.features.state import apply, decode, encode, merge
 from recsys.home import Home
 from recsys.ports import EventLog
-from recsys.schemas import EventKind
+from recsys.schemas import OF_THE_SERVER
 from recsys.state_tail import TAIL_BYTES
 from recsys.types import UserState
 
@@ -30,7 +30,7 @@ _END = 2**63 - 2
 def export(log: EventLog, folder: Path, rows: int = 100_000) -> int:
     """Writes a log as Flink reads it, in files of `rows` lines; returns the lines written."""
     folder.mkdir(parents=True, exist_ok=True)
-    total, records = 0, log.read(skip=(EventKind.DECISION,))
+    total, records = 0, log.read(skip=OF_THE_SERVER)
     for total, record in enumerate(records, 1):
         if total % rows == 1:
             file = (folder / f"{total:012d}.txt").open("w")

@@ -197,7 +197,7 @@ def to_event(decision: Decision, took_ms: float | None = None) -> Event:
         consent_personalization=bool(decision.listener["personalized"]),
         consent_analytics=not decision.listener.get("incognito", False),
         incognito_mode=bool(decision.listener.get("incognito", False)),
-        payload=orjson.dumps(_body(decision, pack_scores(decision.scores))).decode(),
+        payload=orjson.dumps(body(decision)).decode(),
         exposed=written(decision) if decision.exposed else None,
         took_ms=took_ms,
     )
@@ -212,11 +212,20 @@ def _body(decision: Decision, scores: dict[str, Any]) -> dict[str, Any]:
     return {**vars(decision), "release": vars(decision.release), "scores": scores}
 
 
+def body(decision: Decision) -> dict[str, Any]:
+    """A Decision as it is logged: JSON-able, its scores packed."""
+    return _body(decision, pack_scores(decision.scores))
+
+
+def of_body(body: dict[str, Any]) -> Decision:
+    """The Decision that `body` gave."""
+    release, scores = ModelRef(**body["release"]), unpack_scores(body["scores"])
+    return Decision(**{**body, "release": release, "scores": scores})
+
+
 def from_payload(payload: str) -> Decision:
     """A Decision from its logged form."""
-    body = orjson.loads(payload)
-    body["release"], body["scores"] = ModelRef(**body["release"]), unpack_scores(body["scores"])
-    return Decision(**body)
+    return of_body(orjson.loads(payload))
 
 
 def read_decision(lake: Lake, request_id: str) -> Decision:

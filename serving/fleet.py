@@ -66,6 +66,10 @@ class Fleet:
             )
         return found
 
+    def named(self, name: str) -> Recommender | None:
+        """A release in memory, by alias or version; None where it is not."""
+        return self._by_version.get(self._aliases.get(name, name))
+
     def follow(self) -> None:
         """Loads again when an alias, or what experiments ask for, has changed (one small file is read)."""
         if self._stamp() != self._seen:

@@ -62,11 +62,15 @@ class Change:
     Attributes:
         policy: another slot policy.
         utility: another utility of the eligible tracks; list effects are set up anew over it.
+        rescored: the same, where it needs the whole Decision: (Decision, eligible tracks, column) -> (n,).
+        only: which Decisions are asked about; the others are counted as "of another policy".
     """
 
     name: str
     policy: SlotPolicy | None = None
     utility: Utility | None = None
+    rescored: Callable[[Decision, Candidates, str], Floats] | None = None
+    only: Callable[[Decision], bool] | None = None
 
 
 def under(parameters: Mapping[str, Any], name: str | None = None) -> Change:
@@ -159,6 +163,8 @@ def reconsider(
         if progress:
             progress(read + 1)
         reason = _unusable(decision, rewards, ends)
+        if change.only is not None and not change.only(decision):
+            reason = "of another policy"
         placed = [] if reason else _slots(desk.of(decision), decision, change, slots, shown)
         if reason or not placed:
             reason = reason or "not rebuilt exactly"
@@ -265,8 +271,12 @@ def _changed(
     selector: ShelfSelector, decision: Decision, own: Candidates, rows: list[int], change: Change
 ) -> list[Floats]:
     """The target's distribution of every slot along the logged slate."""
+    utility: Floats | None = None
     if change.utility is not None:
         utility = np.asarray(change.utility(own, selector.column), np.float64)
+    if change.rescored is not None:
+        utility = np.asarray(change.rescored(decision, own, selector.column), np.float64)
+    if utility is not None:
         own = replace(own, columns={**own.columns, selector.column: utility})
     return _distributions(selector, decision, own, rows, change.policy)
 

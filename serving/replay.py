@@ -20,6 +20,7 @@ from recsys.items import Items
 from recsys.lake import Lake
 from recsys.plays import Plays
 from recsys.ports import EventLog
+from recsys.schemas import OF_THE_SERVER
 from recsys.types import Decision, UserState, history
 from serving.decisions import read_decision
 from serving.learning.states import States, Taught, basis
@@ -99,7 +100,7 @@ def rebuilt_window(lake: Lake, log: EventLog, decision: Decision, items: Items) 
     later = [r.event.event_id for r in log.read(known_until + 1) if r.event.user_id == decision.user_id]
     events = lake.scan("events").filter(
         pl.col("user_id") == decision.user_id,
-        pl.col("kind") != "decision",
+        ~pl.col("kind").is_in([kind.value for kind in OF_THE_SERVER]),
         ~pl.col("incognito_mode").fill_null(False),
         ~pl.col("event_id").is_in(later),
     )

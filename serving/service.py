@@ -24,7 +24,7 @@ from experiments.config import Config
 from music.catalog.service import Catalog
 from recsys.engines import open_log, open_store
 from recsys.errors import LogUnavailable, StoreUnavailable
-from recsys.events import parse_batch, split_by_clock
+from recsys.events import by_clients, parse_batch, split_by_clock
 from recsys.home import Home
 from recsys.ids import public_id
 from recsys.ingest import Mover
@@ -36,6 +36,7 @@ from recsys.state_tail import read_state
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
 from serving import batched
+from serving.background import repeating
 from serving.clock import now_ms
 from serving.controls import allowed
 from serving.decisions import from_payload, read_decision, to_event, to_json
@@ -48,6 +49,7 @@ from serving.loaded import LoadedRelease
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
 from serving.settings import ServiceSettings
+from serving.shadow import Shadow
 from serving.shedding import ADMITTED, Admitted
 from serving.surfaces import SURFACES
 from serving.surfaces.surface import Desk
@@ -77,7 +79,9 @@ class Service:
         self._updater = StateUpdater(self.log, self.store, told=self._freshness.folded)
         self.live = Live(self.catalog, settings.live, background)
         self.learned = Following(home)
-        self._fleet = Fleet(home, settings, background, self.live.prepare, load, self._trials.releases)
+        self._shadow = Shadow(settings.shadow, home, self._shadowing, self.log, background)
+        also = lambda: self._trials.releases() | self._shadow.releases  # noqa: E731
+        self._fleet = Fleet(home, settings, background, self.live.prepare, load, also)
         self._recent: OrderedDict[str, Decision] = OrderedDict()
         self._lock, self._stop = threading.Lock(), threading.Event()
         self.unlogged = 0
@@ -85,10 +89,11 @@ class Service:
         self._fleet.load()
         self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
         self._explainer = Explainer(self.state, self.store, self._trials.of(self._fleet.of), settings.reasons)
-        self._threads = [self._loop(self._follow, settings.poll_seconds)] if background else []
+        self._threads: list[threading.Thread] = []
         self._fold(STARTUP_SECONDS)
         if background:
-            self._threads.append(self._explainer.start(self._stop))
+            self._threads = [repeating(self._follow, settings.poll_seconds, self._stop)]
+            self._threads += [self._explainer.start(self._stop), self._shadow.start(self._stop)]
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.
             sys.setswitchinterval(0.0005)
@@ -172,7 +177,8 @@ class Service:
         queries = [self._query(ask, request_id) for ask, request_id in zip(asks, request_ids, strict=True)]
 
         decided = batched.answer(queries, self._answering, self.quick)
-        return self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+        kept = self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
+        return self._shadow.each(queries, kept)
 
     def _answering(self, query: Query) -> Recommender:
         return self.learned.fresh(self._trials.answering(self._fleet.of, self.live.fresh, query.assignment))
@@ -203,7 +209,13 @@ class Service:
             decision = recommender.answer(query, now, admitted.effort, admitted.why)
         [decision] = self._kept([decision], (time.perf_counter() - began) * 1000)
         self._explainer.asked(query)
+        self._shadow.offer(query, decision)
         return decision
+
+    def _shadowing(self, name: str, query: Query) -> Recommender | None:
+        """A release under the settings of the query's own arms; None where it is not loaded."""
+        found = self._fleet.named(name)
+        return found and self._trials.answering(lambda _: found, self.live.fresh, query.assignment)
 
     def _kept(self, decided: list[Decision], took_ms: float) -> list[Decision]:
         """Logs decisions, and remembers them for a while."""
@@ -233,7 +245,7 @@ class Service:
             LogUnavailable: nothing was made durable.
         """
         good, refused = parse_batch(bodies)
-        good, forbidden = _client_kinds(good)
+        good, forbidden = by_clients(good)
         received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
         refused += forbidden + untimely
@@ -327,6 +339,7 @@ class Service:
             "learned": self.learned.status(),
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
+            "shadow": self._shadow.status(),
         }
 
     def ready(self) -> bool:
@@ -362,6 +375,7 @@ class Service:
 
     def _follow(self) -> None:
         """Releases as their aliases and the catalog have it, experiments as their files have them."""
+        self._shadow.follow()
         self._trials.follow(self._fleet.follow)
         self._fleet.follow()
         self._trials.keep(self._fleet.loaded())
@@ -369,18 +383,6 @@ class Service:
         self.live.keep(self._fleet.loaded())
         for recommender in self._fleet.loaded():
             self.live.fresh(recommender)  # ahead of the next request where nobody has asked since a change
-
-    def _loop(self, step: Any, seconds: float) -> threading.Thread:
-        def run() -> None:
-            while not self._stop.wait(seconds):
-                try:
-                    step()
-                except Exception:  # a background pass may fail (disk, registry); the next one tries again
-                    logger.exception("following the releases failed")
-
-        thread = threading.Thread(target=run, name="refresh", daemon=True)
-        thread.start()
-        return thread
 
 
 def _patient_store(home: Home) -> StateStore:
@@ -390,11 +392,3 @@ def _patient_store(home: Home) -> StateStore:
     except StoreUnavailable as error:
         logger.error("starting without the listener states: %s", error)
         return open_store(home, patience=5.0)
-
-
-def _client_kinds(good: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    """Clients may send every kind but `decision`, which only the server writes."""
-    refused = [
-        (p, "kind: decision is written by the server") for p, e in good if e.kind == EventKind.DECISION
-    ]
-    return [(p, e) for p, e in good if e.kind != EventKind.DECISION], refused

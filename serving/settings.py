@@ -108,6 +108,17 @@ class SheddingSettings(BaseModel):
     interval_ms: Annotated[float, Field(gt=0)] = 100.0  # a queue that never drained so long is standing
 
 
+class ShadowSettings(BaseModel):
+    """Which release answers live requests unseen, and what that may cost (serving/shadow.py)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: str | None = None  # alias or version
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of requests
+    waiting: Annotated[int, Field(ge=1)] = 64  # requests; beyond, they are dropped
+    work_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # of one CPU that shadow answers may take
+
+
 class ServiceSettings(BaseModel):
     """The whole service."""
 
@@ -122,6 +133,7 @@ class ServiceSettings(BaseModel):
     source_budget_ms: float | None = 250.0  # each source and each stage; None: no limits at all
     ladder: LadderSettings = LadderSettings()
     shedding: SheddingSettings = SheddingSettings()
+    shadow: ShadowSettings = ShadowSettings()
     poll_seconds: float = 0.2  # how often the background threads look for new events
     learning: LearningSettings = LearningSettings()
     lake_seconds: float = 30.0  # how often new events move to the lake

@@ -12,7 +12,7 @@ from recsys.dataset import plays_frame, trainable
 from recsys.features.registers import Mark, newest, standing
 from recsys.lake import Lake
 from recsys.plays import WINDOW
-from recsys.schemas import EventKind
+from recsys.schemas import OF_THE_SERVER, EventKind
 from recsys.types import UserState
 
 _ROWS_AT_ONCE = 5_000_000
@@ -31,7 +31,8 @@ def backfill(
         NotReady: the lake has no events.
     """
     events = lake.scan("events", version).filter(
-        pl.col("kind") != EventKind.DECISION.value, ~pl.col("incognito_mode").fill_null(False)
+        ~pl.col("kind").is_in([kind.value for kind in OF_THE_SERVER]),
+        ~pl.col("incognito_mode").fill_null(False),
     )
     if users is not None:
         events = events.filter(pl.col("user_id").is_in(list(users)))

@@ -22,7 +22,7 @@ from recsys.events import Event
 from recsys.features.backfill import backfill
 from recsys.features.registers import Mark, Register, join, mark, standing
 from recsys.plays import WINDOW, Outcome
-from recsys.schemas import STREAM_MS, EventKind
+from recsys.schemas import OF_THE_SERVER, STREAM_MS, EventKind
 from recsys.types import DEVICES, SURFACES, UserState, local_hour
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +85,7 @@ def _state_of(user_id: str, events: Iterable[Event], offset: int) -> UserState:
     marks: list[Mark] = []
     consent = (-1, False)
     for event in events:
-        if event.incognito_mode or event.kind == EventKind.DECISION:
+        if event.incognito_mode or event.kind in OF_THE_SERVER:
             continue
         ts = (event.ts - _EPOCH) // _MS
         consent = max(consent, (ts, not event.consent_personalization))

@@ -1,4 +1,4 @@
-"""`recsys release list|show|promote|rollback|recalibrate`: which release serves."""
+"""`recsys release list|show|gate|promote|rollback|recalibrate`: which release serves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 from rich.table import Table
 
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
+from serving.cli.gate import gate
 
 release = typer.Typer(
-    help="Which release serves: list, show, promote, roll back, recalibrate.", no_args_is_help=True
+    help="Which release serves: list, show, gate, promote, roll back, recalibrate.", no_args_is_help=True
 )
+release.add_typer(gate, name="gate")
 
 
 @release.command("list")

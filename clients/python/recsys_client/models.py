@@ -300,6 +300,7 @@ class EventKind(StrEnum):
     SHARE = "share"
     AD_IMPRESSION = "ad_impression"
     AD_CLICK = "ad_click"
+    SHADOW = "shadow"
 
 
 class Surface(StrEnum):
