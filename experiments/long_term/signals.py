@@ -204,15 +204,18 @@ def _by_day(plays: pl.LazyFrame, days: int) -> pl.LazyFrame:
 
 def _mood(plays: pl.LazyFrame, marks: pl.LazyFrame) -> pl.LazyFrame:
     """Rewards by recsys.rewards' weights, of all plays; a day's saves count on top of its plays."""
-    stream = pl.col("finished") | (pl.col("ms") >= STREAM_MS)
-    reward = (
-        pl.when(pl.col("finished")).then(_W.finished).when(stream).then(_W.streamed).otherwise(_W.skipped)
+    finished = pl.col("finished")
+    stream = finished | (pl.col("ms") >= STREAM_MS)
+    # Counts first, days in order: the same to the last bit in whatever order rows come.
+    total = (
+        finished.sum() * _W.finished + (stream & ~finished).sum() * _W.streamed + (~stream).sum() * _W.skipped
     )
     saves = marks.filter(pl.col("what") == "saves").select("unit", "day", saves="count")
     daily = (
         plays.group_by("unit", "day")
-        .agg(total=reward.sum(), plays=pl.len())
+        .agg(total=total, plays=pl.len())
         .join(saves, on=["unit", "day"], how="left")
+        .sort("unit", "day")
     )
     nth = pl.col("day").rank("ordinal", descending=True).over("unit") - 1
     return (
@@ -220,7 +223,7 @@ def _mood(plays: pl.LazyFrame, marks: pl.LazyFrame) -> pl.LazyFrame:
             reward=(pl.col("total") + _W.saved * pl.col("saves").fill_null(0)) / pl.col("plays"),
             weight=0.5 ** (nth / RECENT_DAYS),
         )
-        .group_by("unit")
+        .group_by("unit", maintain_order=True)
         .agg(mood=(pl.col("weight") * pl.col("reward")).sum() / pl.col("weight").sum())
     )
 
