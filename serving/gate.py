@@ -10,8 +10,10 @@ done; a step that was killed is done again by the next one. docs/gate.md says wh
 
 from __future__ import annotations
 
+import fcntl
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from serving.registry import CHALLENGER, CHAMPION, Registry
 from serving.settings import ServiceSettings
 
 Say = Callable[[str], None]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"(?!shadow\.json$)[A-Za-z0-9][A-Za-z0-9_.-]{0,58}")
 
 
 def folder(home: Home, name: str) -> Path:
@@ -70,6 +72,11 @@ def begin(home: Home, challenger: str, settings: GateSettings, now: int, name: s
         UnknownId: no such release, or no champion.
         BadInput: it is the champion itself; another run is under way; or the name is taken.
     """
+    with _alone(home):
+        return _begin(home, challenger, settings, now, name)
+
+
+def _begin(home: Home, challenger: str, settings: GateSettings, now: int, name: str | None) -> State:
     registry = Registry(home)
     champion, release = registry.get(CHAMPION), registry.get(challenger)
     if champion.version == release.version:
@@ -77,7 +84,7 @@ def begin(home: Home, challenger: str, settings: GateSettings, now: int, name: s
     name = name or f"release-{release.version}"
     if not _NAME.fullmatch(name):
         raise BadInput(f"a run's name is made of letters, digits, dots, dashes and underscores, not {name!r}")
-    running = next((n for n in names(home) if read(home, n).status == "running"), None)
+    running = next((n for n in names(home) if read(home, n).ended is None), None)
     if running is not None:
         raise BadInput(
             f"the run {running} is under way: one challenger at a time, for both would share the listeners"
@@ -99,6 +106,11 @@ def step(
     Args:
         served: settings of the service, where not the default ones.
     """
+    with _alone(home):
+        return _step(home, name, now, served, say)
+
+
+def _step(home: Home, name: str, now: int, served: ServiceSettings | None, say: Say) -> State:
     state = read(home, name)
     if state.status != "running":
         _settle(home, state, now)
@@ -137,10 +149,23 @@ def step(
 
 def stop(home: Home, name: str, now: int) -> State:
     """Ends a run by hand: the challenger is rolled back."""
-    state = read(home, name)
-    if state.status == "running":
-        _end(home, state, "stopped", Check("gate.by_hand", "stopped", "stopped by a person"), now)
-    return state
+    with _alone(home):
+        state = read(home, name)
+        if state.status == "running":
+            _end(home, state, "stopped", Check("gate.by_hand", "stopped", "stopped by a person"), now)
+        else:
+            _settle(home, state, now)
+        return state
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """One process at a time changes runs: what a person ends stays ended, whoever is in the middle of a step."""
+    place = home.root / "gate"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _stages(settings: GateSettings) -> list[str]:
@@ -163,7 +188,7 @@ def _look(home: Home, state: State, now: int, served: ServiceSettings | None) ->
         Registry(home).promote(state.challenger, CHALLENGER)
         shadow.point(home, state.challenger, settings.share)
         return stage(
-            "shadow", now, shadowed.checks(events, state.challenger, state.begun["shadow"], settings)
+            "shadow", now, shadowed.checks(events, state.challenger, state.begun["shadow"], now, settings)
         )
     return _canary(home, state, now)
 
@@ -220,6 +245,9 @@ def _canary(home: Home, state: State, now: int) -> Stage:
         _write(home, state)
         trial.write(home, Plan(**state.plan), f"gate {state.name}: wider", now)
         return Stage("canary", "passed", now, checks, series)
+    if _days(plan, now) > settings.most_days:
+        said = f"{settings.most_days} days are over, and too few units came to judge by"
+        return stage(state.stage, now, [*checks, Check("canary.too_little", "stopped", said)], series)
     return Stage(state.stage, "running", now, checks, series)
 
 

@@ -71,7 +71,9 @@ def learn(home: Home, settings: SurrogateSettings | None = None) -> Learned:
     """
     settings = settings or SurrogateSettings()
     events, tracks = _events(home)
-    days = _days(events)
+    days = _days(events)[:-1]  # the last one may not be over
+    if not days:
+        raise NotReady("the log holds no whole day yet")
     parts = _past(home, events, settings, days[-1]) + _log(events, settings, days)
     if not parts:
         raise NotReady(
@@ -105,7 +107,7 @@ def expect(home: Home, name: str, now: datetime, confidence: float = 0.95) -> li
         raise BadInput(f"{name} starts at {schedule.start:%Y-%m-%d %H:%M} UTC: nothing can be read before")
     until = schedule.until(now)
     units = exposed(events, name, experiment.unit, schedule.start, until).units
-    last = min(_days(events)[-1], (until - timedelta(microseconds=1)).date())
+    last = min(_days(events)[-1], until.date() - timedelta(days=1))
     over = units.filter(pl.col("exposed_day") + timedelta(days=surrogate.settings.days - 1) <= last)
     if over.filter(pl.col("arm") == experiment.control).height < 2 or over["arm"].n_unique() < 2:
         raise NotReady(f"the first {surrogate.settings.days} days of {name} are not over for any two arms")

@@ -10,7 +10,7 @@ from bandits.choice import ExplorationSettings
 from recsys.rerank.settings import RerankSettings
 from recsys.separation import Gaps
 from recsys.slate import Rules
-from serving.learning.settings import LearnedSettings, LearningSettings
+from serving.learning.settings import LearnedSettings
 from serving.list_settings import ListSettings
 from serving.recommendation_settings import RecommendationSettings
 
@@ -135,5 +135,4 @@ class ServiceSettings(BaseModel):
     shedding: SheddingSettings = SheddingSettings()
     shadow: ShadowSettings = ShadowSettings()
     poll_seconds: float = 0.2  # how often the background threads look for new events
-    learning: LearningSettings = LearningSettings()
     lake_seconds: float = 30.0  # how often new events move to the lake

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Shadow:
         self._stamp = stamp
         try:
             self._settings = self._told() if stamp else self._own
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             logger.error("%s cannot be read, no shadow: %s", self._file, error)
             self._settings = self._own.model_copy(update={"share": 0.0})
 
@@ -130,14 +131,18 @@ class Shadow:
                 self._there.wait(0.2)
                 continue
             began = time.perf_counter()
-            self._one(*self._waiting.popleft())
+            try:
+                self._one(*self._waiting.popleft())
+            except Exception:  # the thread lives as long as its service
+                logger.exception("a shadow answer failed")
             took = time.perf_counter() - began
             stop.wait(took * (1 / self._settings.work_share - 1))
 
     def _one(self, query: Query, decision: Decision) -> None:
         """Answers and logs; whatever goes wrong stays here."""
         name = self._settings.release
-        assert name is not None
+        if name is None:  # withdrawn while the request waited
+            return
         try:
             recommender = self._release_of(name, query)
         except Exception:
@@ -147,7 +152,7 @@ class Shadow:
             return  # not loaded, or it gave this answer itself
         began = time.perf_counter()
         try:
-            batch, result = recommender.run([query])
+            batch, result = recommender.run([replace(query, options={})])
             release = recommender.release
             found: Decision | None = decisions.record(
                 batch, 0, result, release.ref, release.items, release.revision
@@ -190,8 +195,11 @@ class Shadow:
 
 
 def sampled(query: Query, share: float) -> bool:
-    """Whether a request is shadowed: by a hash of its id; never without consent or in incognito."""
-    if not query.user.personalized or query.context.incognito:
+    """Whether a request is shadowed: by a hash of its id; never without consent or in incognito.
+
+    Pages of home alone: seeds and stations are numbered by the release that answered, and another numbers otherwise.
+    """
+    if query.surface != Surface.HOME or not query.user.personalized or query.context.incognito:
         return False
     return seed_of(f"shadow:{query.request_id}") < share * 2.0**63
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from recsys.errors import RecsysError
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 
 gate = typer.Typer(
@@ -67,7 +68,16 @@ def watch(
 
     place = open_home(home)
     chosen = _newest(place, name)
-    while (state := runs.step(place, chosen, _now(None), say=_say)).status == "running":
+    while True:
+        try:
+            state = runs.step(place, chosen, _now(None), say=_say)
+            if state.ended is not None:
+                break
+        except (
+            RecsysError,
+            OSError,
+        ) as error:  # a lake or a folder that is busy: harm must still be rolled back
+            _say(f"{error}; again in {every:g} s")
         time.sleep(every)
     _show(place, state, False)
 

@@ -16,6 +16,13 @@ app = typer.Typer()
 def learn(
     once: Annotated[bool, typer.Option("--once", help="Read what is there, publish, and end.")] = False,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the log.")] = 300.0,
+    share: Annotated[
+        float,
+        typer.Option(min=1e-6, max=1, help="Of requests that are learned from; a waiting page takes 16 KB."),
+    ] = 1.0,
+    memory_days: Annotated[
+        float, typer.Option(min=0, help="Of the lake that a new champion's model starts from.")
+    ] = 7.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,22 +38,31 @@ def learn(
     from pathlib import Path
 
     from recsys.engines import open_log
+    from recsys.errors import RecsysError
     from serving.clock import now_ms
     from serving.learning.learner import Learner, champion
+    from serving.learning.settings import LearningSettings
 
     os.nice(19)  # whatever answers requests goes first
     with suppress(OSError):  # where Linux shares CPUs out by session, niceness counts inside one alone
         Path("/proc/self/autogroup").write_text("19")
     place = open_home(home)
     log = open_log(place)
-    release = champion(place)
-    learner = Learner(place, release)
+    settings = LearningSettings(share=share, memory_days=memory_days)
+    learner = Learner(place, champion(place), settings)
     try:
         while True:
-            release = champion(place, release)
-            if release is not learner.release:
-                learner = Learner(place, release)
-            found = learner.follow(log, now_ms())
+            try:
+                release = champion(place, learner.release)
+                if release is not learner.release:
+                    learner = Learner(place, release, settings)
+                found = learner.follow(log, now_ms())
+            except (RecsysError, OSError) as error:
+                if once:
+                    raise
+                console.print(f"{error}; again in {every:g} s", highlight=False, markup=False)
+                time.sleep(every)
+                continue
             if as_json:
                 print_json(vars(found))
             else:

@@ -90,7 +90,7 @@ def creators(
 
 
 def logged(home: Home) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """All events of the log and the lake, and the catalog's tracks.
+    """Events of the log and the lake that may be analysed, and the catalog's tracks.
 
     Raises:
         NotReady: the home has none.
@@ -99,7 +99,8 @@ def logged(home: Home) -> tuple[pl.LazyFrame, pl.DataFrame]:
     move(open_log(home), lake)
     if not (lake.has("events") and lake.has("tracks")):
         raise NotReady(f"{home.root} holds no events or no catalog: import or simulate some first")
-    return lake.scan("events"), lake.scan("tracks").collect()
+    may = pl.col("consent_analytics").fill_null(True) & ~pl.col("incognito_mode").fill_null(False)
+    return lake.scan("events").filter(may), lake.scan("tracks").collect()
 
 
 def period(

@@ -28,6 +28,7 @@ from recsys.errors import BadInput, NotReady, UnknownId
 from recsys.evaluation.bootstrap import Interval
 from recsys.evaluation.creators import NEW, TIERS, Book, Concentration, concentration, seen, share_difference
 from recsys.home import Home
+from recsys.lake import Lake
 from recsys.schemas import STREAM_MS
 from serving.creators.report import logged
 from serving.experiment_report import config_of
@@ -77,7 +78,8 @@ def of_experiment(home: Home, name: str, now: datetime, surface: str = "home") -
     events, tracks = logged(home)
     schedule = Schedule.of(experiment)
     since, until = schedule.start, schedule.until(now)
-    units = exposed(events, name, "listener", since, until).units.select("unit", "arm", "exposed_at")
+    answered = Lake(home.lake).scan("events")  # with refusals: who declined analysis is no unit
+    units = exposed(answered, name, "listener", since, until).units.select("unit", "arm", "exposed_at")
     book = Book.of(events, tracks, since, until)
     inside = events.filter(pl.col("ts") >= since, pl.col("ts") < until)
     slots = seen(events, tracks, since, until, surface)

@@ -69,6 +69,8 @@ def stage_check(
         now: UTC ms.
         served: settings that the service ran with, where not the default ones.
     """
+    if champion_items.countries != challenger.release.items.countries:
+        return Check(RULE, "unclear", "the releases number countries differently: no record fits both")
     rescored = Rescored.of(challenger, champion_items)
     change = Change(
         "challenger",
@@ -102,7 +104,7 @@ class Rescored:
         """(n,) of the candidates `own` of a Decision; `name` is the selector's column."""
         query = query_of(decision)
         batch = batch_of(decision, query)
-        mine = self._to_own[own.ids]
+        mine = self._own(own.ids)
         known = np.flatnonzero(mine >= 0)
         known = known[np.argsort(mine[known], kind="stable")]  # candidates are in order of their numbers
         recorded = candidates_of(decision)
@@ -116,5 +118,9 @@ class Rescored:
         return sunk(out)
 
     def _renumbered(self, plays: Plays) -> Plays:
-        track = np.where(plays.track >= 0, self._to_own[plays.track], -1)
-        return replace(plays, track=track.astype(np.int32))
+        return replace(plays, track=self._own(plays.track).astype(np.int32))
+
+    def _own(self, track: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The challenger's numbers; -1 for what it does not know, and for what came after the champion was built."""
+        inside = (track >= 0) & (track < len(self._to_own))
+        return np.where(inside, self._to_own[np.where(inside, track, 0)], -1)

@@ -26,6 +26,8 @@ _SIGN = {"passed": "+", "stopped": "x", "unclear": "?", "running": "."}
 def verdict(state: State) -> str:
     """The run in one sentence."""
     what = f"Release {state.challenger} against champion {state.champion}"
+    if state.status != "running" and state.ended is None:
+        return f"{what}: {state.status} by {state.rule}, and not yet carried out: run `recsys release gate step`."
     if state.status == "running":
         return f"{what}: in the stage {state.stage}."
     if state.status == "promoted":

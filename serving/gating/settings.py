@@ -55,6 +55,7 @@ class ShadowStageSettings(_Strict):
 
     share: Share = 0.1
     answers: Annotated[int, Field(ge=1)] = 200  # before it is judged
+    days: Annotated[float, Field(gt=0)] = 7.0  # in which they must have come
     failures: Annotated[float, Field(ge=0, le=1)] = 0.01  # share that raised or fell from the first rung
     slower: Annotated[float, Field(gt=0)] = 2.0  # median time over the served answers'
     overlap: Annotated[float, Field(ge=0, le=1)] = 0.02  # of the first ten tracks with the served ones, mean

@@ -1,6 +1,6 @@
 """The shadow stage: what the challenger answered to live requests, unseen, beside what was served.
 
-checks(events, version, since, settings)      # rows of the lake's `events`
+checks(events, version, since, now, settings)      # rows of the lake's `events`
 """
 
 from __future__ import annotations
@@ -34,11 +34,16 @@ def facts(events: pl.LazyFrame, version: str, since: int) -> list[dict[str, Any]
     return [{name: one[name] for name in _FACTS} for one in found if one["release"] == version]
 
 
-def checks(events: pl.LazyFrame, version: str, since: int, settings: ShadowStageSettings) -> list[Check]:
-    """Judged once enough answers are there; until then it is running."""
+def checks(
+    events: pl.LazyFrame, version: str, since: int, now: int, settings: ShadowStageSettings
+) -> list[Check]:
+    """Judged once enough answers are there; until then it is running, for so many days."""
     found = facts(events, version, since)
     if len(found) < settings.answers:
         said = f"{len(found)} of {settings.answers} shadow answers so far"
+        if now - since > settings.days * 86_400_000:
+            told = f"{said}, and {settings.days:g} days are over: do servers load the release?"
+            return [Check("shadow.answers", "stopped", told, {"answers": len(found)})]
         return [Check("shadow.answers", "running", said, {"answers": len(found)})]
     failed = [one for one in found if one["error"] or one["rung"] != "full"]
     share = len(failed) / len(found)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -110,7 +110,9 @@ class Learner:
             LogUnavailable, BadInput: the log cannot be read.
         """
         if self._new:
+            start = log.committed("lake")  # all before it is in the lake; asked before the lake is read
             self._relearn(now)
+            self._log, self._inbox.offset = log.identity, start
         if self._log != log.identity:  # another log: its offsets begin anew
             self._log, self._inbox.offset = log.identity, 0
         while records := list(log.read(max(self._inbox.offset, 0), _CHUNK)):
@@ -141,15 +143,26 @@ class Learner:
         """A decision of the full rung waits for its rewards, with what was known of its slots."""
         if decision.rung != "full" or not decision.slots or not self._chosen(decision.request_id):
             return
-        own, batch = slots_of(decision), batch_of(decision, query_of(decision))
+        own, batch = self._numbered(slots_of(decision), batch_of(decision, query_of(decision)))
+        placed = [slot for slot in decision.slots if slot["track"] in own.ids]
+        if not placed:
+            return
         if decision.release.digest != self.release.manifest.digest:
             if rescored is None or not self._same_tracks(decision.release.version):
                 return
             own = scored_anew(rescored, decision, own, batch)
         x = features(batch, own, self.release)
-        order = np.searchsorted(own.ids, [slot["track"] for slot in decision.slots])
-        tracks = [slot["track_id"] for slot in decision.slots]
+        order = np.searchsorted(own.ids, [slot["track"] for slot in placed])
+        tracks = [slot["track_id"] for slot in placed]
         self._inbox.decided(decision.user_id, decision.request_id, decision.now, tracks, x[order])
+
+    def _numbered(self, own: Candidates, batch: QueryBatch) -> tuple[Candidates, QueryBatch]:
+        """Without tracks that came into the live catalog after this release was built: it has no features of them."""
+        known, plays = len(self.release.items), batch.histories
+        if own.ids.max(initial=0) < known and plays.track.max(initial=0) < known:
+            return own, batch
+        track = np.where(plays.track < known, plays.track, -1).astype(np.int32)
+        return own.where(own.ids < known), replace(batch, histories=replace(plays, track=track), memo={})
 
     def _same_tracks(self, version: str) -> bool:
         """Whether dense track numbers of another release mean the same tracks in this one."""

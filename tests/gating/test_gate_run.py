@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,11 @@ def test_a_kill_between_verdict_and_deed_is_made_good(home: Home, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         gate.stop(home, state.name, morning(home) + DAY)
     assert config_of(home).experiments[0].stopped is None
+    assert "not yet carried out" in verdict(gate.read(home, state.name))
+    with pytest.raises(BadInput, match="under way"):
+        begun(home, version, smoke=None, offline=None)
     monkeypatch.setattr(gate, "_settle", real)
-    assert gate.step(home, state.name, morning(home) + DAY).ended is not None
+    assert gate.stop(home, state.name, morning(home) + DAY).ended is not None
     assert config_of(home).experiments[0].stopped is not None
 
 
@@ -172,6 +176,33 @@ def test_what_cannot_be_begun_says_why(home: Home) -> None:
         gate.begin(home, "17", GateSettings(), 0)
     with pytest.raises(UnknownId, match="there is none"):
         gate.step(home, "nothing", 0)
+    version = released(home)
+    for name in ("shadow.json", "x" * 60, "../up", ""):
+        with pytest.raises(BadInput, match="a run's name"):
+            gate.begin(home, version, GateSettings(), 0, name or " ")
+
+
+def test_a_stop_by_hand_waits_for_the_step_under_way_and_stands(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = released(home)
+    state = begun(home, version, smoke=None, offline=None)
+    gate.step(home, state.name, morning(home))
+    real, by_hand = (
+        gate._look,
+        threading.Thread(target=gate.stop, args=(home, state.name, morning(home) + DAY)),
+    )
+
+    def looks(*args: Any) -> Any:
+        by_hand.start()
+        by_hand.join(0.5)  # it would have ended by now if it did not wait
+        return real(*args)
+
+    monkeypatch.setattr(gate, "_look", looks)
+    gate.step(home, state.name, morning(home) + DAY)
+    by_hand.join()
+    assert gate.read(home, state.name).status == "stopped"
+    assert config_of(home).experiments[0].stopped is not None
 
 
 def test_the_command_starts_steps_tells_and_stops(home: Home, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,7 +193,11 @@ def test_a_shadow_that_fails_costs_no_answer_and_is_counted(
     assert service.status()["shadow"]["failed"] == before + 1
     move(service.log, Lake(home.lake))
     settings = ShadowStageSettings(answers=1, slower=1000)
-    checks = shadowed.checks(Lake(home.lake).scan("events"), "2", 0, settings)
+    waits = settings.model_copy(update={"answers": 10_000})
+    events, week = Lake(home.lake).scan("events"), int(7.5 * 86_400_000)
+    assert shadowed.checks(events, "2", 0, 1, waits)[0].outcome == "running"
+    assert shadowed.checks(events, "2", 0, week, waits)[0].outcome == "stopped"
+    checks = shadowed.checks(Lake(home.lake).scan("events"), "2", 0, 1, settings)
     assert checks[0].rule == "shadow.failures"
     assert checks[0].outcome == "stopped"
     assert "RuntimeError" in checks[0].sentence
@@ -205,11 +210,33 @@ def test_a_running_service_follows_the_gate_s_file(service: Service, home: Home)
     shadow.target_file(home).write_text("{nonsense")
     service.refresh()
     assert service.status()["shadow"]["share"] == 0.0  # what cannot be read shadows nothing
+    shadow.target_file(home).write_text("[1, 2]")
+    service.refresh()
+    assert service.status()["shadow"]["share"] == 0.0
     shadow.point(home, None)
     service.refresh()
     assert service.status()["shadow"]["share"] == 1.0
     with pytest.raises(ValidationError):
         ShadowSettings(share=1.5)
+
+
+def test_a_shadow_that_is_withdrawn_while_requests_wait_ends_in_peace(home: Home, tmp_path: Path) -> None:
+    place = Home.of(shutil.copytree(home.root, tmp_path / "home"))
+    settings = ALL.model_copy(update={"shadow": ShadowSettings(release="2", share=1.0, work_share=1.0)})
+    with Service.open(place, settings, background=False) as service:
+        user = service.listeners(1)[0]["user_id"]
+        waiting, stop = service._shadow, threading.Event()
+        waiting._background = True
+        service.home(user, 4, Context(), morning(home))
+        assert len(waiting._waiting) == 1
+        waiting._settings = waiting._settings.model_copy(update={"release": None})
+        thread = waiting.start(stop)
+        until = time.monotonic() + 20
+        while waiting._waiting:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert thread.is_alive()
+        stop.set()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,11 +130,15 @@ def test_what_is_not_wanted_is_gone_with_the_next_request_and_can_be_taken_back(
 
 def test_a_snooze_ends_at_its_time(place: Place, now: int) -> None:
     user = somebody(place, "snoozer", now)
-    artist = items(place.service.home(user, 20, Context(), now))[0]["artist_id"]
+    page = items(place.service.home(user, 20, Context(), now))
+    [(artist, _)] = Counter(item["artist_id"] for item in page).most_common(1)  # wanted, not drawn by chance
     place.post(event("snooze_artist", user, None, now, artist_id=artist, snooze_days=2))
     last, after = now + 2 * MS_PER_DAY - 1, now + 2 * MS_PER_DAY
     assert artist not in artists(place.service.home(user, 50, Context(), last))
-    assert artist in artists(place.service.home(user, 50, Context(), after))
+    shown = (
+        place.service.home(user, 50, Context(), after) for _ in range(10)
+    )  # exploration may leave it out
+    assert any(artist in artists(answer) for answer in shown)
 
 
 @pytest.mark.parametrize("about", [{"session_id": NIGHT}, {"session_id": MORNING, "playlist_id": PLAYLIST}])

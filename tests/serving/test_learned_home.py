@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ from recsys.home import Home
 from recsys.ingest import move
 from recsys.items import MS_PER_DAY
 from recsys.lake import Lake
+from recsys.pipeline import Candidates, Column
 from recsys.schemas import Surface
 from recsys.simulation.live import LiveSettings
 from recsys.types import Context, Decision, Query
+from serving.decisions import batch_of, query_of
 from serving.learning import learner as learning
-from serving.learning.features import DIM, FORM, NAMES, untaught
-from serving.learning.learner import Learner
+from serving.learning.features import DIM, FORM, NAMES, features, untaught
+from serving.learning.learner import Learner, slots_of
 from serving.learning.settings import HOUR_MS, LearningSettings
 from serving.learning.spent import spent
 from serving.learning.states import States, Taught, basis
@@ -230,6 +233,24 @@ def test_another_release_learns_the_last_days_of_the_lake_anew(service: Service,
     found = learner.follow(service.log, release.manifest.until + 42 * MS_PER_DAY + HOUR_MS)
     assert found.slots == 18  # the newest pages still wait for their rewards
     assert learner.states.load(found.version, basis(release)).model.settings.basis.endswith(f"/{FORM}")
+
+
+def test_tracks_that_came_after_the_release_was_built_are_passed_over(service: Service, home: Home) -> None:
+    release = service.release()
+    [decision] = lived(service, release.manifest.until + 50 * MS_PER_DAY, 1)
+    learner, beyond = Learner(home, release), len(release.items) + 3
+    own, batch = slots_of(decision), batch_of(decision, query_of(decision))
+    plays = replace(batch.histories, track=batch.histories.track + np.int32(beyond))
+    more = Candidates(np.append(own.ids, beyond), np.array([0, len(own) + 1]), _longer(own))
+    kept, narrowed = learner._numbered(more, replace(batch, histories=plays))
+    assert kept.ids.tolist() == own.ids.tolist()
+    assert (narrowed.histories.track == -1).all()
+    assert np.isfinite(features(narrowed, kept, release)).all()
+    assert learner._numbered(own, batch)[0] is own
+
+
+def _longer(own: Candidates) -> dict[str, Column]:
+    return {name: np.concatenate([column, column[-1:]]) for name, column in own.columns.items()}
 
 
 @pytest.mark.slow
