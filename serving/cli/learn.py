@@ -10,19 +10,21 @@ import typer
 from serving.cli.common import HomeOption, JsonOption, console, open_home, print_json
 
 app = typer.Typer()
+ShareOption = Annotated[
+    float,
+    typer.Option(min=1e-6, max=1, help="Of requests that are learned from; a waiting page takes 16 KB."),
+]
+MemoryOption = Annotated[
+    float, typer.Option(min=0, help="Days of the lake that a new champion's model starts from.")
+]
 
 
 @app.command()
 def learn(
     once: Annotated[bool, typer.Option("--once", help="Read what is there, publish, and end.")] = False,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the log.")] = 300.0,
-    share: Annotated[
-        float,
-        typer.Option(min=1e-6, max=1, help="Of requests that are learned from; a waiting page takes 16 KB."),
-    ] = 1.0,
-    memory_days: Annotated[
-        float, typer.Option(min=0, help="Of the lake that a new champion's model starts from.")
-    ] = 7.0,
+    share: ShareOption = 1.0,
+    memory_days: MemoryOption = 7.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,19 +35,13 @@ def learn(
     champion has other scores: its model is fitted anew to the last days of the lake. A run that is killed goes on where
     it was, and counts nothing twice.
     """
-    import os
-    from contextlib import suppress
-    from pathlib import Path
-
     from recsys.engines import open_log
     from recsys.errors import RecsysError
     from serving.clock import now_ms
     from serving.learning.learner import Learner, champion
     from serving.learning.settings import LearningSettings
 
-    os.nice(19)  # whatever answers requests goes first
-    with suppress(OSError):  # where Linux shares CPUs out by session, niceness counts inside one alone
-        Path("/proc/self/autogroup").write_text("19")
+    _yield_to_requests()
     place = open_home(home)
     log = open_log(place)
     settings = LearningSettings(share=share, memory_days=memory_days)
@@ -77,3 +73,14 @@ def learn(
         return
     finally:
         log.close()
+
+
+def _yield_to_requests() -> None:
+    """Whatever answers requests goes first."""
+    import os
+    from contextlib import suppress
+    from pathlib import Path
+
+    os.nice(19)
+    with suppress(OSError):  # where Linux shares CPUs out by session, niceness counts inside one alone
+        Path("/proc/self/autogroup").write_text("19")
