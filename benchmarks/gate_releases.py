@@ -24,7 +24,6 @@ from recsys.evaluation.true_value import true_value_rows
 from recsys.features.stats import ItemStats
 from recsys.home import Home
 from recsys.lake import Lake
-from recsys.release import MANIFEST, read_manifest, seal
 from recsys.simulation.catalog import Catalog
 from recsys.simulation.live import LiveSettings, LiveWorld, days
 from serving import gate
@@ -36,7 +35,7 @@ from serving.loop.policies import SETTINGS
 from serving.loop.service_policy import ServicePolicy
 from serving.offline import served_slates
 from serving.recommender import Recommender
-from serving.registry import CHAMPION, Registry, enter
+from serving.registry import CHAMPION, Registry, derived
 from serving.service import Service
 
 DAY = 86_400_000
@@ -95,18 +94,15 @@ MADE: dict[str, Callable[[Path, Home], None]] = {
 
 def challenger(home: Home, change: Callable[[Path, Home], None]) -> str:
     """Registers the champion, changed; its version."""
-    registry = Registry(home)
-    old = registry.get(CHAMPION)
-    known, version = read_manifest(old.folder), registry.next_version()
-    folder = registry.folder(version)
-    shutil.copytree(old.folder, folder)
-    (folder / MANIFEST).unlink()
-    change(folder, home)
-    reference = LoadedRelease.load(old.folder).reference
-    if reference is not None:
-        reference.without_scores().save(folder)
-    enter(home, folder, seal(folder, version, known.data, known.until, known.config, known.metrics))
-    return version
+    champion = Registry(home).get(CHAMPION)
+    reference = LoadedRelease.load(champion.folder).reference
+
+    def changed(folder: Path) -> None:
+        change(folder, home)
+        if reference is not None:
+            reference.without_scores().save(folder)
+
+    return derived(home, champion, changed).version
 
 
 def truths(home: Home, versions: dict[str, str]) -> dict[str, dict[str, float]]:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from scipy.stats import beta
 
 from benchmarks.gate import SETTINGS, read
 from benchmarks.gate_fast import PROFILE
-from benchmarks.results import FOLDER, table, write
+from benchmarks.results import FOLDER, exact_interval, table, write
 from recsys.evaluation.drawing import INK, LINE, SOFT, figure, png
 from recsys.files import write_whole
 
@@ -50,7 +49,7 @@ def report(work: Path) -> None:
 def summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Promotions with the exact binomial interval (Clopper & Pearson 1934), where runs ended, after how many days."""
     n, k = len(runs), sum(run["promoted"] for run in runs)
-    low, high = interval(k, n)
+    low, high = exact_interval(k, n)
     stages = Counter(run.get("stage", "wide") for run in runs)
     return {
         "challenger": name,
@@ -64,15 +63,6 @@ def summary(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "past_canary": sum(run.get("stage", "wide") == "wide" for run in runs),
         "days": float(np.mean([run["days"] for run in runs])) if n else None,
     }
-
-
-def interval(k: int, n: int) -> tuple[float, float]:
-    """95%."""
-    if not n:
-        return 0.0, 1.0
-    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
-    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
-    return low, high
 
 
 def _relative(worth: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
 from benchmarks.live_ab_plot import drawn
 from benchmarks.live_ab_worlds import (
@@ -38,7 +38,7 @@ from benchmarks.live_ab_worlds import (
     planned,
     truth,
 )
-from benchmarks.results import write
+from benchmarks.results import exact_interval, write
 from experiments.planning import Planned
 from experiments.sequential.bounds import Design, bounds
 from experiments.sequential.brownian import exits
@@ -126,7 +126,7 @@ def cell(share: float, rows: dict[str, dict[str, Any]], found: Planned, looks: l
         "interference_se": _se((mixed - whole)[:, -1]),
         "tests": len(tests),
         "shipped": shipped,
-        "ship_interval": clopper_pearson(shipped, len(tests)),
+        "ship_interval": exact_interval(shipped, len(tests)),
         "planned_ship": chance,
         "planned_ship_measured_error": ship_chance(found, looks, effect, se) if se > 0 else None,
         "median_se_at_end": se,
@@ -144,13 +144,6 @@ def _se(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1) / len(values) ** 0.5)
 
 
-def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a share (Clopper & Pearson 1934)."""
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
-    return low, float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-
-
 def pooled(cells: list[dict[str, Any]]) -> dict[str, Any]:
     """All tests together: right verdicts beside what was planned, whose number is Poisson-binomial."""
     p = np.array([c["planned_right"] for c in cells])
@@ -160,14 +153,14 @@ def pooled(cells: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "tests": int(n.sum()),
         "right": right,
-        "right_interval": clopper_pearson(right, int(n.sum())),
+        "right_interval": exact_interval(right, int(n.sum())),
         "planned": total / float(n.sum()),
         "expected_between": [total - 1.96 * sd, total + 1.96 * sd],
         "cells_inside": sum(
             c["right_expected_between"][0] <= c["right"] <= c["right_expected_between"][1] for c in cells
         ),
         "covered": covered,
-        "coverage_interval": clopper_pearson(covered, int(n.sum())),
+        "coverage_interval": exact_interval(covered, int(n.sum())),
     }
 
 
@@ -180,7 +173,7 @@ def guardrails(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         out["harm" if harm else "none"] = {
             "tests": len(some),
             "breached": len(ended),
-            "interval": clopper_pearson(len(ended), len(some)) if some else None,
+            "interval": exact_interval(len(ended), len(some)) if some else None,
             "days": sorted(row["days"] for row in ended),
             "sentence": ended[0]["sentence"] if ended else None,
         }

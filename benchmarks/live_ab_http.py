@@ -31,10 +31,9 @@ from benchmarks.http_home import RECSYS, server
 from benchmarks.live_ab_worlds import CONTROL, NAME, TREATMENT, sums
 from benchmarks.results import table, write
 from experiments.config import Config
-from recsys.engines import open_log
+from experiments.report.verdict import FINAL
 from recsys.home import Home
-from recsys.ingest import move
-from recsys.lake import Lake
+from recsys.ingest import caught_up
 from recsys.simulation.catalog import Catalog
 from recsys.simulation.live import LiveSettings, LiveWorld, days
 from recsys.simulation.live.http import HttpPolicy
@@ -160,7 +159,7 @@ def _evening(home: Home, now: datetime) -> dict[str, Any]:
         "until": now.isoformat(),
         "decision": verdict["decision"],
         "sentence": verdict["sentence"],
-        "final": verdict["decision"] in ("ship", "do_not_ship", "broken"),
+        "final": verdict["decision"] in FINAL,
         "units": units,
         **shown,
         **effect,
@@ -169,8 +168,7 @@ def _evening(home: Home, now: datetime) -> dict[str, Any]:
 
 def _answers(home: Home) -> pl.DataFrame:
     """Every decision so far: event_id, exposed."""
-    move(open_log(home), Lake(home.lake))
-    events = Lake(home.lake).scan("events").filter(pl.col("kind") == "decision")
+    events = caught_up(home).scan("events").filter(pl.col("kind") == "decision")
     return events.select("event_id", "exposed").collect()
 
 
@@ -188,8 +186,7 @@ def lived(
         policy = ServicePolicy(service, world.track_ids)
         while told_until(world) < start + timedelta(days=until):
             list(days(world, policy, TICKS, 1))
-    move(open_log(home), Lake(home.lake))
-    found = sums(Lake(home.lake).scan("events").collect(), test, [until])
+    found = sums(caught_up(home).scan("events").collect(), test, [until])
     shutil.rmtree(work)
     return found
 

@@ -10,6 +10,7 @@ last three days are paired by seed; their intervals are Student's over seeds.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import polars as pl
 
 from benchmarks.results import FOLDER, table, write
 from recsys.home import Home
-from recsys.simulation.live import LiveSettings
+from recsys.simulation.live import LiveSettings, Values
 from serving.cli.common import progress_bar
 from serving.loop.compare import LAST_DAYS, PANELS, last, picture
 from serving.loop.run import LoopSettings, run
@@ -44,8 +45,7 @@ def final_value(folder: Path) -> float | None:
     final = values.filter(pl.col("day") > pl.col("day").max() - LAST_DAYS)
     if final.is_empty():
         return None
-    gain, room = final["served"] - final["random"], final["oracle"] - final["random"]
-    return float(gain.to_numpy().sum() / room.to_numpy().sum())
+    return Values(**{f.name: final[f.name].to_numpy() for f in fields(Values)}).true_value
 
 
 def differences(finals: dict[str, list[dict[str, float | None]]]) -> list[dict[str, Any]]:

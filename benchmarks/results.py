@@ -50,3 +50,13 @@ def table(head: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         out.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(out)
+
+
+def exact_interval(k: int, n: int) -> tuple[float, float]:
+    """95% interval of a share, k of n (Clopper & Pearson 1934); nothing is known of none."""
+    from scipy.stats import binomtest
+
+    if not n:
+        return 0.0, 1.0
+    found = binomtest(k, n).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)

@@ -7,7 +7,6 @@ store.load("9f0c..."), store.versions()
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from experiments.config import Config
 from recsys.errors import BadInput, UnknownId
-from recsys.files import write_whole
+from recsys.files import alone, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +125,5 @@ class Store:
     def locked(self) -> Iterator[None]:
         """One writer at a time, of all processes of this machine."""
         (self.folder / "versions").mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with alone(self.folder / ".lock"):
             yield

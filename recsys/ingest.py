@@ -45,6 +45,19 @@ class Moved:
     days: frozenset[date] = field(default=frozenset(), compare=False)  # partitions that got rows
 
 
+def caught_up(home: Home) -> Lake:
+    """A home's lake, with everything that its log holds durably by now.
+
+    Raises: see `move`.
+    """
+    lake, log = Lake(home.lake), open_log(home)
+    try:
+        move(log, lake)
+    finally:
+        log.close()
+    return lake
+
+
 def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) -> Moved:
     """Moves all records that are durable when it is called; those that come meanwhile wait for the next call.
 

@@ -1,6 +1,6 @@
 """Work that repeats in a thread beside requests.
 
-thread = repeating(step, seconds, stop)     # until `stop` is set; then thread.join()
+thread = repeating("following the releases", step, seconds, stop)     # until `stop` is set; then thread.join()
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 
-def repeating(step: Callable[[], object], seconds: float, stop: threading.Event) -> threading.Thread:
+def repeating(
+    name: str, step: Callable[[], object], seconds: float, stop: threading.Event
+) -> threading.Thread:
     """A started thread that runs `step` every so many seconds; a pass that fails (disk, registry) is logged, and the
     next one tries again."""
 
@@ -21,8 +23,8 @@ def repeating(step: Callable[[], object], seconds: float, stop: threading.Event)
             try:
                 step()
             except Exception:
-                logger.exception("following the releases failed")
+                logger.exception("%s failed", name)
 
-    thread = threading.Thread(target=run, name="refresh", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     return thread

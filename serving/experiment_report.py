@@ -22,10 +22,8 @@ from experiments.report.shelf import Shelf, stamp
 from experiments.report.verdict import final
 from experiments.running import checked, source_files
 from experiments.store import Store
-from recsys.engines import open_log
 from recsys.home import Home
-from recsys.ingest import move
-from recsys.lake import Lake
+from recsys.ingest import caught_up
 from serving.registry import run
 from serving.trials import folder, space
 
@@ -48,8 +46,7 @@ def report(home: Home, name: str, now: datetime, tracked: bool = True) -> Kept:
     Raises:
         UnknownId, BadInput: see `experiments.report.build`.
     """
-    lake = Lake(home.lake)
-    move(open_log(home), lake)
+    lake = caught_up(home)
     found = build(config_of(home), name, lake.scan("events"), now, Store(folder(home)))
     body = found.to_json()
     kept = shelf(home).keep(body, name, stamp(int(now.timestamp() * 1000)))

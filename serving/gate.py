@@ -10,20 +10,22 @@ done; a step that was killed is done again by the next one. docs/gate.md says wh
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from recsys.engines import open_log, open_store
+from recsys.engines import open_store
 from recsys.errors import BadInput, RecsysError, ReleaseRefused, UnknownId
+from recsys.files import alone
 from recsys.home import Home
-from recsys.ingest import move
+from recsys.ingest import caught_up
 from recsys.lake import Lake
 from recsys.release import read_manifest
 from serving import shadow
+from serving.fleet import Loader
 from serving.gating import canary, off_policy, offline, shadowed, smoke, trial
 from serving.gating.record import STAGES, Check, Stage, State, Status, stage
 from serving.gating.settings import GateSettings
@@ -118,16 +120,13 @@ def _step(home: Home, name: str, now: int, served: ServiceSettings | None, say: 
     moved = _moved(home, state)
     if moved is not None:
         return _end(home, state, "stopped", moved, now)
-    log = open_log(home)
-    try:
-        move(log, Lake(home.lake))
-    finally:
-        log.close()
+    caught_up(home)
+    loaded = cache(LoadedRelease.load)  # each release once a step
     while state.status == "running":
         own = state.stage
         state.begun.setdefault(own, now)
         _write(home, state)
-        found = _look(home, state, now, served)
+        found = _look(home, state, now, served, loaded)
         state.found(found)
         say(f"{own}: {found.outcome}")
         if found.outcome == "running":
@@ -158,14 +157,9 @@ def stop(home: Home, name: str, now: int) -> State:
         return state
 
 
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _alone(home: Home) -> AbstractContextManager[None]:
     """One process at a time changes runs: what a person ends stays ended, whoever is in the middle of a step."""
-    place = home.root / "gate"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return alone(home.root / "gate" / ".lock")
 
 
 def _stages(settings: GateSettings) -> list[str]:
@@ -177,10 +171,10 @@ def _goes_on(settings: GateSettings, own: str) -> bool:
     return getattr(getattr(settings, own, None), "unclear", "stop") == "go_on"
 
 
-def _look(home: Home, state: State, now: int, served: ServiceSettings | None) -> Stage:
+def _look(home: Home, state: State, now: int, served: ServiceSettings | None, loaded: Loader) -> Stage:
     """What one stage finds."""
     if state.stage in ("smoke", "offline", "off_policy"):
-        return stage(state.stage, now, _before_listeners(home, state, now, served))
+        return stage(state.stage, now, _before_listeners(home, state, now, served, loaded))
     events = Lake(home.lake).scan("events")
     if state.stage == "shadow":
         settings = state.settings.shadow
@@ -193,10 +187,12 @@ def _look(home: Home, state: State, now: int, served: ServiceSettings | None) ->
     return _canary(home, state, now)
 
 
-def _before_listeners(home: Home, state: State, now: int, served: ServiceSettings | None) -> list[Check]:
+def _before_listeners(
+    home: Home, state: State, now: int, served: ServiceSettings | None, loaded: Loader
+) -> list[Check]:
     settings, registry = state.settings, Registry(home)
     try:
-        ours, theirs = (LoadedRelease.load(registry.folder(v)) for v in (state.champion, state.challenger))
+        ours, theirs = (loaded(registry.folder(v)) for v in (state.champion, state.challenger))
     except ReleaseRefused as error:
         return [Check("smoke.loads", "stopped", str(error))]
     if state.stage == "offline":

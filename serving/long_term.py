@@ -24,11 +24,9 @@ from experiments.long_term.state import load, save
 from experiments.long_term.surrogate import Surrogate, SurrogateSettings, fit
 from experiments.report.schedule import Schedule
 from experiments.report.units import exposed
-from recsys.engines import open_log
 from recsys.errors import BadInput, NotReady, UnknownId
 from recsys.home import Home
-from recsys.ingest import move
-from recsys.lake import Lake
+from recsys.ingest import caught_up
 from serving.experiment_report import config_of
 from serving.trials import folder
 
@@ -128,8 +126,7 @@ def expect(home: Home, name: str, now: datetime, confidence: float = 0.95) -> li
 
 def _events(home: Home) -> tuple[pl.LazyFrame, pl.DataFrame | None]:
     """All that the log and the lake hold."""
-    lake = Lake(home.lake)
-    move(open_log(home), lake)
+    lake = caught_up(home)
     if not lake.has("events"):
         raise NotReady("the lake holds no events: import or simulate some first")
     tracks = lake.scan("tracks").select("track_id", "artist_id").collect() if lake.has("tracks") else None

@@ -5,8 +5,8 @@ version, found = recalibrate(home)      # registered, not promoted
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,12 @@ from recsys.errors import NotReady
 from recsys.features.registers import in_taste
 from recsys.home import Home
 from recsys.lake import Lake
-from recsys.release import MANIFEST, seal
 from recsys.rewards import attribute
 from recsys.schemas import EventKind
 from recsys.types import Decision
 from serving.decisions import from_payload
 from serving.loaded import LoadedRelease
-from serving.registry import CHAMPION, Registry, enter
+from serving.registry import CHAMPION, Registry, derived
 
 LEAST_SLOTS = 300
 """Played random slots that a surface needs: three numbers fitted to fewer say little."""
@@ -44,8 +43,7 @@ def recalibrate(home: Home) -> tuple[str, list[dict[str, Any]]]:
     Raises:
         NotReady: no surface has enough played random slots yet.
     """
-    registry = Registry(home)
-    champion = registry.get(CHAMPION)
+    champion = Registry(home).get(CHAMPION)
     release = LoadedRelease.load(champion.folder)
     slots = served_slots(Lake(home.lake), release.manifest.digest)
     enough = {surface: own for surface, own in slots.items() if len(own) >= LEAST_SLOTS}
@@ -56,19 +54,18 @@ def recalibrate(home: Home) -> tuple[str, list[dict[str, Any]]]:
             "or explore more"
         )
     ranker = recalibrated(release.ranker, enough)
-    version = registry.next_version()
-    target = registry.folder(version)
-    shutil.copytree(champion.folder, target)
-    (target / MANIFEST).unlink()
-    ranker.save(target / "ranking")
-    if release.reference is not None:  # probabilities are new, features are not
-        release.reference.without_scores().save(target)
+
+    def change(target: Path) -> None:
+        ranker.save(target / "ranking")
+        if release.reference is not None:  # probabilities are new, features are not
+            release.reference.without_scores().save(target)
+
     old = release.manifest
     config = {
         **old.config,
         "recalibrated": {"from": old.version, **{s: len(own) for s, own in enough.items()}},
     }
-    enter(home, target, seal(target, version, old.data, old.until, config, old.metrics))
+    made = derived(home, champion, change, config=config)
     rows = []
     for surface, own in enough.items():
         for o in OUTCOMES:
@@ -84,7 +81,7 @@ def recalibrate(home: Home) -> tuple[str, list[dict[str, Any]]]:
                     "ece_after": after,
                 }
             )
-    return version, rows
+    return made.version, rows
 
 
 def served_slots(lake: Lake, digest: str) -> dict[str, Slots]:

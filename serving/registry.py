@@ -7,14 +7,15 @@ tells running servers that an alias has moved.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recsys.errors import UnknownId
 from recsys.home import Home
-from recsys.release import MANIFEST, Manifest
+from recsys.release import MANIFEST, Manifest, read_manifest, seal
 
 MODEL = "recsys"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -139,6 +140,24 @@ def enter(home: Home, folder: Path, manifest: Manifest) -> Registered:
         run_id = mlflow.active_run().info.run_id
     tags = {"digest": manifest.digest, "until": str(manifest.until)}
     return Registry(home).register(folder, run_id, tags)
+
+
+def derived(home: Home, source: Registered, change: Callable[[Path], None], **facts: Any) -> Registered:
+    """Registers a copy of a release whose files `change` has altered; no alias moves.
+
+    Args:
+        change: gets the copy's folder before it is sealed.
+        facts: of the manifest, where they are not those of the source: data, until, config, metrics.
+    """
+    registry, old = Registry(home), read_manifest(source.folder)
+    version = registry.next_version()
+    target = registry.folder(version)
+    shutil.rmtree(target, ignore_errors=True)  # what a run that was killed has left
+    shutil.copytree(source.folder, target)
+    (target / MANIFEST).unlink()
+    change(target)
+    known = {name: getattr(old, name) for name in ("data", "until", "config", "metrics")} | facts
+    return enter(home, target, seal(target, version, **known))
 
 
 @contextlib.contextmanager

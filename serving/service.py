@@ -92,7 +92,9 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._fold(STARTUP_SECONDS)
         if background:
-            self._threads = [repeating(self._follow, settings.poll_seconds, self._stop)]
+            self._threads = [
+                repeating("following the releases", self._follow, settings.poll_seconds, self._stop)
+            ]
             self._threads += [self._explainer.start(self._stop), self._shadow.start(self._stop)]
             # A request gives the interpreter lock up at every numpy call; with Python's 5 ms it waits long to
             # get it back from a background thread.

@@ -17,10 +17,13 @@ from experiments.report.record import Decision, MetricRow, SampleRatio, Verdict
 from experiments.report.schedule import Schedule
 from experiments.report.words import change, listed
 
+FINAL = ("ship", "do_not_ship", "broken")
+"""Decisions that leave nothing to wait for: shown, refused, breached, or not to be read at all."""
+
 
 def final(verdict: Verdict) -> bool:
-    """Whether nothing is left to wait for: shown, refused, breached, or not to be read at all."""
-    return verdict.decision in ("ship", "do_not_ship", "broken")
+    """Whether nothing is left to wait for."""
+    return verdict.decision in FINAL
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ A token is 256 random bits, so one round of SHA-256 is enough to store it: there
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import os
@@ -25,6 +24,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import BadInput, UnknownId
+from recsys.files import alone
 from serving.access.settings import parse_rate
 
 PREFIX = "rsk"
@@ -159,9 +159,7 @@ class KeyFile:
 
     @contextmanager
     def _locked(self) -> Iterator[_Content]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(self.path.with_suffix(".lock")):
             yield self._read() if self.path.exists() else _Content(page_secret=secrets.token_urlsafe(32))
 
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from recsys.engines import open_log
 from recsys.errors import BadInput, NotReady
 from recsys.evaluation.creators import Book, Concentration, Group, by_day, concentration, groups, seen
 from recsys.home import Home
-from recsys.ingest import move
-from recsys.lake import Lake
+from recsys.ingest import caught_up
 from serving.creators.floors import FloorFigures, floors
 
 
@@ -95,8 +93,7 @@ def logged(home: Home) -> tuple[pl.LazyFrame, pl.DataFrame]:
     Raises:
         NotReady: the home has none.
     """
-    lake = Lake(home.lake)
-    move(open_log(home), lake)
+    lake = caught_up(home)
     if not (lake.has("events") and lake.has("tracks")):
         raise NotReady(f"{home.root} holds no events or no catalog: import or simulate some first")
     may = pl.col("consent_analytics").fill_null(True) & ~pl.col("incognito_mode").fill_null(False)

@@ -6,7 +6,6 @@ state = State.read(path); state.write(path)
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from serving.gating.settings import GateSettings
 
 Outcome = Literal["passed", "stopped", "unclear", "running"]
 Status = Literal["running", "promoted", "stopped"]
+_PLAIN = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS  # not finite: null
 STAGES = ("smoke", "offline", "off_policy", "shadow", "canary", "wide")
 
 
@@ -98,7 +98,7 @@ class State:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, orjson.dumps(_finite(self.body()), option=orjson.OPT_INDENT_2))
+        write_whole(path, orjson.dumps(self.body(), option=_PLAIN))
 
     @classmethod
     def read(cls, path: Path) -> State:
@@ -115,14 +115,3 @@ class State:
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{path} is no state of a gate: {error}") from error
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that are not finite become null; numpy's become Python's."""
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -19,11 +19,10 @@ from recsys.dataset import Dataset, load
 from recsys.features.stats import item_stats
 from recsys.home import Home
 from recsys.lake import Lake
-from recsys.release import MANIFEST, seal
 from serving.loaded import LoadedRelease
 from serving.rank_stage import train_ranker
 from serving.recipe import RecipeConfig
-from serving.registry import CHAMPION, Registry, enter
+from serving.registry import CHAMPION, Registry, derived
 
 RANKER_DAYS = 0.08
 """Share of the log's days that the ranker's examples come from: as many as the recipe's window, the newest."""
@@ -47,21 +46,18 @@ def retrain(home: Home, what: Retrain, config: RecipeConfig) -> str:
     champion = registry.get(CHAMPION)
     old = LoadedRelease.load(champion.folder)
     data = load(Lake(home.lake), test_share=0.0, valid_share=RANKER_DAYS)
-    version = registry.next_version()
-    target = registry.folder(version)
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(champion.folder, target)
-    (target / MANIFEST).unlink()
-    _counted(target, data)
-    if what == Retrain.RANKER:
-        _ranked(home, target, data, config)
-    if old.reference is not None:  # it was measured on what the old parts answer
-        old.reference.without_scores().save(target)
-    manifest = old.manifest
-    kept = {**manifest.config, "retrained": {"from": manifest.version, "what": what.value}}
-    enter(home, target, seal(target, version, data.versions, data.split.end, kept, manifest.metrics))
-    registry.promote(version)
-    return version
+
+    def change(target: Path) -> None:
+        _counted(target, data)
+        if what == Retrain.RANKER:
+            _ranked(home, target, data, config)
+        if old.reference is not None:  # it was measured on what the old parts answer
+            old.reference.without_scores().save(target)
+
+    kept = {**old.manifest.config, "retrained": {"from": old.manifest.version, "what": what.value}}
+    made = derived(home, champion, change, data=data.versions, until=data.split.end, config=kept)
+    registry.promote(made.version)
+    return made.version
 
 
 def _counted(target: Path, data: Dataset) -> None:

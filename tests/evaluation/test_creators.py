@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_events import write_experiment
 from typer.testing import CliRunner
 
 from recsys.errors import BadInput, NotReady
@@ -211,13 +212,7 @@ def test_both_sides_of_an_experiment(tmp_path: Path) -> None:
         rows.append(row("decision", user, 4, request_id=f"r{user}", surface="home", exposed=exposed))
     rows += [row("play_end", f"u{i}", 8, track_id="t1", ms_played=900_000) for i in range(100)]
     home = made(tmp_path, rows)
-    (home.root / "experiments").mkdir(exist_ok=True)
-    (home.root / "experiments" / "tail.yaml").write_text(
-        "experiments:\n- name: tail\n  salt: tail\n  start: 2026-05-11\n  stop: 2026-05-18\n"
-        "  arms:\n  - {name: control, weight: 0.5}\n"
-        "  - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.2}}\n"
-        "  question:\n    primary: hours\n    mde: 0.05\n    stopping: {rule: fixed}\n"
-    )
+    write_experiment(home, "tail", "2026-05-11", "2026-05-18")
     (found,) = of_experiment(home, "tail", END)
     assert found.units == (100, 100)
     assert found.listeners["hours"].effect == pytest.approx(0.25)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_events import write_experiment
 from typer.testing import CliRunner
 
 from experiments.long_term.check import calibration, surrogacy
@@ -272,13 +273,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home.of(tmp_path_factory.mktemp("long-term")).make()
     frame = pl.DataFrame(rows, infer_schema_length=None)
     Lake(home.lake).append("events", conform(frame.with_columns(day=pl.col("ts").dt.date()), "events"))
-    (home.root / "experiments").mkdir(exist_ok=True)
-    (home.root / "experiments" / "ranker.yaml").write_text(
-        "experiments:\n- name: ranker\n  salt: ranker\n  start: 2026-05-11\n  stop: 2026-05-25\n"
-        "  arms:\n  - {name: control, weight: 0.5}\n"
-        "  - {name: treatment, weight: 0.5, parameters: {home.epsilon: 0.2}}\n"
-        "  question:\n    primary: hours\n    mde: 0.05\n    stopping: {rule: fixed}\n"
-    )
+    write_experiment(home, "ranker", "2026-05-11", "2026-05-25")
     return home
 
 

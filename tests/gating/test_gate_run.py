@@ -19,7 +19,7 @@ from recsys.errors import BadInput, UnknownId
 from recsys.home import Home
 from recsys.ingest import move
 from recsys.lake import Lake
-from recsys.release import MANIFEST, read_manifest, seal
+from recsys.release import read_manifest
 from recsys.simulation.catalog import Catalog
 from recsys.simulation.live import LiveSettings, LiveWorld, days
 from serving import gate, shadow
@@ -32,7 +32,7 @@ from serving.gating.units import units_of
 from serving.loop.place import made, profile_of, start_day
 from serving.loop.policies import SETTINGS
 from serving.loop.service_policy import ServicePolicy
-from serving.registry import CHAMPION, Registry, enter
+from serving.registry import CHAMPION, Registry, derived
 from serving.service import Service
 
 DAY = 86_400_000
@@ -53,15 +53,7 @@ LIVE: dict[str, Any] = {
 
 def released(home: Home, change: Callable[[Path], None] = lambda _: None) -> str:
     """Registers the champion again, with its files changed."""
-    registry = Registry(home)
-    old = registry.get(CHAMPION)
-    known, version = read_manifest(old.folder), registry.next_version()
-    folder = registry.folder(version)
-    shutil.copytree(old.folder, folder)
-    (folder / MANIFEST).unlink()
-    change(folder)
-    enter(home, folder, seal(folder, version, known.data, known.until, known.config, known.metrics))
-    return version
+    return derived(home, Registry(home).get(CHAMPION), change).version
 
 
 def flipped(folder: Path) -> None:
