@@ -26,6 +26,7 @@ from recsys.features.state import backfill, merge
 from recsys.lake import Lake
 from recsys.ports import EventLog, OnlineStore
 from recsys.schemas import OF_THE_SERVER
+from recsys.sqlite import write_ahead
 from recsys.state_tail import folded, read_states, whole
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class LocalStore:
         found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if found is None:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=self._patience)
-            found.execute("PRAGMA journal_mode=WAL")
+            write_ahead(found, self._patience)
             found.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is folded from the log again
             found.execute("PRAGMA wal_autocheckpoint=4000")  # pages: tails are rewritten often
             self._mine.connection = found

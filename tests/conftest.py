@@ -67,6 +67,7 @@ def tiny_home(tiny_root: Path) -> "Home":  # noqa: F821
 def tiny_service(tiny_home: "Home") -> Iterator["Service"]:  # noqa: F821
     """The service over the tiny home, without background threads."""
     from serving.service import Service
+    from tests.patient import patient
 
-    with Service.open(tiny_home, background=False) as service:
+    with Service.open(tiny_home, patient(), background=False) as service:
         yield service

@@ -15,6 +15,7 @@ from recsys.ids import uuid7
 from serving.access.gate import UNGUARDED
 from serving.api.app import create_app
 from serving.service import Service
+from tests.patient import patient
 
 MARCH = 1_772_359_200_000  # 2026-03-01T10:00Z
 DAY = 86_400_000
@@ -31,7 +32,7 @@ experiments:
 @pytest.fixture(scope="module")
 def service(tiny_home: Home) -> Iterator[Service]:
     config = parse(Sources((Source.parse(ONE_DAY, Path("brief.yaml")),)))
-    with Service.open(tiny_home, experiments=config, background=False) as service:
+    with Service.open(tiny_home, patient(), experiments=config, background=False) as service:
         yield service
 
 

@@ -27,6 +27,7 @@ from serving.parts.sources import TwoTowerSource, heard
 from serving.recommender import Recommender, request_seed
 from serving.replay import replay
 from serving.service import Service
+from tests.patient import patient
 
 OPEN = Context("SE", tier="premium")
 
@@ -96,7 +97,7 @@ def test_a_withdrawal_said_in_another_process_is_in_no_later_answer(service: Ser
         "for track in sys.argv[2:]: catalog.withdraw(track, datetime.now(UTC))\n"
     )
     subprocess.run([sys.executable, "-c", script, home.catalog_url, *gone], check=True)
-    with Service.open(home, background=False) as other:
+    with Service.open(home, patient(), background=False) as other:
         for served in (service, other):
             assert not set(gone) & set(shown(served.home(user, 10, OPEN, now_of(service))))
             assert not set(gone) & {i["track_id"] for i in served.similar(shown_first(served), 50)["items"]}

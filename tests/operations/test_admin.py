@@ -32,6 +32,7 @@ from serving.watch.freshness import Freshness
 from serving.watch.recent import Recent, quantile
 from serving.watch.watching import Watching
 from tests.api.fake_service import FakeService
+from tests.patient import patient
 
 BROWSER = {"Accept": "text/html,*/*"}
 
@@ -47,7 +48,7 @@ def watched_service(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -
         (task,) = build_tasks(data, data.split.test, data.split.end, names=("home",), cap=150)
         reference_of(release, task.batch).save(folder)
         seal(folder, old.version, old.data, old.until, old.config, old.metrics)
-    with Service.open(home, background=False) as service:
+    with Service.open(home, patient(), background=False) as service:
         yield service
 
 

@@ -16,6 +16,7 @@ from recsys.home import Home
 from serving.service import Service
 from tests.columns import moved_to
 from tests.engines import kafka_address, postgres, redis_url
+from tests.patient import patient
 from tests.serving.http_crash import copied
 
 __all__ = ["kafka_address", "postgres", "redis_url"]
@@ -49,5 +50,5 @@ def tiny_home(
 @pytest.fixture(scope="session")
 def tiny_service(tiny_home: Home) -> Iterator[Service]:
     """The service over the tiny home, without background threads."""
-    with Service.open(tiny_home, background=False) as service:
+    with Service.open(tiny_home, patient(), background=False) as service:
         yield service

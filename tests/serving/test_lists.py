@@ -16,6 +16,7 @@ from recsys.schemas import Surface
 from recsys.types import Ask, Context
 from serving.replay import compare
 from serving.service import Service
+from tests.patient import patient
 
 HOUR = 3_600_000
 KEPT = (Surface.DAILY_MIX, Surface.DISCOVERY, Surface.RELEASE_RADAR)
@@ -130,7 +131,7 @@ def test_a_kept_list_stays_though_events_arrive_and_another_replica_answers(
     played = ids(first)[-1]
     tiny_service.ingest([play(user, played, now + 300_000, 200_000, "trackdone")])
     again = tiny_service.recommend(Ask(surface, user, 30, Context(), now + HOUR))
-    with Service.open(tiny_home, background=False) as replica:
+    with Service.open(tiny_home, patient(), background=False) as replica:
         elsewhere = replica.recommend(Ask(surface, user, 30, Context(), now + 2 * HOUR))
     for later in (again, elsewhere):
         assert slots(later) == slots(first)

@@ -24,9 +24,10 @@ from serving.recalibrate import recalibrate, served_slots
 from serving.registry import Registry
 from serving.service import Service
 from serving.settings import HomeSettings, RadioSettings, ServiceSettings
+from tests.patient import patient
 from tests.serving.http_crash import copied
 
-EXPLORE = ServiceSettings(home=HomeSettings(epsilon=1.0), radio=RadioSettings(epsilon=1.0))
+EXPLORE = patient(ServiceSettings(home=HomeSettings(epsilon=1.0), radio=RadioSettings(epsilon=1.0)))
 SHIFT = 1.2
 """How much worse, in log-odds of a finish, radio is taken than the ranker believes."""
 
@@ -111,7 +112,7 @@ def test_what_it_learned_holds_on_slots_served_later(served: Home) -> None:
 
 def test_a_release_without_played_random_slots_says_what_is_missing(tiny_home: Home, tmp_path: Path) -> None:
     home = copied(tiny_home, tmp_path)
-    with Service.open(home, background=False) as service:
+    with Service.open(home, patient(), background=False) as service:
         move(service.log, Lake(home.lake))
     with pytest.raises(NotReady, match="300 are needed"):
         recalibrate(home)

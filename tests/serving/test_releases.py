@@ -12,6 +12,7 @@ from recsys.types import Context
 from serving.loaded import LoadedRelease
 from serving.registry import Registry
 from serving.service import Service
+from tests.patient import patient
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_running_server_keeps_the_old_release_and_says_so(tiny_home: Home, tmp
     folder = home.releases / "v1"
     broken = Path(shutil.copytree(folder, home.releases / "v2"))
     registry.register(broken, None, {})
-    with Service.open(home, background=False) as service:
+    with Service.open(home, patient(), background=False) as service:
         assert service.status()["releases"]["aliases"]["champion"] == "1"
         target = broken / "two_tower" / "weights.npz"
         target.write_bytes(target.read_bytes()[:1000])
@@ -98,7 +99,7 @@ def test_a_good_release_is_swapped_in_and_rolled_back(tiny_home: Home, tmp_path:
     (twin / MANIFEST).unlink()
     seal(twin, "2", {}, verify(home.releases / "v1").until, {}, {})
     registry.register(twin, None, {})
-    with Service.open(home, background=False) as service:
+    with Service.open(home, patient(), background=False) as service:
         registry.promote("2")
         service.refresh()
         assert service.home(None, 5, Context(), None)["release"] == "2"

@@ -11,6 +11,7 @@ from recsys.release import MANIFEST, seal, verify
 from recsys.types import Context
 from serving.registry import CHALLENGER, Registry
 from serving.service import Service
+from tests.patient import patient
 
 CONFIG = """
 experiments:
@@ -40,7 +41,7 @@ def test_arms_see_their_own_release_and_stay_in_it(home: Home, tmp_path: Path) -
     config = tmp_path / "test.yaml"
     config.write_text(CONFIG)
     seen: dict[str, set[str]] = {}
-    with Service.open(home, experiments=load(config), background=False) as service:
+    with Service.open(home, patient(), experiments=load(config), background=False) as service:
         for row in service.listeners(60) * 2:
             answer = service.home(row["user_id"], 3, Context())
             arms = service.decision(answer["request_id"])["arms"]

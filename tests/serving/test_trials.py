@@ -26,6 +26,7 @@ from serving.registry import Registry
 from serving.replay import as_of, compare
 from serving.service import Service
 from serving.trials import folder
+from tests.patient import patient
 
 TWO = """
 layers:
@@ -58,7 +59,7 @@ def home(tiny_home: Home, tmp_path: Path) -> Home:
 def service(home: Home) -> Iterator[Service]:
     (home.root / "experiments").mkdir(exist_ok=True)
     (home.root / "experiments" / "two.yaml").write_text(TWO)
-    with Service.open(home, background=False) as service:
+    with Service.open(home, patient(), background=False) as service:
         yield service
 
 
@@ -264,7 +265,7 @@ def test_a_release_that_an_arm_names_by_version_is_loaded_and_answers(home: Home
         running[path.name] = len(service.status()["experiments"]["running"]) if path.name == "v2" else 0
         return LoadedRelease.load(path)
 
-    with Service.open(home, background=False, load=load) as service:
+    with Service.open(home, patient(), background=False, load=load) as service:
         (place / "e.yaml").write_text(f"experiments:\n  - {{name: two, salt: s, {arms}}}\n")
         service.refresh()
         service.refresh()

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 
 from recsys.errors import BadInput, NotReady, StoreUnavailable
+from recsys.sqlite import write_ahead
 
 _BUSY_MS = 60_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,7 +52,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below, not by the driver
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    write_ahead(connection, _BUSY_MS / 1000)
     cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
