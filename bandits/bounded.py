@@ -22,6 +22,7 @@ from recsys.slate import SlotPolicy, at_quantile, sunk
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _WITHIN = 1.0 - 1e-12  # rounding stays on the safe side
+_LEAST = 1e-300  # a bound below is none: products of smaller numbers lose their digits
 
 
 def loss(p: Floats, value: Floats, allowed: Bools) -> Floats:
@@ -42,7 +43,8 @@ def bounded(p: Floats, value: Floats, allowed: Bools, bound: float) -> Floats:
     kept = p * known
     p = kept + (1.0 - kept.sum(1, keepdims=True)) * greedy
     costs = loss(p, value, known)
-    part = np.minimum(1.0, _WITHIN * bound / np.maximum(costs, 1e-300))[:, None]
+    share = _WITHIN * bound / np.maximum(costs, _LEAST) if bound > _LEAST else np.zeros_like(costs)
+    part = np.minimum(1.0, share)[:, None]
     return np.asarray(part * p + (1.0 - part) * greedy)
 
 

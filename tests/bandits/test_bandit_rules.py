@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bandits.bounded import Bounded, bounded, loss
@@ -125,6 +125,8 @@ def test_many_rows_give_what_single_rows_give(monkeypatch):
 
 @few
 @given(seed=st.integers(0, 10_000), bound=st.floats(0, 2))
+@example(seed=2065, bound=5e-324)
+@example(seed=2065, bound=3e-308)
 def test_the_expected_loss_never_exceeds_the_bound_and_no_more_is_given_up_than_needed(seed, bound):
     value, allowed, draws = case(seed)
     p = Thompson(256, 1.0, 0.3).probabilities(value, allowed, draws)
