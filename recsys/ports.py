@@ -62,6 +62,10 @@ class EventLog(Protocol):
         """Records that reads of this process passed over: their listener's key is destroyed (recsys.vault)."""
         ...
 
+    def in_clear(self, text: str) -> int:
+        """Records that stand in clear, from before there were keys, and hold a text."""
+        ...
+
     @property
     def end(self) -> int:
         """The offset that the next event will get."""

@@ -105,10 +105,16 @@ def _digest(data: bytes) -> int:
 
 def pack(entries: Sequence[Entry], base: int, synced: int = 0) -> bytes:
     """One group holding `entries` from log offset `base` on; `synced` as in Group."""
-    digests = np.array([(e.key, e.body) for e in entries], np.uint64).T.tobytes()
-    payload = digests + b"".join(e.line + b"\n" for e in entries)
+    keys = np.array([e.key for e in entries], np.uint64)
+    bodies = np.array([e.body for e in entries], np.uint64)
     newest = max(e.received_ms for e in entries)
-    checked = _CHECKED[MAGIC].pack(len(payload), len(entries), base, newest, synced) + payload
+    return packed(keys, bodies, [e.line for e in entries], base, newest, synced)
+
+
+def packed(keys: U64, bodies: U64, lines: Sequence[bytes], base: int, newest: int, synced: int) -> bytes:
+    """One group from its parts, as `read_group` gives them."""
+    payload = keys.tobytes() + bodies.tobytes() + b"".join(line + b"\n" for line in lines)
+    checked = _CHECKED[MAGIC].pack(len(payload), len(lines), base, newest, synced) + payload
     return _LEAD.pack(MAGIC, zlib.crc32(checked)) + checked
 
 

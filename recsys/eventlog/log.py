@@ -19,6 +19,7 @@ from recsys.eventlog.commits import check_commits, read_commit, write_commit
 from recsys.eventlog.frame import Entry, entries_of, known_after, pack, read_group
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
+from recsys.eventlog.sealing import is_sealed
 from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
@@ -174,6 +175,27 @@ class LocalEventLog:
     def shredded(self) -> int:
         """Records that reads of this process passed over, because their listener's key is destroyed."""
         return self._segments.shredded
+
+    def segments(self) -> list[Path]:
+        """The files, oldest first; the last one is written to, the others change no more."""
+        return [self._segments.path(base) for base in self._segments.bases()]
+
+    def end_segment(self) -> None:
+        """Begins a new segment, where the current one holds anything. Raises LogUnavailable."""
+        try:
+            with self._leader, self._exclusive():
+                self._catch_up()
+                if self._position:
+                    self._segments.create(self._end)
+                    self._next_segment()
+        except OSError as error:
+            raise unavailable(self._folder, error) from error
+
+    def in_clear(self, text: str) -> int:
+        """Records from before there were keys that hold a text: what `recsys privacy seal` has still to do."""
+        wanted = text.encode()
+        lines = self._segments.lines(self._segments.bases()[0], self.end)
+        return sum(wanted in line for _, line in lines if not is_sealed(line))
 
     def _forget_erased(self) -> None:
         if self._vault is not None and self._vault.epoch != self._epoch:

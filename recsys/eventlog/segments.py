@@ -65,7 +65,7 @@ class Segments:
             BadInput: a record is damaged.
         """
         starts = tuple(_start(kind) for kind in skip)
-        for at, line in self._lines(offset, stop):
+        for at, line in self.lines(offset, stop):
             if line.startswith(starts, ID_END):
                 continue
             event = decoded(line, self._vault)
@@ -77,12 +77,12 @@ class Segments:
     def find(self, event_id: str, offset: int, stop: int) -> Event | None:
         """The event with this id among offset..stop-1; None too where it can no longer be read."""
         start = f'{{"event_id":"{event_id}"'.encode()
-        for _, line in self._lines(offset, stop):
+        for _, line in self.lines(offset, stop):
             if line.startswith(start):
                 return decoded(line, self._vault)
         return None
 
-    def _lines(self, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    def lines(self, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """(offset, JSON text) of records offset..stop-1."""
         bases = self.bases()
         for base in bases[bisect_right(bases, offset) - 1 :]:

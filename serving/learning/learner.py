@@ -115,9 +115,10 @@ class Learner:
             self._log, self._inbox.offset = log.identity, start
         if self._log != log.identity:  # another log: its offsets begin anew
             self._log, self._inbox.offset = log.identity, 0
-        while records := list(log.read(max(self._inbox.offset, 0), _CHUNK)):
-            self._take([record.event for record in records])
-            self._inbox.offset = records[-1].offset + 1
+        end, at = log.end, max(self._inbox.offset, 0)
+        while at < end:  # by offsets: of erased listeners nothing is given
+            self._take([record.event for record in log.read(at, _CHUNK)])
+            at = self._inbox.offset = min(at + _CHUNK, end)
         slots = self._settle(now)
         self._keep()
         return Learned(self.states.publish(self.model), slots, len(self._inbox))

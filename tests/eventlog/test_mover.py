@@ -73,6 +73,9 @@ class TwiceDelivering:
     def shredded(self) -> int:
         return self._log.shredded
 
+    def in_clear(self, text: str) -> int:
+        return self._log.in_clear(text)
+
     @property
     def end(self) -> int:
         return 2 * self._log.end
