@@ -50,6 +50,11 @@ class Home:
         return self.root / "vault"
 
     @property
+    def privacy(self) -> Path:
+        """Erasures: requests, receipts, and which decisions are gone."""
+        return self.root / "privacy"
+
+    @property
     def world(self) -> Path:
         """The simulator's hidden state, behind the truth wall."""
         return self.root / "world"

@@ -109,7 +109,9 @@ class Lake:
     @contextmanager
     def _writing(self, alone: bool = False) -> Iterator[None]:
         """Writers share; who removes files that no version names has to be alone, or takes a writer's new ones."""
-        if not isinstance(self.root, Path):  # object stores have no locks: there an erasure needs writers stopped
+        if not isinstance(
+            self.root, Path
+        ):  # object stores have no locks: there an erasure needs writers stopped
             yield
             return
         self.root.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,9 @@ def erase_rows(lake: Lake, user_id: str) -> dict[str, Cleaned]:
     if not is_public_id(user_id):
         raise BadInput(f"{user_id!r} is no public id: 22 characters of 0-9A-Za-z")
     found = count_rows(lake, user_id)
-    return {table: _erased(lake, table, user_id) for table, rows in found.items() if rows or _unclean(lake, table)}
+    return {
+        table: _erased(lake, table, user_id) for table, rows in found.items() if rows or _unclean(lake, table)
+    }
 
 
 def _erased(lake: Lake, table: str, user_id: str) -> Cleaned:

@@ -162,14 +162,15 @@ class SteadyStore:
 
     def erase(self, user_id: str) -> int:
         """See StateStore.erase. Raises StoreUnavailable where the store fails: an erasure is not put off unseen."""
-        self.purge(lambda key: key.rpartition(":")[2] == user_id)
+        self.purge_listeners(lambda known: known == user_id)
         return self._store.erase(user_id)
 
-    def purge(self, gone: Callable[[str], bool]) -> None:
-        """Like `forget`, of every key that `gone` says yes to."""
+    def purge_listeners(self, gone: Callable[[str], bool]) -> None:
+        """Like `forget`, of every key of listeners that `gone` says yes to."""
         with self._lock:
-            for key in [key for key in {*self._remembered, *self._unwritten} if gone(key)]:
-                self._drop(key)
+            for key in {*self._remembered, *self._unwritten}:
+                if gone(key.rpartition(":")[2]):
+                    self._drop(key)
 
     def _remember(self, values: Sequence[tuple[str, bytes]]) -> None:
         now = self._clock()

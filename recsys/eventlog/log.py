@@ -59,9 +59,7 @@ class LocalEventLog:
     slow disk. A reader sees durable records only.
     """
 
-    def __init__(
-        self, folder: Path, settings: LogSettings | None = None, vault: Vault | None = None
-    ) -> None:
+    def __init__(self, folder: Path, settings: LogSettings | None = None, vault: Vault | None = None) -> None:
         """Opens or creates the log; cuts off a torn tail (it was never acknowledged).
 
         Args:

@@ -107,7 +107,9 @@ class Segments:
         offsets, positions = self._marks.get(base, ([base], [0]))
         nearest = max(bisect_right(offsets, offset) - 1, 0)
         at, position = offsets[nearest], positions[nearest]
-        if position and starts_at(file, position) != at:  # the segment was written again (recsys.eventlog.rewrite)
+        if (
+            position and starts_at(file, position) != at
+        ):  # the segment was written again (recsys.eventlog.rewrite)
             self._marks.pop(base, None)
             at, position = base, 0
         size = os.fstat(file.fileno()).st_size

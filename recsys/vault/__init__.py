@@ -7,6 +7,6 @@ vault.destroy(user_id)                      # from then on nothing sealed for th
 """
 
 from recsys.vault.keys import ListenerKey
-from recsys.vault.vault import STALE_SECONDS, Vault
+from recsys.vault.vault import STALE_SECONDS, Vault, erasures
 
-__all__ = ["STALE_SECONDS", "ListenerKey", "Vault"]
+__all__ = ["STALE_SECONDS", "ListenerKey", "Vault", "erasures"]

@@ -32,6 +32,7 @@ class Master:
     wrapping: bytes
     naming: bytes
     envelope: bytes
+    signing: bytes
 
     @classmethod
     def of(cls, secret: bytes) -> Master:
@@ -41,6 +42,10 @@ class Master:
     def tag(self, user_id: str) -> bytes:
         """(16 bytes) the name of a listener in the key store: nobody without the master key can guess whose it is."""
         return hmac(self.naming, user_id.encode(), "sha256").digest()[:16]
+
+    def sign(self, data: bytes) -> str:
+        """A keyed hash that only this home can make."""
+        return hmac(self.signing, data, "sha256").hexdigest()
 
     def wrap(self, key: bytes, bound_to: bytes) -> bytes:
         """A key under the master key; it can be unwrapped only in the row it was made for."""
@@ -61,7 +66,7 @@ class Master:
             ) from None
 
 
-_PURPOSES = (b"recsys wrapping", b"recsys naming", b"recsys envelope")
+_PURPOSES = (b"recsys wrapping", b"recsys naming", b"recsys envelope", b"recsys signing")
 
 
 def master_of(folder: Path, made: bool) -> Master:
@@ -76,7 +81,9 @@ def master_of(folder: Path, made: bool) -> Master:
     path = Path(os.environ.get(VARIABLE) or folder / "master.key")
     if not path.exists():
         if made:
-            raise BadInput(f"{path} is missing: restore the master key, without it the event log cannot be read")
+            raise BadInput(
+                f"{path} is missing: restore the master key, without it the event log cannot be read"
+            )
         with alone(folder / "master.lock"):
             if not path.exists():
                 _private(path, base64.b64encode(secrets.token_bytes(_BYTES)) + b"\n")

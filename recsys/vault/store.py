@@ -44,7 +44,9 @@ class KeyRows:
         if found is None:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
             found.execute("PRAGMA journal_mode=WAL")
-            found.execute("PRAGMA synchronous=NORMAL")  # `sync` makes new keys durable with the records they seal
+            found.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # `sync` makes new keys durable with the records they seal
             found.execute("PRAGMA secure_delete=ON")
             self._mine.connection = found
         return found
@@ -146,4 +148,6 @@ def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LogUnavailable(f"the listeners' keys in {path} cannot be used ({error}): see that disk") from error
+        raise LogUnavailable(
+            f"the listeners' keys in {path} cannot be used ({error}): see that disk"
+        ) from error

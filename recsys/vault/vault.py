@@ -22,6 +22,15 @@ STALE_SECONDS = 0.2
 """How often at most a process looks whether a key was destroyed: none is used later than this after."""
 _KEPT = 100_000
 _SALT = 4
+_STAMP = "epoch"
+
+
+def erasures(home: Home) -> str:
+    """Changes with every erasure of a home; "" before the first."""
+    try:
+        return (home.vault / _STAMP).read_text()
+    except FileNotFoundError:
+        return ""
 
 
 class Vault:
@@ -42,7 +51,7 @@ class Vault:
         path = folder / "listeners.sqlite"
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
-        self._stamp, self._mine, self._lock = folder / "epoch", threading.local(), threading.Lock()
+        self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()
         self._by_user: dict[str, ListenerKey] = {}
         self._by_id: dict[bytes, ListenerKey | None] = {}
         self._gone: frozenset[bytes] = frozenset()
@@ -86,7 +95,9 @@ class Vault:
 
     def key(self, user_id: str) -> ListenerKey:
         """The key of a listener; made where there is none. Raises Erased."""
-        while (found := self._by_user.get(user_id)) is None:  # dropped again where another was erased meanwhile
+        while (
+            found := self._by_user.get(user_id)
+        ) is None:  # dropped again where another was erased meanwhile
             self.prepare([user_id])
         return found
 
@@ -114,6 +125,22 @@ class Vault:
         if time.monotonic() >= self._next_look:
             self._look()
         return bool(self._gone) and self._master.tag(user_id) in self._gone
+
+    def listener(self, user_id: str) -> str:
+        """A listener's name where the id may not stand: a keyed hash, in hex."""
+        return self._master.tag(user_id).hex()
+
+    def seal(self, text: str) -> str:
+        """A keyed hash of a text, in hex."""
+        return self._master.sign(text.encode())
+
+    def holds(self, listener: str) -> bool:
+        """Whether there is a key of a listener, named as `listener` does."""
+        return bool(self._rows.of_tags([bytes.fromhex(listener)])[0])
+
+    def refuses(self, listener: str) -> bool:
+        """Whether a listener was erased, named as `listener` does."""
+        return bytes.fromhex(listener) in self._rows.erased_tags()
 
     def destroy(self, user_id: str, at: int) -> bool:
         """Destroys a listener's key and refuses them from now on; whether they had one. `at`: UTC ms."""
