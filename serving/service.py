@@ -94,6 +94,7 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._fold(STARTUP_SECONDS)
         if background:
+            self.forgetting.start()
             self._threads = [
                 repeating("following the releases", self._follow, settings.poll_seconds, self._stop)
             ]

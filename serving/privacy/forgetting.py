@@ -74,6 +74,11 @@ class Forgetting:
         """Erasures that are not done, and sealed records that reads of this process passed over."""
         return {"open": len(self.privacy.requests.open()), "shredded": log.shredded}
 
+    def start(self) -> None:
+        """Goes on with what an earlier process left open."""
+        for request in self.privacy.requests.open()[:1]:
+            self.begun(request)
+
     def begun(self, request: Request) -> None:
         """Does the rest of a request in a thread of its own."""
         if request.state != State.DONE:

@@ -45,7 +45,7 @@ def test_no_file_version_or_statistic_keeps_an_erased_listener(tmp_path: Path) -
     assert "tracks" not in done
     assert lake.version("tracks") == 0
     assert lake.cursor("events", "lake@x").position == 30  # a mover goes on where it was
-    with pytest.raises(Exception, match="log segment|No files"):
+    with pytest.raises(Exception, match="No files in log segment"):
         lake.scan("events", 1).collect()
     assert erase_rows(lake, GONE) == {}
     lake.append("events", to_frame([play(99)]))

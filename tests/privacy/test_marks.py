@@ -21,7 +21,9 @@ def test_a_marked_release_never_seeds_and_expires_on_its_day(tmp_path: Path) -> 
     marks.refuse_expired("3", 30 * DAY_MS - 1)
     with pytest.raises(ReleaseRefused, match="expired"):
         marks.refuse_expired("3", 30 * DAY_MS)
-    assert MARK.text == "not reproducible: a listener it learned from was erased, 1970-01-01; expires 1970-01-31"
+    assert (
+        MARK.text == "not reproducible: a listener it learned from was erased, 1970-01-01; expires 1970-01-31"
+    )
 
 
 def test_a_later_erasure_does_not_put_an_expiry_off(tmp_path: Path) -> None:
