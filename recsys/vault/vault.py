@@ -83,9 +83,8 @@ class Vault:
         tags = {self._master.tag(user_id): user_id for user_id in unknown}
         found, gone = self._rows.of_tags(list(tags))
         if not gone and len(found) < len(tags):
-            found, gone = self._rows.add([self._new(tag) for tag in tags if tag not in found])
-            again, gone_too = self._rows.of_tags(list(tags))
-            found, gone = again, gone | gone_too
+            made, gone = self._rows.add([self._new(tag) for tag in tags if tag not in found])
+            found |= made
         if gone:
             raise Erased("a listener of this batch was erased: nothing more is recorded of them")
         with self._lock:

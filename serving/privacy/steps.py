@@ -76,11 +76,12 @@ class Key:
         try:  # decisions that no lake has yet
             kinds = set(EventKind) - {EventKind.DECISION}
             late = log.read(log.committed("lake"), skip=kinds)
-            Gone(self.home).add(r.event.event_id for r in late if r.event.user_id == case.user_id)
+            decisions = [r.event.event_id for r in late if r.event.user_id == case.user_id]
         finally:
             log.close()
-        had = self.vault.destroy(case.user_id, case.now)
-        return {"destroyed": had or self.vault.erased(case.user_id), "destroyed_at": case.now}
+        Gone(self.home).add(decisions)
+        self.vault.destroy(case.user_id, case.now)
+        return {"destroyed_at": case.now, "decisions": len(decisions)}
 
 
 @dataclass(frozen=True)
