@@ -291,4 +291,6 @@ def _message(message: Any) -> Message:
     if message.key() is None or message.value() is None or len(headers.get(_BODY, b"")) != 8:
         raise BadInput(f"record {message.offset()} of topic {message.topic()} is no event: remove its writer")
     body = int.from_bytes(headers[_BODY], "little")
-    return Message(message.offset(), message.key(), body, message.value(), (headers.get(_KIND) or b"").decode())
+    return Message(
+        message.offset(), message.key(), body, message.value(), (headers.get(_KIND) or b"").decode()
+    )

@@ -1,7 +1,7 @@
 """The steps of an erasure, in order; each removes a listener from one place, can be repeated, and says what it found.
 
-Order matters. What is on its way to the lake is moved there first, so that it can be counted and deleted. Then the key
-goes, and every process has time to let go of it. Only then is the rest deleted: nobody can write it anew.
+Order matters. The key goes first: from then on nothing of theirs enters the log or leaves it. Then what is there is
+counted, and every process has time to let go of the key; only then is the rest deleted, since nobody can write it anew.
 """
 
 from __future__ import annotations
@@ -161,28 +161,26 @@ class Features:
 
 @dataclass(frozen=True)
 class Trained:
-    """Outputs of stages: parts trained on their rows, which the next `recsys index` makes anew from scratch."""
+    """Outputs and checkpoints of stages, of running ones too: the next `recsys index` makes all anew from scratch."""
 
     home: Home
     name: str = "trained"
 
     def __call__(self, case: Case) -> Facts:
         if not learned_from(case.request):
-            return {"stages": []}
-        gone = []
-        for marker in sorted(self.home.work.glob("*.json")):
-            if marker.stem == "world":
-                _repinned(self.home)
-                continue
-            marker.unlink()
-            shutil.rmtree(self.home.work / marker.stem, ignore_errors=True)
-            gone.append(marker.stem)
-        return {"stages": gone}
+            return {"removed": []}
+        gone = sorted(path for path in self.home.work.glob("*") if path.stem != "world")
+        for path in gone:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _repinned(self.home)
+        return {"removed": [path.name for path in gone]}
 
 
 def _repinned(home: Home) -> None:
     """A simulated world's stage names the versions that hold it: those that can be read from now on."""
     path = home.work / "world.json"
+    if not path.exists():
+        return
     body: dict[str, Any] = orjson.loads(path.read_bytes())
     versions = body["result"].get("versions", {})
     body["result"]["versions"] = versions | {t: Lake(home.lake).version(t) for t in versions}

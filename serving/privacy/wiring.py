@@ -15,8 +15,8 @@ def privacy_of(home: Home, settings: PrivacySettings | None = None, vault: Vault
     """The requests of a home, with the steps that serve them."""
     given, keys = settings or from_environment(), vault or Vault.of_home(home)
     steps = (
-        Look(home),
         Key(home, keys),
+        Look(home),
         Log(home, keys),
         Online(home),
         Learned(home),
