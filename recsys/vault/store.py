@@ -70,7 +70,7 @@ class KeyRows:
         with _reported(self._path):
             query = "SELECT tag, id, wrapped FROM keys WHERE id = ?"
             row = self._connection.execute(query, (key_id,)).fetchone()
-        return row and (bytes(row[0]), bytes(row[1]), bytes(row[2]))
+        return None if row is None else (bytes(row[0]), bytes(row[1]), bytes(row[2]))
 
     def destroy(self, tag: bytes, at: int) -> bool:
         """Removes a key for good and notes the erasure; whether there was one. Overwritten, and out of the WAL."""

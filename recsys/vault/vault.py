@@ -52,6 +52,7 @@ class Vault:
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
         self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()
+        self._syncing = threading.Lock()
         self._by_user: dict[str, ListenerKey] = {}
         self._by_id: dict[bytes, ListenerKey | None] = {}
         self._gone: frozenset[bytes] = frozenset()
@@ -109,10 +110,10 @@ class Vault:
             return self._by_id[key_id]
         except KeyError:
             row = self._rows.of_id(key_id)  # a key is committed before the first record that it seals
-            found = row and self._unwrapped(row)
+            found = None if row is None else self._unwrapped(row)
             with self._lock:
                 self._by_id[key_id] = found
-                self._trim()
+                _trim(self._by_id)
             return found
 
     def envelope(self, key: ListenerKey) -> bytes:
@@ -150,9 +151,10 @@ class Vault:
 
     def sync(self) -> None:
         """Makes the keys that this process used durable; before the records they seal are acknowledged."""
-        if self._unsynced:
-            self._unsynced = False
-            self._rows.sync()
+        with self._syncing:  # who finds it being done waits until it is
+            if self._unsynced:
+                self._unsynced = False
+                self._rows.sync()
 
     def close(self) -> None:
         """Closes this thread's connection; a later call opens it again."""
@@ -193,9 +195,11 @@ class Vault:
     def _keep(self, user_id: str, key: ListenerKey) -> None:
         self._by_user[user_id] = key
         self._by_id[key.id] = key
-        self._trim()
+        _trim(self._by_user)
+        _trim(self._by_id)
 
-    def _trim(self) -> None:
-        for cache in (self._by_user, self._by_id):
-            if len(cache) > _KEPT:
-                del cache[next(iter(cache))]  # type: ignore[arg-type]
+
+def _trim(cache: dict[Any, Any]) -> None:
+    """Drops the oldest one, where there are too many."""
+    if len(cache) > _KEPT:
+        del cache[next(iter(cache))]

@@ -43,7 +43,7 @@ class Gone:
     def __contains__(self, request_id: str) -> bool:
         known, wanted = self._read(), np.uint64(_digest(request_id))
         at = int(np.searchsorted(known, wanted))
-        return at < len(known) and known[at] == wanted
+        return bool(at < len(known) and known[at] == wanted)
 
     def __len__(self) -> int:
         return len(self._read())
