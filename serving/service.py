@@ -305,6 +305,7 @@ class Service:
 
     def decision_record(self, request_id: str) -> Decision:
         """Like `decision`, typed; from memory, else from the log's end or the lake partition of the id's day."""
+        self.forgetting.follow()
         found = self._recent.get(request_id)
         if found is not None:
             return found
