@@ -10,10 +10,11 @@ from recsys.eventlog import LocalEventLog
 from recsys.home import Home
 from recsys.ports import EventLog
 from recsys.state_store import PATIENCE, LocalStore, StateStore
+from recsys.vault import Vault
 
 
 def open_log(home: Home, url: str | None = None) -> EventLog:
-    """The log at `url` (default: what the home names, else the embedded one).
+    """The log at `url` (default: what the home names, else the embedded one), sealed with the home's keys.
 
     Raises:
         BadInput: a URL of another kind.
@@ -21,11 +22,11 @@ def open_log(home: Home, url: str | None = None) -> EventLog:
     """
     url = url if url is not None else home.engines.log
     if not url:
-        return LocalEventLog(home.log)
+        return LocalEventLog(home.log, vault=Vault.of_home(home))
     if url.startswith("kafka://"):
         from recsys.eventlog_kafka import KafkaEventLog
 
-        return KafkaEventLog.of_url(url)
+        return KafkaEventLog.of_url(url, Vault.of_home(home))
     raise BadInput("RECSYS_LOG must look like kafka://host:9092/topic; leave it out for the embedded log")
 
 

@@ -29,5 +29,9 @@ class LogUnavailable(RecsysError):
     """The event log cannot make events durable (disk full, read-only); nothing was acknowledged."""
 
 
+class Erased(RecsysError):
+    """A listener who was erased: nothing more is recorded, answered by name or replayed of them."""
+
+
 class StoreUnavailable(RecsysError):
     """The online store cannot be reached or written; nothing of the call was written."""

@@ -45,6 +45,16 @@ class Home:
         return self.root / "log"
 
     @property
+    def vault(self) -> Path:
+        """The listeners' keys; private, and not to be copied where the log is."""
+        return self.root / "vault"
+
+    @property
+    def privacy(self) -> Path:
+        """Erasures: requests, receipts, and which decisions are gone."""
+        return self.root / "privacy"
+
+    @property
     def world(self) -> Path:
         """The simulator's hidden state, behind the truth wall."""
         return self.root / "world"

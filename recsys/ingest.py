@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -74,14 +73,15 @@ def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) ->
     end = log.end
     while True:
         cursor = lake.cursor("events", f"{group}@{log.identity}")
-        records = list(islice(log.read(cursor.position), batch)) if cursor.position < end else []
-        if not records:
+        stop = min(cursor.position + batch, end)
+        if stop <= cursor.position:
             if log.committed(group) != cursor.position:  # for whoever watches the lag; the lake decides
                 log.commit(group, cursor.position)
             return Moved(written, duplicates, cursor.position, frozenset(days))
+        records = list(log.read(cursor.position, stop - cursor.position))
         rows = new_rows(lake, to_frame([record.event for record in records]))
         try:
-            lake.append_through(cursor, rows, records[-1].offset + 1)
+            lake.append_through(cursor, rows, stop)
         except Conflict:
             failures += 1
             if failures == _ATTEMPTS:

@@ -7,8 +7,9 @@ lake.scan("events").filter(...).collect()
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
+import fcntl
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -75,7 +76,8 @@ class Lake:
     def compact(self, table: str, days: Collection[date]) -> None:
         """Joins the small files of some day partitions; older versions stay readable."""
         partitions = [("day", "in", sorted(day.isoformat() for day in days))]
-        DeltaTable(self.uri(table)).optimize.compact(partition_filters=partitions)
+        with self._writing():
+            DeltaTable(self.uri(table)).optimize.compact(partition_filters=partitions)
 
     def replace(self, table: str, frame: pl.DataFrame) -> None:
         """Replaces the whole table in one transaction (catalog snapshots)."""
@@ -92,16 +94,40 @@ class Lake:
         if table == "events":
             frame = frame.with_columns(day=pl.col("ts").dt.date())
         rows = conform(frame, table) if table in TABLES else frame
-        write_deltalake(
-            cursor.seen if cursor else self.uri(table),
-            rows.to_arrow(),
-            mode=mode,
-            schema_mode="overwrite" if mode == "overwrite" else "merge" if mode == "append" else None,
-            partition_by=_PARTITIONS.get(table),
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(cursor.writer, position)] if cursor else None
-            ),
-        )
+        with self._writing():
+            write_deltalake(
+                cursor.seen if cursor else self.uri(table),
+                rows.to_arrow(),
+                mode=mode,
+                schema_mode="overwrite" if mode == "overwrite" else "merge" if mode == "append" else None,
+                partition_by=_PARTITIONS.get(table),
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(cursor.writer, position)] if cursor else None
+                ),
+            )
+
+    @contextmanager
+    def _writing(self, alone: bool = False) -> Iterator[None]:
+        """Writers share; who removes files that no version names has to be alone, or takes a writer's new ones."""
+        if not isinstance(
+            self.root, Path
+        ):  # object stores have no locks: there an erasure needs writers stopped
+            yield
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".writers").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody of this machine writes to the lake while the body runs."""
+        return self._writing(alone=True)
+
+    def tables(self) -> list[str]:
+        """Names of the tables that exist, those that are not ours in TABLES too."""
+        if not isinstance(self.root, Path):
+            return [table for table in TABLES if self.has(table)]
+        return sorted(p.parent.name for p in self.root.glob("*/_delta_log"))
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """Rows of `table`, at `version` where given; columns that it did not have yet are null.

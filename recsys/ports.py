@@ -49,11 +49,21 @@ class EventLog(Protocol):
         """Records from `offset` on, in order, up to the end as of the call, `limit` of them at most.
 
         Those of the kinds in `skip` are counted but not given (nor decoded: what a reader leaves out is cheap).
+        Neither are those of erased listeners: offsets stay, so a reader goes on by offsets, not by what it was given.
         """
         ...
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """The event with this id at or after `offset`, None where there is none; for the few newest records."""
+        ...
+
+    @property
+    def shredded(self) -> int:
+        """Records that reads of this process passed over: their listener's key is destroyed (recsys.vault)."""
+        ...
+
+    def in_clear(self, text: str) -> int:
+        """Records that stand in clear, from before there were keys, and hold a text."""
         ...
 
     @property

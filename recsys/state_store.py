@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -47,6 +48,13 @@ class StateStore(OnlineStore, Protocol):
 
     def missing(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that have no value."""
+        ...
+
+    def erase(self, user_id: str) -> int:
+        """Removes every value of a listener, and what older writes left of it; how many keys there were.
+
+        Theirs are the key that is the id, and keys of other kinds that end with a colon and the id.
+        """
         ...
 
     def close(self) -> None:
@@ -121,6 +129,15 @@ class LocalStore:
         )
         return [key for (key,) in rows]
 
+    def erase(self, user_id: str) -> int:
+        """See StateStore.erase. The file is written anew: replaced values stay in it until then."""
+        with self.exclusive(), _reported():
+            gone = "DELETE FROM entries WHERE key = ? OR substr(key, -length(?) - 1) = ':' || ?"
+            count = self._connection.execute(gone, (user_id, user_id, user_id)).rowcount
+        with _reported():
+            purge(self._connection)
+        return count
+
     def close(self) -> None:
         """Closes this thread's connection; a later call opens it again."""
         self._connection.close()
@@ -144,6 +161,20 @@ class LocalStore:
             with suppress(sqlite3.Error):  # some errors have rolled back already
                 connection.execute("ROLLBACK")
             raise
+
+
+def purge(connection: sqlite3.Connection, seconds: float = PATIENCE) -> None:
+    """Writes a SQLite file anew, so that nothing of deleted or replaced rows is left in it or in its log.
+
+    Raises:
+        sqlite3.OperationalError: others used the file all the time.
+    """
+    connection.execute("VACUUM")
+    deadline = time.monotonic() + seconds
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # 1: somebody reads
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("the file is being read all the time: try again")
+        time.sleep(0.05)
 
 
 @contextmanager

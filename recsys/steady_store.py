@@ -160,6 +160,18 @@ class SteadyStore:
             for key in keys:
                 self._drop(key)
 
+    def erase(self, user_id: str) -> int:
+        """See StateStore.erase. Raises StoreUnavailable where the store fails: an erasure is not put off unseen."""
+        self.purge_listeners(lambda known: known == user_id)
+        return self._store.erase(user_id)
+
+    def purge_listeners(self, gone: Callable[[str], bool]) -> None:
+        """Like `forget`, of every key of listeners that `gone` says yes to."""
+        with self._lock:
+            for key in {*self._remembered, *self._unwritten}:
+                if gone(key.rpartition(":")[2]):
+                    self._drop(key)
+
     def _remember(self, values: Sequence[tuple[str, bytes]]) -> None:
         now = self._clock()
         with self._lock:

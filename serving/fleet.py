@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recsys.errors import NotReady, RecsysError
+from recsys.errors import NotReady, RecsysError, ReleaseRefused
 from recsys.home import Home
+from recsys.marks import Marks
 from recsys.pipeline import Effort
 from recsys.schemas import Surface
 from recsys.types import Assignment, Query, UserState
+from serving.clock import now_ms
 from serving.loaded import LoadedRelease
 from serving.recommender import Recommender
 from serving.registry import CHALLENGER, CHAMPION, Registered, Registry
@@ -113,6 +115,7 @@ class Fleet:
     def _bring(self, alias: str, release: Registered) -> None:
         if release.version not in self._by_version:
             try:
+                self._check_mark(alias, release)
                 loaded = self._load(release.folder)
             except RecsysError as error:
                 self._refused[release.version] = str(error)
@@ -132,15 +135,30 @@ class Fleet:
         self._refused.pop(release.version, None)
         self._aliases = {**self._aliases, alias: release.version}
 
+    def _check_mark(self, alias: str, release: Registered) -> None:
+        """An expired release answers nobody, but for a champion: then the choice is between it and no answer at all.
+
+        Raises:
+            ReleaseRefused
+        """
+        try:
+            Marks(self._registry.home.releases).refuse_expired(release.version, now_ms())
+        except ReleaseRefused as error:
+            if alias != CHAMPION:
+                raise
+            logger.error("it is the champion, and answers until there is another: %s", error)
+
     def loaded(self) -> list[Recommender]:
         """Every release in memory."""
         return list(self._by_version.values())
 
     def describe(self) -> dict[str, Any]:
+        marks = Marks(self._registry.home.releases).all()
         return {
             "aliases": dict(self._aliases),
             "loaded": {v: r.release.manifest.digest for v, r in self._by_version.items()},
             "refused": dict(self._refused),
+            "marked": {v: m.text for v, m in marks.items() if v in self._by_version},
             "until": {a: r.release.manifest.until for a, r in self._named().items()},
             "overran": {v: r.guard.describe() for v, r in self._by_version.items() if r.guard is not None},
         }

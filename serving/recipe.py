@@ -133,7 +133,8 @@ class Recipe:
 
         def work(folder: Path) -> dict[str, Any]:
             curve: list[tuple[int, dict[str, float]]] = []
-            checkpoints = self.home.work / "sequence.checkpoint"
+            # By the events' version: what was learned before somebody's erasure is never trained on after it.
+            checkpoints = self.home.work / f"sequence.{self.base.get('events', 0)}.checkpoint"
             with self.bar("sequence") as update:
                 model = train(
                     self.data,

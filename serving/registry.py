@@ -15,7 +15,9 @@ from typing import Any
 
 from recsys.errors import UnknownId
 from recsys.home import Home
+from recsys.marks import Mark, Marks
 from recsys.release import MANIFEST, Manifest, read_manifest, seal
+from serving.clock import now_ms
 
 MODEL = "recsys"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -30,6 +32,7 @@ class Registered:
     aliases: tuple[str, ...]
     run_id: str | None
     tags: dict[str, str]
+    mark: Mark | None = None  # it learned from somebody who was erased since
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Registry:
     def list(self) -> list[Registered]:
         """All releases, newest first."""
         client = self._client()
-        aliases = self._aliases()
+        aliases, marks = self._aliases(), Marks(self.home.releases).all()
         found = client.search_model_versions(f"name = '{MODEL}'")
         rows = [
             Registered(
@@ -73,6 +76,7 @@ class Registry:
                 tuple(sorted(a for a, version in aliases.items() if version == str(v.version))),
                 v.run_id,
                 dict(v.tags or {}),
+                marks.get(str(v.version)),
             )
             for v in found
         ]
@@ -90,8 +94,13 @@ class Registry:
         raise UnknownId(f"no release {name!r}: see `recsys release list`")
 
     def promote(self, version: str, alias: str = CHAMPION) -> None:
-        """Points `alias` at a version; the old champion becomes `previous`."""
+        """Points `alias` at a version; the old champion becomes `previous`.
+
+        Raises:
+            ReleaseRefused: the release's mark has expired.
+        """
         release = self.get(version)
+        Marks(self.home.releases).refuse_expired(release.version, now_ms())
         client = self._client()
         current = self._aliases().get(CHAMPION)
         if alias == CHAMPION and current not in (None, release.version):
@@ -104,10 +113,12 @@ class Registry:
 
         Raises:
             UnknownId: there is no previous champion.
+            ReleaseRefused: its mark has expired.
         """
         aliases = self._aliases()
         if PREVIOUS not in aliases:
             raise UnknownId("no previous champion to roll back to: see `recsys release list`")
+        Marks(self.home.releases).refuse_expired(aliases[PREVIOUS], now_ms())
         client = self._client()
         client.set_registered_model_alias(MODEL, CHAMPION, aliases[PREVIOUS])
         client.set_registered_model_alias(MODEL, PREVIOUS, aliases[CHAMPION])
@@ -139,6 +150,7 @@ def enter(home: Home, folder: Path, manifest: Manifest) -> Registered:
         mlflow.log_artifact(str(folder / MANIFEST))
         run_id = mlflow.active_run().info.run_id
     tags = {"digest": manifest.digest, "until": str(manifest.until)}
+    Marks(home.releases).admit(manifest.version, manifest.data)
     return Registry(home).register(folder, run_id, tags)
 
 
@@ -157,7 +169,9 @@ def derived(home: Home, source: Registered, change: Callable[[Path], None], **fa
     (target / MANIFEST).unlink()
     change(target)
     known = {name: getattr(old, name) for name in ("data", "until", "config", "metrics")} | facts
-    return enter(home, target, seal(target, version, **known))
+    made = enter(home, target, seal(target, version, **known))
+    Marks(home.releases).inherit(made.version, source.version)
+    return made
 
 
 @contextlib.contextmanager

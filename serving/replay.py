@@ -26,6 +26,7 @@ from serving.decisions import read_decision
 from serving.learning.states import States, Taught, basis
 from serving.live.view import View
 from serving.loaded import LoadedRelease
+from serving.privacy.gone import Gone
 from serving.recommender import Recommender
 from serving.registry import Registry
 from serving.settings import ServiceSettings
@@ -36,10 +37,12 @@ def replay(home: Home, request_id: str, from_log: bool = False) -> dict[str, Any
 
     Raises:
         UnknownId: no such decision, or its release is gone.
+        Erased: its listener was erased.
     """
     lake, log = Lake(home.lake), open_log(home)
     try:
         move(log, lake)
+        Gone(home).check(request_id)
         decision = read_decision(lake, request_id)
         recommender = as_of(home, LoadedRelease.load(_folder(home, decision)), decision)
         items = recommender.release.items

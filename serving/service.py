@@ -13,7 +13,6 @@ import logging
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,8 +45,11 @@ from serving.learning.following import Following
 from serving.listeners import sketch
 from serving.live.live import Live
 from serving.loaded import LoadedRelease
+from serving.privacy.forgetting import Forgetting
+from serving.privacy.gone import Gone
 from serving.reasons.worker import Explainer
 from serving.recommender import Recommender, new_request_id, request_seed
+from serving.remembered import Remembered
 from serving.settings import ServiceSettings
 from serving.shadow import Shadow
 from serving.shedding import ADMITTED, Admitted
@@ -57,7 +59,6 @@ from serving.trials import Trials
 from serving.watch import Freshness, arrival, part
 
 logger = logging.getLogger(__name__)
-KEPT_DECISIONS = 2_000
 STARTUP_SECONDS = 60.0
 """How long a start waits for events that are not in the states yet."""
 UNKNOWN = -2
@@ -82,16 +83,18 @@ class Service:
         self._shadow = Shadow(settings.shadow, home, self._shadowing, self.log, background)
         also = lambda: self._trials.releases() | self._shadow.releases  # noqa: E731
         self._fleet = Fleet(home, settings, background, self.live.prepare, load, also)
-        self._recent: OrderedDict[str, Decision] = OrderedDict()
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._recent, self._stop = Remembered(), threading.Event()
         self.unlogged = 0
         self.observers: list[Callable[[Decision], None]] = []
         self._fleet.load()
         self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
         self._explainer = Explainer(self.state, self.store, self._trials.of(self._fleet.of), settings.reasons)
+        remembering = (self._recent, self._explainer, self._shadow)
+        self.forgetting = Forgetting(home, self.quick, remembering)
         self._threads: list[threading.Thread] = []
         self._fold(STARTUP_SECONDS)
         if background:
+            self.forgetting.start()
             self._threads = [
                 repeating("following the releases", self._follow, settings.poll_seconds, self._stop)
             ]
@@ -133,7 +136,7 @@ class Service:
             BadInput: a seed or cursor of the wrong form.
             UnknownId: a seed or station that is not known here.
         """
-        began = arrival()
+        began, ask = arrival(), self.forgetting.named(ask)
         with part("query"):
             query = self._query(ask)
         recommender = self._answering(query)
@@ -176,8 +179,8 @@ class Service:
         `request_ids` (UUIDv7) decide the draws, so that a simulation can be repeated.
         """
         began = time.perf_counter()
-        queries = [self._query(ask, request_id) for ask, request_id in zip(asks, request_ids, strict=True)]
-
+        named = zip(self.forgetting.all_named(asks), request_ids, strict=True)
+        queries = [self._query(ask, request_id) for ask, request_id in named]
         decided = batched.answer(queries, self._answering, self.quick)
         kept = self._kept(decided, (time.perf_counter() - began) * 1000 / max(len(queries), 1))
         return self._shadow.each(queries, kept)
@@ -229,10 +232,7 @@ class Service:
             logger.warning("decision %s not logged: %s", decided[0].request_id, error)
             self.unlogged += len(decided)
             decided = [replace(decision, logged=False) for decision in decided]
-        with self._lock:
-            self._recent |= {decision.request_id: decision for decision in decided}
-            while len(self._recent) > KEPT_DECISIONS:
-                self._recent.popitem(last=False)
+        self._recent.add(decided)
         for observe in self.observers:
             for decision in decided:
                 observe(decision)
@@ -250,7 +250,8 @@ class Service:
         good, forbidden = by_clients(good)
         received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
-        refused += forbidden + untimely
+        good, erased = self.forgetting.living(good)
+        refused += forbidden + untimely + erased
         events = [event.model_copy(update={"received_at": received}) for _, event in good]
         results = self.log.append(events) if events else []
         for (place, _), result in zip(good, results, strict=True):
@@ -298,16 +299,17 @@ class Service:
         """The whole record of one answer.
 
         Raises:
-            UnknownId: no such decision.
+            UnknownId: no such decision. Erased: its listener was erased.
         """
         return to_json(self.decision_record(request_id))
 
     def decision_record(self, request_id: str) -> Decision:
         """Like `decision`, typed; from memory, else from the log's end or the lake partition of the id's day."""
-        with self._lock:
-            found = self._recent.get(request_id)
+        self.forgetting.follow()
+        found = self._recent.get(request_id)
         if found is not None:
             return found
+        Gone(self.place).check(request_id)
         event = self.log.find(request_id, self.log.committed("lake"))  # of another replica, just now
         if event is not None and event.kind == EventKind.DECISION and event.payload is not None:
             return from_payload(event.payload)
@@ -342,6 +344,7 @@ class Service:
             "reasons_tested": self._explainer.tested,
             "reasons_dropped": self._explainer.dropped,
             "shadow": self._shadow.status(),
+            "erasures": self.forgetting.status(self.log),
         }
 
     def ready(self) -> bool:
@@ -377,6 +380,7 @@ class Service:
 
     def _follow(self) -> None:
         """Releases as their aliases and the catalog have it, experiments as their files have them."""
+        self.forgetting.follow()
         self._shadow.follow()
         self._trials.follow(self._fleet.follow)
         self._fleet.follow()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,6 +112,12 @@ class Shadow:
             return
         self._waiting.append((query, decision))
         self._there.set()
+
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drops what waits of listeners that `gone` says yes to."""
+        for one in [one for one in self._waiting if gone(one[1].user_id)]:
+            with suppress(ValueError):  # it was taken meanwhile
+                self._waiting.remove(one)
 
     def each(self, queries: Sequence[Query], decided: list[Decision]) -> list[Decision]:
         """`offer` of a batch; the decisions again."""

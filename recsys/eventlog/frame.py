@@ -3,6 +3,9 @@
 A group is a fixed header, the (id, body) digests of its events, and one JSON line per event. It also says how far
 its writer knew the segment to be on disk: one that fails its checksum, with nothing behind it that knows it to be
 there, was torn before it was acknowledged.
+
+With a vault each line is sealed with its listener's key (recsys.eventlog.sealing); lines from before there was one
+read as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recsys.errors import BadInput
+from recsys.eventlog.sealing import seal
 from recsys.events import Event
+from recsys.vault import Vault
 
 MAGIC = b"RLG2"
 _LEAD = struct.Struct("<4sI")  # magic, CRC-32 of everything after it
@@ -40,6 +45,11 @@ class Entry:
     received_ms: int
     line: bytes
     event: Event  # as a reader will decode the line
+    plain: int = 0  # the body's digest in a log from before lines were sealed; the same where they are not
+
+    def says(self, body: int) -> bool:
+        """Whether a stored digest is of the same body."""
+        return body in (self.body, self.plain)
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,19 @@ class Group:
         return len(self.keys)
 
 
-def entry(event: Event) -> Entry:
+def entries_of(events: Sequence[Event], vault: Vault | None) -> list[Entry]:
+    """What is stored of events; new listeners get their keys together. Raises BadInput, Erased."""
+    if vault is not None:
+        vault.prepare({event.user_id for event in events})
+    return [entry(event, vault) for event in events]
+
+
+def entry(event: Event, vault: Vault | None = None) -> Entry:
     """What is stored of an event. Its body digest ignores `received_at`: a retry is the same event.
 
     Raises:
         BadInput: the event was built without validation, and could not be read back.
+        Erased: its listener was erased.
     """
     body = event.model_dump_json(exclude={"received_at"}, exclude_none=True).encode()
     stamp = event.received_at or event.ts
@@ -74,7 +92,11 @@ def entry(event: Event) -> Entry:
     except ValidationError as error:
         raise BadInput(f"event {event.event_id} cannot be logged: {error.errors()[0]['msg']}") from None
     key, received_ms = _digest(event.event_id.encode()), int(stamp.timestamp() * 1000)
-    return Entry(key, _digest(body), received_ms, line, decoded)
+    plain = _digest(body)
+    if vault is None:
+        return Entry(key, plain, received_ms, line, decoded, plain)
+    own = vault.key(event.user_id)
+    return Entry(key, own.digest(body), received_ms, seal(line, event.kind, own, vault), decoded, plain)
 
 
 def _digest(data: bytes) -> int:
@@ -83,10 +105,16 @@ def _digest(data: bytes) -> int:
 
 def pack(entries: Sequence[Entry], base: int, synced: int = 0) -> bytes:
     """One group holding `entries` from log offset `base` on; `synced` as in Group."""
-    digests = np.array([(e.key, e.body) for e in entries], np.uint64).T.tobytes()
-    payload = digests + b"".join(e.line + b"\n" for e in entries)
+    keys = np.array([e.key for e in entries], np.uint64)
+    bodies = np.array([e.body for e in entries], np.uint64)
     newest = max(e.received_ms for e in entries)
-    checked = _CHECKED[MAGIC].pack(len(payload), len(entries), base, newest, synced) + payload
+    return packed(keys, bodies, [e.line for e in entries], base, newest, synced)
+
+
+def packed(keys: U64, bodies: U64, lines: Sequence[bytes], base: int, newest: int, synced: int) -> bytes:
+    """One group from its parts, as `read_group` gives them."""
+    payload = keys.tobytes() + bodies.tobytes() + b"".join(line + b"\n" for line in lines)
+    checked = _CHECKED[MAGIC].pack(len(payload), len(lines), base, newest, synced) + payload
     return _LEAD.pack(MAGIC, zlib.crc32(checked)) + checked
 
 
@@ -115,6 +143,12 @@ def skim(file: BinaryIO, position: int) -> tuple[int, int]:
         raise BadInput("no group of events begins here")
     _, checked, (size, count, base, *_) = head
     return base + count, position + _LEAD.size + len(checked) + size
+
+
+def starts_at(file: BinaryIO, position: int) -> int | None:
+    """The offset of the group that begins at a position, unchecked; None where none does."""
+    head = _head(file, position)
+    return None if head is None else head[2][2]
 
 
 def _head(file: BinaryIO, position: int) -> tuple[int, bytes, tuple[int, ...]] | None:

@@ -16,13 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import check_commits, read_commit, write_commit
-from recsys.eventlog.frame import Entry, entry, known_after, pack, read_group
+from recsys.eventlog.frame import Entry, entries_of, known_after, pack, read_group
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
+from recsys.eventlog.sealing import is_sealed
 from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
 from recsys.events import Event
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
+from recsys.vault import Vault
 
 
 class LogSettings(BaseModel):
@@ -57,8 +59,11 @@ class LocalEventLog:
     slow disk. A reader sees durable records only.
     """
 
-    def __init__(self, folder: Path, settings: LogSettings | None = None) -> None:
+    def __init__(self, folder: Path, settings: LogSettings | None = None, vault: Vault | None = None) -> None:
         """Opens or creates the log; cuts off a torn tail (it was never acknowledged).
+
+        Args:
+            vault: seals what is appended, and opens what is read.
 
         Raises:
             LogUnavailable: the folder cannot be written.
@@ -67,7 +72,8 @@ class LocalEventLog:
         self._folder = folder
         self._commits = folder / "commits"
         self._settings = settings or LogSettings()
-        self._segments = Segments(folder)
+        self._segments, self._vault = Segments(folder, vault), vault
+        self._epoch = vault.epoch if vault is not None else 0
         self._index = IdIndex()
         self._recent = Recent()
         self._queue: list[_Request] = []
@@ -91,8 +97,8 @@ class LocalEventLog:
         check_commits(self._commits, self._end)
 
     def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:
-        """See recsys.ports.EventLog."""
-        request = _Request([entry(event) for event in events])
+        """See recsys.ports.EventLog. Raises Erased, where there is a vault."""
+        request = _Request(entries_of(events, self._vault))
         with self._queue_lock:
             self._queue.append(request)
         with self._leader:
@@ -127,6 +133,8 @@ class LocalEventLog:
                 trusted any more.
         """
         with self._syncing:
+            if self._vault is not None:
+                self._vault.sync()  # a record is durable once the key that opens it is
             if self._synced >= place:
                 return
             with self._leader:
@@ -153,12 +161,44 @@ class LocalEventLog:
         """
         end = self._reach(offset)
         stop = end if limit is None else min(end, offset + limit)
+        self._forget_erased()
         recent = self._recent.read(offset, max(offset, stop), skip)
         return self._segments.records(offset, stop, skip) if recent is None else iter(recent)
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """See recsys.ports.EventLog."""
         return self._segments.find(event_id, offset, self._reach(offset))
+
+    @property
+    def shredded(self) -> int:
+        """Records that reads of this process passed over, because their listener's key is destroyed."""
+        return self._segments.shredded
+
+    def segments(self) -> list[Path]:
+        """The files, oldest first; the last one is written to, the others change no more."""
+        return [self._segments.path(base) for base in self._segments.bases()]
+
+    def end_segment(self) -> None:
+        """Begins a new segment, where the current one holds anything. Raises LogUnavailable."""
+        try:
+            with self._leader, self._exclusive():
+                self._catch_up()
+                if self._position:
+                    self._segments.create(self._end)
+                    self._next_segment()
+        except OSError as error:
+            raise unavailable(self._folder, error) from error
+
+    def in_clear(self, text: str) -> int:
+        """Records from before there were keys that hold a text: what `recsys privacy seal` has still to do."""
+        wanted = text.encode()
+        lines = self._segments.lines(self._segments.bases()[0], self.end)
+        return sum(wanted in line for _, line in lines if not is_sealed(line))
+
+    def _forget_erased(self) -> None:
+        if self._vault is not None and self._vault.epoch != self._epoch:
+            self._epoch = self._vault.epoch
+            self._recent.clear()
 
     def _reach(self, offset: int) -> int:
         """The log's end, where it reaches back to `offset`."""
@@ -241,7 +281,7 @@ class LocalEventLog:
                 fresh.append(e)
                 outcomes.append(Appended.ACCEPTED)
             else:
-                outcomes.append(Appended.DUPLICATE if seen[e.key] == e.body else Appended.CONFLICT)
+                outcomes.append(Appended.DUPLICATE if e.says(seen[e.key]) else Appended.CONFLICT)
         return outcomes, fresh
 
     def _store(self, group: bytes) -> None:

@@ -34,6 +34,12 @@ class Recent:
                 self._events.popleft()
                 self._first += 1
 
+    def clear(self) -> None:
+        """Keeps nothing of what came until now (somebody was erased)."""
+        with self._lock:
+            self._first += len(self._events)
+            self._events.clear()
+
     def read(self, offset: int, stop: int, skip: Collection[EventKind]) -> list[Record] | None:
         """Records offset..stop-1 without the kinds to skip; None where not all of them are kept."""
         with self._lock:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recsys.errors import BadInput, LogUnavailable
-from recsys.eventlog.frame import read_group, skim
+from recsys.eventlog.frame import read_group, skim, starts_at
+from recsys.eventlog.sealing import ID_END, decoded
 from recsys.events import Event
 from recsys.ports import Record
 from recsys.schemas import EventKind
+from recsys.vault import Vault
 
 _MARK_BYTES = 256 * 1024
-_KIND_AT = len('{"event_id":"00000000-0000-7000-8000-000000000000"')
-"""Where the kind stands in an event's line, which begins with the id."""
 
 
 def _start(kind: EventKind) -> bytes:
@@ -27,8 +27,9 @@ def _start(kind: EventKind) -> bytes:
 class Segments:
     """The segments of one folder, with marks (offset, file position) that make seeking cheap."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, vault: Vault | None = None) -> None:
+        self._folder, self._vault = folder, vault
+        self.shredded = 0  # records that were passed over because their listener's key is destroyed
         self._marks: dict[int, tuple[list[int], list[int]]] = {}
 
     def path(self, base: int) -> Path:
@@ -64,19 +65,24 @@ class Segments:
             BadInput: a record is damaged.
         """
         starts = tuple(_start(kind) for kind in skip)
-        for at, line in self._lines(offset, stop):
-            if not line.startswith(starts, _KIND_AT):
-                yield Record(at, Event.model_validate_json(line))
+        for at, line in self.lines(offset, stop):
+            if line.startswith(starts, ID_END):
+                continue
+            event = decoded(line, self._vault)
+            if event is None:
+                self.shredded += 1
+            elif event.kind not in skip:  # a sealed line tells the kinds of the server alone
+                yield Record(at, event)
 
     def find(self, event_id: str, offset: int, stop: int) -> Event | None:
-        """The event with this id among offset..stop-1."""
+        """The event with this id among offset..stop-1; None too where it can no longer be read."""
         start = f'{{"event_id":"{event_id}"'.encode()
-        for _, line in self._lines(offset, stop):
+        for _, line in self.lines(offset, stop):
             if line.startswith(start):
-                return Event.model_validate_json(line)
+                return decoded(line, self._vault)
         return None
 
-    def _lines(self, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    def lines(self, offset: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """(offset, JSON text) of records offset..stop-1."""
         bases = self.bases()
         for base in bases[bisect_right(bases, offset) - 1 :]:
@@ -101,6 +107,11 @@ class Segments:
         offsets, positions = self._marks.get(base, ([base], [0]))
         nearest = max(bisect_right(offsets, offset) - 1, 0)
         at, position = offsets[nearest], positions[nearest]
+        if (
+            position and starts_at(file, position) != at
+        ):  # the segment was written again (recsys.eventlog.rewrite)
+            self._marks.pop(base, None)
+            at, position = base, 0
         size = os.fstat(file.fileno()).st_size
         while position < size:
             after, next_position = skim(file, position)

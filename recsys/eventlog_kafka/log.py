@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from recsys.errors import BadInput, LogUnavailable, RecsysError
 from recsys.eventlog.commits import checked_group
-from recsys.eventlog.frame import Entry, entry
+from recsys.eventlog.frame import Entry, entries_of
 from recsys.eventlog.recent import Recent
+from recsys.eventlog.sealing import decoded, is_sealed
 from recsys.eventlog_kafka.topic import KafkaSettings, Message, Topic
 from recsys.events import Event
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
+from recsys.vault import Vault
 
 
 @dataclass
@@ -45,9 +47,14 @@ class KafkaEventLog:
     order per partition: offsets would become vectors, and ids must be hashed to partitions so that repeats meet.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        """Opens the topic, and makes it where it is missing. Raises LogUnavailable, BadInput."""
-        self._settings = settings
+    def __init__(self, settings: KafkaSettings, vault: Vault | None = None) -> None:
+        """Opens the topic, and makes it where it is missing. Raises LogUnavailable, BadInput.
+
+        `vault` seals what is appended, and opens what is read.
+        """
+        self._settings, self._vault = settings, vault
+        self._epoch = vault.epoch if vault is not None else 0
+        self.shredded = 0  # records passed over because their listener's key is destroyed
         self._topic = Topic(settings)
         self.identity = self._topic.identity
         self._lock = threading.Lock()
@@ -62,16 +69,18 @@ class KafkaEventLog:
             self._read_on(None)
 
     @classmethod
-    def of_url(cls, url: str) -> KafkaEventLog:
+    def of_url(cls, url: str, vault: Vault | None = None) -> KafkaEventLog:
         """From kafka://host:port/topic; see KafkaSettings.of_url."""
-        return cls(KafkaSettings.of_url(url))
+        return cls(KafkaSettings.of_url(url), vault)
 
     def append(self, events: Sequence[Event], wait: bool = True) -> list[Appended]:  # noqa: ARG002
         """See recsys.ports.EventLog; what LogUnavailable leaves open is said at the class.
 
         Waits in any case: what only stands in a producer's buffer would end with this process.
         """
-        request = _Request([entry(event) for event in events])
+        request = _Request(entries_of(events, self._vault))
+        if self._vault is not None:
+            self._vault.sync()
         self._topic.check(request.entries)
         with self._queue_lock:
             self._queue.append(request)
@@ -120,7 +129,7 @@ class KafkaEventLog:
             mine.discard(event_id)  # a repetition within the batch is judged like any other
             return Appended.ACCEPTED
         known = self._bodies.get(event_id)
-        return Appended.DUPLICATE if known is None or known[1] == one.body else Appended.CONFLICT
+        return Appended.DUPLICATE if known is None or one.says(known[1]) else Appended.CONFLICT
 
     def _read_on(self, stop: int | None) -> None:
         """Takes in what the topic holds up to `stop`, or to its end."""
@@ -154,6 +163,9 @@ class KafkaEventLog:
         if stop is None or stop > self._next:  # beyond what is known here
             end = self._reach(offset)
             stop = end if limit is None else min(end, offset + limit)
+        if self._vault is not None and self._vault.epoch != self._epoch:
+            self._epoch = self._vault.epoch
+            self._recent.clear()
         recent = self._recent.read(offset, stop, skip)
         return self._records(offset, stop, skip) if recent is None else iter(recent)
 
@@ -162,8 +174,14 @@ class KafkaEventLog:
         wanted = event_id.encode()
         for message in self._topic.fetch(offset, self._reach(offset)):
             if message.event_id == wanted:
-                return _event(message)
+                return self._event(message)
         return None
+
+    def in_clear(self, text: str) -> int:
+        """Records from before there were keys that hold a text: the topic's retention has to take them."""
+        wanted, end = text.encode(), self.end
+        found = (m.line for m in self._topic.fetch(self._low, end) if not is_sealed(m.line))
+        return sum(wanted in line for line in found)
 
     def _reach(self, offset: int) -> int:
         end = self.end
@@ -174,9 +192,17 @@ class KafkaEventLog:
     def _records(self, offset: int, stop: int, skip: Collection[EventKind]) -> Iterator[Record]:
         for message in self._topic.fetch(offset, stop):
             if message.offset not in self._repeats and message.kind not in skip:
-                event = _event(message)
-                if event.kind not in skip:  # written by a version that did not say the kind beside it
+                event = self._event(message)
+                if event is None:
+                    self.shredded += 1
+                elif event.kind not in skip:  # beside a sealed record only the server's kinds are told
                     yield Record(message.offset, event)
+
+    def _event(self, message: Message) -> Event | None:
+        try:
+            return decoded(message.line, self._vault)
+        except ValidationError:
+            raise BadInput(f"record {message.offset} of the topic is no event: remove its writer") from None
 
     def committed(self, group: str) -> int:
         """Where a consumer group goes on; 0 at first, and again where the broker has forgotten an idle group."""
@@ -194,10 +220,3 @@ class KafkaEventLog:
 
 def _id(one: Entry) -> bytes:
     return one.event.event_id.encode()
-
-
-def _event(message: Message) -> Event:
-    try:
-        return Event.model_validate_json(message.line)
-    except ValidationError:
-        raise BadInput(f"record {message.offset} of the topic is no event: remove its writer") from None

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog.frame import Entry
+from recsys.eventlog.sealing import is_sealed, kind_in_clear
 
 logger = logging.getLogger(__name__)
 _BODY = "body"  # header: the 8-byte digest of what the event says
@@ -149,7 +150,8 @@ class Topic:
             safe = {"enable.idempotence": True, "acks": "all", "delivery.timeout.ms": wait, "linger.ms": 2}
             size = {"message.max.bytes": self._settings.message_bytes}
             self._producer = self._kafka.Producer({**self._base, **safe, **size})
-        headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: entry.event.kind.value.encode()}
+        kind = kind_in_clear(entry.event.kind) if is_sealed(entry.line) else entry.event.kind.value
+        headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: kind.encode()}
         while True:
             try:
                 self._producer.produce(
@@ -289,4 +291,6 @@ def _message(message: Any) -> Message:
     if message.key() is None or message.value() is None or len(headers.get(_BODY, b"")) != 8:
         raise BadInput(f"record {message.offset()} of topic {message.topic()} is no event: remove its writer")
     body = int.from_bytes(headers[_BODY], "little")
-    return Message(message.offset(), message.key(), body, message.value(), headers.get(_KIND, b"").decode())
+    return Message(
+        message.offset(), message.key(), body, message.value(), (headers.get(_KIND) or b"").decode()
+    )

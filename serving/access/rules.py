@@ -12,7 +12,7 @@ STAFF = ("/admin", "/experiments")
 """Pages for operators, which a browser opens with a key as the password."""
 _CLOSED: _Rules = (
     (("/v1/decisions", "/decisions"), Scope.DECISIONS),
-    ((*STAFF, "/v1/admin"), Scope.ADMIN),
+    ((*STAFF, "/v1/admin", "/v1/listeners", "/v1/erasures"), Scope.ADMIN),
 )
 """Paths that need a right whatever the method."""
 _WRITES: _Rules = (

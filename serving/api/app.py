@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from music.catalog.api import router as catalog_router
 from music.catalog.edits import edit_router
 from music.catalog.service import Catalog
+from music.privacy.api import router as privacy_router
 from serving.access.gate import CLOSED, Access, Gate
 from serving.api import lists, offline, operations, problems, reference, routes
 from serving.api.contract import Service
@@ -17,6 +18,7 @@ from serving.api.spotify import routes as spotify
 from serving.api.spotify.errors import SpotifyErrors
 from serving.metrics import Measure, Metrics
 from serving.page import admin_pages, experiment_pages, list_pages, pages
+from serving.privacy.forgetting import Forgetting
 from serving.settings import SheddingSettings
 from serving.shedding import Admission
 from serving.watch.facts import note
@@ -63,6 +65,9 @@ def create_app(
     app.include_router(catalog_router(service.catalog))
     if isinstance(service.catalog, Catalog):
         app.include_router(edit_router(service.catalog))
+    forgetting = getattr(service, "forgetting", None)
+    if isinstance(forgetting, Forgetting):
+        app.include_router(privacy_router(forgetting.privacy, forgetting.begun))
     app.include_router(operations.router(service, metrics, watching.board))
     app.include_router(reference.router(app))
     app.include_router(pages.router(service))

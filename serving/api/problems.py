@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from recsys.errors import (
     BadInput,
+    Erased,
     LogUnavailable,
     NotReady,
     RecsysError,
@@ -46,6 +47,7 @@ WRONG_HOST = Kind("wrong-host", 400, "This host name is not served here")
 UNAUTHORIZED = Kind("unauthorized", 401, "This needs a valid key")
 FORBIDDEN = Kind("forbidden", 403, "This key may not do that")
 UNKNOWN_ID = Kind("unknown-id", 404, "Nothing here has that id")
+ERASED = Kind("erased", 410, "Its listener was erased")
 TOO_LARGE = Kind("too-large", 413, "The request body is too large")
 NOT_JSON = Kind("not-json", 415, "The request body is not of the type that is taken here")
 INVALID = Kind("invalid", 422, "A field has a value that is not allowed")
@@ -61,6 +63,7 @@ KINDS = (
     UNAUTHORIZED,
     FORBIDDEN,
     UNKNOWN_ID,
+    ERASED,
     TOO_LARGE,
     NOT_JSON,
     INVALID,
@@ -75,6 +78,7 @@ KINDS = (
 _OF_ERROR: dict[type[RecsysError], Kind] = {
     BadInput: BAD_INPUT,
     UnknownId: UNKNOWN_ID,
+    Erased: ERASED,
     NotReady: NOT_READY,
     ReleaseRefused: NOT_READY,
     PipelineFailed: NOT_READY,

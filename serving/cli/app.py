@@ -12,6 +12,7 @@ from serving.cli import (
     long_term,
     loop,
     off_policy,
+    privacy,
     releases,
     serve,
     surfaces,
@@ -37,4 +38,5 @@ app.add_typer(off_policy.app)
 app.add_typer(learn.app)
 app.add_typer(creators.app)
 app.add_typer(keys.key, name="key")
+app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(long_term.experiment, name="experiment")

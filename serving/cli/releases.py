@@ -26,10 +26,14 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([asdict(row) for row in found])
         return
-    table = Table("version", "aliases", "until", "digest")
+    table = Table("version", "aliases", "until", "digest", "mark")
     for row in found:
         table.add_row(
-            row.version, ", ".join(row.aliases), row.tags.get("until", ""), row.tags.get("digest", "")[:12]
+            row.version,
+            ", ".join(row.aliases),
+            row.tags.get("until", ""),
+            row.tags.get("digest", "")[:12],
+            row.mark.text if row.mark else "",
         )
     console.print(table)
 

@@ -32,6 +32,7 @@ from recsys.ports import EventLog
 from recsys.release import read_manifest
 from recsys.schemas import EventKind, Surface
 from recsys.types import Decision, QueryBatch
+from recsys.vault import erasures
 from serving.decisions import batch_of, from_payload, query_of, recorded
 from serving.learning.features import DIM, features, untaught
 from serving.learning.settings import HOUR_MS, LearningSettings
@@ -63,8 +64,8 @@ class Learner:
 
     def __init__(self, home: Home, release: LoadedRelease, settings: LearningSettings | None = None) -> None:
         self._home, self.release, self._settings = home, release, settings or LearningSettings()
-        self.states = States(home)
-        self._memory = self.states.folder / "learner.npz"
+        self.states, self._erasures = States(home), erasures(home)
+        self._memory = self.states.memory
         self._known: dict[str, bool] = {}  # release version -> whether it numbers tracks alike
         self._log = ""  # identity of the log that the offset is of
         self._new = False  # nothing has been learned over this release
@@ -109,18 +110,33 @@ class Learner:
         Raises:
             LogUnavailable, BadInput: the log cannot be read.
         """
+        if erasures(self._home) != self._erasures:
+            self._forget()
         if self._new:
             start = log.committed("lake")  # all before it is in the lake; asked before the lake is read
             self._relearn(now)
             self._log, self._inbox.offset = log.identity, start
         if self._log != log.identity:  # another log: its offsets begin anew
             self._log, self._inbox.offset = log.identity, 0
-        while records := list(log.read(max(self._inbox.offset, 0), _CHUNK)):
-            self._take([record.event for record in records])
-            self._inbox.offset = records[-1].offset + 1
+        end, at = log.end, max(self._inbox.offset, 0)
+        while at < end:  # by offsets: of erased listeners nothing is given
+            self._take([record.event for record in log.read(at, _CHUNK)])
+            at = self._inbox.offset = min(at + _CHUNK, end)
         slots = self._settle(now)
-        self._keep()
-        return Learned(self.states.publish(self.model), slots, len(self._inbox))
+        with self.states.alone():
+            if (
+                erasures(self._home) != self._erasures
+            ):  # what was learned just now may be of who was erased just now
+                self._forget()
+                return Learned(self.states.current(), 0, 0)
+            self._keep()
+            return Learned(self.states.publish(self.model), slots, len(self._inbox))
+
+    def _forget(self) -> None:
+        """Somebody was erased: sums over everybody cannot be taken apart, so all is learned anew from the lake."""
+        self._erasures, given = erasures(self._home), self._settings
+        self._inbox = Inbox(DIM, int(given.window_hours * HOUR_MS), int(given.patience_hours * HOUR_MS))
+        self._anew()
 
     def _keep(self) -> None:
         more = self._inbox.arrays() | {"log": np.frombuffer(self._log.encode(), np.uint8)}

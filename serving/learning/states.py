@@ -7,6 +7,7 @@ taught = states.load(version, basis)                  # Taught, or BadInput in w
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from bandits.linear import LinearModel
 from bandits.state import load, save
 from bandits.state import version as version_of
 from recsys.errors import BadInput
-from recsys.files import write_whole
+from recsys.files import alone, write_whole
 from recsys.home import Home
 from serving.learning.features import DIM, FORM
 from serving.loaded import LoadedRelease
@@ -51,6 +52,25 @@ class States:
     def pointer(self) -> Path:
         """A small file with the newest version."""
         return self.folder / "current"
+
+    @property
+    def memory(self) -> Path:
+        """What the learner needs to go on: sums over everybody, and events that wait for their rewards."""
+        return self.folder / "learner.npz"
+
+    def alone(self) -> AbstractContextManager[None]:
+        """One process at a time keeps, publishes or forgets."""
+        return alone(self.folder / ".lock")
+
+    def forget(self) -> list[str]:
+        """Ends what was learned so far: servers stop using it, the learner begins anew; versions that are left.
+
+        Old versions stay for the replay of answers that were drawn from them, until they are swept.
+        """
+        with self.alone():
+            self.memory.unlink(missing_ok=True)
+            self.pointer.unlink(missing_ok=True)
+            return sorted(path.stem for path in self.folder.glob("*.npz"))
 
     def path(self, version: str) -> Path:
         return self.folder / f"{version}.npz"

@@ -84,6 +84,13 @@ class Explainer:
             self._here[user_id] = _Asked(asked.context, asked.assignment, max(asked.now, ended + 1))
             self._wait(user_id)
 
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drops whoever `gone` says yes to."""
+        with self._lock:
+            for known in (self._here, self._waiting):
+                for user_id in [user_id for user_id in known if gone(user_id)]:
+                    del known[user_id]
+
     def _wait(self, user_id: str) -> None:
         self._waiting[user_id] = None
         if len(self._waiting) > self._settings.waiting:

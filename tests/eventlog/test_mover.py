@@ -64,10 +64,17 @@ class TwiceDelivering:
         self, offset: int = 0, limit: int | None = None, skip: Collection[EventKind] = ()
     ) -> Iterator[Record]:
         records = [r for r in self._log.read() for _ in range(2)]
-        return iter([Record(i, r.event) for i, r in enumerate(records)][offset:])
+        return iter([Record(i, r.event) for i, r in enumerate(records)][offset:][:limit])
 
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         return self._log.find(event_id, offset)
+
+    @property
+    def shredded(self) -> int:
+        return self._log.shredded
+
+    def in_clear(self, text: str) -> int:
+        return self._log.in_clear(text)
 
     @property
     def end(self) -> int:

@@ -120,7 +120,7 @@ def test_listeners_over_http_come_at_the_same_times_and_their_events_are_taken(
     np.testing.assert_array_equal(http.day.sessions.key, inside.day.sessions.key)
     assert http.figures.pages == inside.figures.pages > 5
     assert http.figures.seen > 10
-    asked = [service.decision_record(r) for r in list(service._recent)]
+    asked = [service.decision_record(r) for r in service._recent.ids()]
     assert {d.now for d in asked} >= set((http.day.sessions.start - 5_000)[http.day.shown.session].tolist())
 
 

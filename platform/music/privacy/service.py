@@ -1,0 +1,138 @@
+"""What can be asked: erase a listener, see how far it is, read the receipt, check a receipt.
+
+privacy = Privacy(Requests(folder), steps, key)
+request = privacy.request(user_id, now)      # durable; the same request for the same listener
+receipt = privacy.run(request.id, clock)     # all steps, going on where an earlier run was killed
+
+Which steps there are is wired by the composition root (serving/privacy): each removes the listener from one place,
+can be repeated, and says in numbers what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any, Protocol
+
+from music.privacy.model import Case, Receipt, Request, State, Step
+from music.privacy.store import Requests
+from recsys.errors import BadInput, NotReady
+from recsys.ids import is_public_id, uuid7
+
+Facts = dict[str, Any]
+Clock = Callable[[], int]
+"""UTC ms."""
+
+
+class Work(Protocol):
+    """One step of an erasure."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, case: Case) -> Facts:
+        """Removes the listener from one place. Doing it twice removes nothing more. Raises RecsysError."""
+        ...
+
+
+class Hashing(Protocol):
+    """The home's keyed hashes."""
+
+    def listener(self, user_id: str) -> str: ...
+
+    def seal(self, digest: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """The requests of one home, and the steps that serve them."""
+
+    requests: Requests
+    steps: Sequence[Work]
+    hashing: Hashing
+    at_once: frozenset[str] = frozenset()  # names of steps that `request` does before it returns
+
+    def request(self, user_id: str, now: int) -> Request:
+        """Notes that a listener is to be erased, and does what is to take effect at once.
+
+        The same listener again gives the same request, done or not.
+
+        Raises:
+            BadInput: not a public id.
+        """
+        if not is_public_id(user_id):
+            raise BadInput(f"{user_id!r} is no listener's id: 22 characters of 0-9A-Za-z")
+        with self.requests.alone():
+            listener = self.hashing.listener(user_id)
+            found = self.requests.of(listener)
+            if found is None:
+                found = Request(
+                    id=uuid7(now),
+                    state=State.REQUESTED,
+                    listener=listener,
+                    user_id=user_id,
+                    requested_at=now,
+                )
+                self.requests.put(found)
+            return self._through(found, lambda: now, self.at_once)
+
+    def run(self, request_id: str, clock: Clock) -> Receipt:
+        """Does all steps that are not done, and writes the receipt; of a request that is done, its receipt.
+
+        Raises:
+            UnknownId: no such request.
+            RecsysError: a step could not be done; the request stays, and `run` goes on there.
+        """
+        with self.requests.alone():
+            request = self.requests.get(request_id)
+            if request.state == State.DONE:
+                return self.requests.receipt(request_id)
+            request = self._through(request, clock, None)
+            ended = request.ended(clock())
+            receipt = self._receipt(ended)
+            self.requests.put_receipt(receipt)
+            self.requests.put(ended)
+        return receipt
+
+    def resume(self, clock: Clock) -> list[Receipt]:
+        """Ends every request that was asked for and is not done (after a crash)."""
+        return [self.run(request.id, clock) for request in self.requests.open()]
+
+    def checked(self, receipt: Receipt) -> None:
+        """Whether a receipt is as it was written, by this home.
+
+        Raises:
+            BadInput: it was changed, or is another home's.
+        """
+        if receipt.digested() != receipt.digest:
+            raise BadInput(f"receipt {receipt.id} was changed: its digest is of another text")
+        if not compare_digest(self.hashing.seal(receipt.digest), receipt.seal):
+            raise BadInput(f"receipt {receipt.id} was not written by this home")
+
+    def _through(self, request: Request, clock: Clock, only: frozenset[str] | None) -> Request:
+        for work in self.steps:
+            if request.did(work.name) or request.state == State.DONE:
+                continue
+            if only is not None and work.name not in only:
+                continue
+            if request.user_id is None:
+                raise NotReady(
+                    f"request {request.id} no longer names its listener: ask for the erasure again"
+                )
+            facts = work(Case(request.user_id, request, clock()))
+            request = request.after(Step(name=work.name, at=clock(), facts=facts))
+            self.requests.put(request)
+        return request
+
+    def _receipt(self, request: Request) -> Receipt:
+        assert request.done_at is not None
+        bare = Receipt(
+            id=request.id,
+            listener=request.listener,
+            requested_at=request.requested_at,
+            done_at=request.done_at,
+            removed={step.name: {"at": step.at, **step.facts} for step in request.steps},
+        )
+        digest = bare.digested()
+        return bare.model_copy(update={"digest": digest, "seal": self.hashing.seal(digest)})

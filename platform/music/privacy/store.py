@@ -1,0 +1,109 @@
+"""Where requests and receipts lie: one file each (0600), replaced whole.
+
+Files and not tables: a request names a listener until it is done, and then nothing of that name may stay in a page
+that a database keeps for later.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+from pydantic import ValidationError
+
+from music.privacy.model import Receipt, Request, State
+from recsys.errors import BadInput, UnknownId
+from recsys.files import alone
+from recsys.ids import is_event_id
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The folder of one home."""
+
+    folder: Path
+
+    def alone(self) -> AbstractContextManager[None]:
+        """One erasure at a time, of all processes of this machine."""
+        return alone(self.folder / "lock")
+
+    def put(self, request: Request) -> None:
+        """Durable once this returns; what the file said before is overwritten first."""
+        self._write(self._request(request.id), request.model_dump_json(indent=1))
+
+    def get(self, request_id: str) -> Request:
+        """Raises UnknownId, BadInput."""
+        return Request.model_validate_json(self._read(self._request(request_id), request_id))
+
+    def all(self) -> list[Request]:
+        """Oldest first: their ids are UUIDv7."""
+        paths = sorted(self.folder.glob("*.request.json"))
+        return [self.get(path.name.partition(".")[0]) for path in paths]
+
+    def of(self, listener: str) -> Request | None:
+        """The request about a listener, by keyed hash."""
+        return next((request for request in self.all() if request.listener == listener), None)
+
+    def open(self) -> list[Request]:
+        """Requests that are not done."""
+        return [request for request in self.all() if request.state != State.DONE]
+
+    def put_receipt(self, receipt: Receipt) -> Path:
+        path = self._receipt(receipt.id)
+        self._write(path, orjson.dumps(receipt.model_dump(), option=orjson.OPT_INDENT_2).decode())
+        return path
+
+    def receipt(self, request_id: str) -> Receipt:
+        """Raises UnknownId, BadInput."""
+        return read_receipt(self._read(self._receipt(request_id), request_id))
+
+    def _request(self, request_id: str) -> Path:
+        return self.folder / f"{checked(request_id)}.request.json"
+
+    def _receipt(self, request_id: str) -> Path:
+        return self.folder / f"{checked(request_id)}.receipt.json"
+
+    def _read(self, path: Path, request_id: str) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise UnknownId(f"no {path.suffixes[0][1:]} {request_id}: see `recsys privacy list`") from None
+
+    def _write(self, path: Path, text: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        handle = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with path.open("r+b") if path.exists() else nullcontext() as old:
+            beside.replace(path)
+            if old is not None:  # the name is the new file's by now: a crash here loses nothing
+                _blank(old)
+
+
+def _blank(file: BinaryIO) -> None:
+    """Overwrites a file that no name leads to any more."""
+    file.write(b" " * os.fstat(file.fileno()).st_size)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_receipt(text: bytes) -> Receipt:
+    """A receipt from JSON. Raises BadInput."""
+    try:
+        return Receipt.model_validate_json(text)
+    except ValidationError as error:
+        raise BadInput(f"not a receipt: {error.errors()[0]['msg']}") from None
+
+
+def checked(request_id: str) -> str:
+    """The id; raises BadInput where it could not be one."""
+    if not is_event_id(request_id):
+        raise BadInput("a request's id is a lower-case hyphenated UUID")
+    return request_id

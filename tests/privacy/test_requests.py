@@ -1,0 +1,100 @@
+"""An erasure is asked for once, goes on after a crash at any step, and forgets whom it was about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from music.privacy.model import Case, State
+from music.privacy.service import Facts, Privacy
+from music.privacy.store import Requests
+from recsys.errors import BadInput, UnknownId
+from recsys.vault import Vault
+
+USER = "Z" * 22
+NAMES = ("first", "second", "third")
+
+
+@dataclass
+class Remove:
+    """A place that holds listeners; the process dies there while `dies` is set."""
+
+    name: str
+    holds: set[str]
+    dies: bool = False
+    calls: list[int] = field(default_factory=list)
+
+    def __call__(self, case: Case) -> Facts:
+        self.calls.append(case.now)
+        found = case.user_id in self.holds
+        self.holds.discard(case.user_id)
+        if self.dies:
+            raise KeyboardInterrupt
+        return {"found": found}
+
+
+def privacy(folder: Path, steps: list[Remove]) -> Privacy:
+    return Privacy(Requests(folder / "privacy"), steps, Vault(folder / "vault"), frozenset({"first"}))
+
+
+def asked_and_run(service: Privacy) -> None:
+    service.run(service.request(USER, 5).id, lambda: 6)
+
+
+@pytest.mark.parametrize("dies", NAMES)
+def test_a_run_that_dies_at_any_step_is_ended_by_the_next(tmp_path: Path, dies: str) -> None:
+    steps = [Remove(name, {USER, "other"}, dies=name == dies) for name in NAMES]
+    with pytest.raises(KeyboardInterrupt):
+        asked_and_run(privacy(tmp_path, steps))
+    for step in steps:
+        step.dies = False
+    later = privacy(tmp_path, steps)  # another process
+    assert [r.user_id for r in later.requests.open()] == [USER]
+    [receipt] = later.resume(lambda: 7)
+    assert list(receipt.removed) == list(NAMES)
+    assert all(step.holds == {"other"} for step in steps)
+    assert [len(step.calls) for step in steps] == [1 + (name == dies) for name in NAMES]
+    assert later.resume(lambda: 8) == []
+
+
+def test_a_request_is_made_once_and_its_first_step_takes_effect_at_once(tmp_path: Path) -> None:
+    steps = [Remove(name, {USER}) for name in NAMES]
+    service = privacy(tmp_path, steps)
+    first, again = service.request(USER, 5), service.request(USER, 9)
+    assert first.id == again.id
+    assert [len(step.calls) for step in steps] == [1, 0, 0]
+    receipt = service.run(first.id, lambda: 10)
+    assert service.run(first.id, lambda: 11) == receipt
+    assert service.request(USER, 12).state == State.DONE
+    assert [len(step.calls) for step in steps] == [1, 1, 1]
+
+
+def test_what_is_left_says_nothing_of_whom_it_was_about(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [Remove("first", {USER})])
+    service.run(service.request(USER, 5).id, lambda: 6)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if USER.encode() in path.read_bytes()]
+    assert privacy(tmp_path / "elsewhere", []).hashing.listener(USER) != service.requests.all()[0].listener
+
+
+def test_a_changed_receipt_and_one_of_another_home_are_refused(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [Remove("first", {USER})])
+    receipt = service.run(service.request(USER, 5).id, lambda: 6)
+    service.checked(receipt)
+    changed = receipt.model_copy(update={"done_at": 7})
+    with pytest.raises(BadInput, match="was changed"):
+        service.checked(changed)
+    with pytest.raises(BadInput, match="not written by this home"):
+        service.checked(changed.model_copy(update={"digest": changed.digested()}))
+    with pytest.raises(BadInput, match="not written by this home"):
+        privacy(tmp_path / "other", []).checked(receipt)
+
+
+def test_ids_that_are_none_are_refused(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [])
+    with pytest.raises(BadInput):
+        service.request("me", 5)
+    with pytest.raises(UnknownId):
+        service.run("0194ce42-9a78-7fef-a3f3-000000000000", lambda: 5)
