@@ -22,7 +22,7 @@ from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import F32, History, Queries, gather, kin, trace
 from models.two_tower.inference import Inference
-from models.two_tower.towers import Network
+from models.two_tower.towers import ItemTower, Network
 from recsys.catalog_delta import patched
 from recsys.errors import BadInput
 from recsys.index import Index
@@ -64,15 +64,7 @@ class TwoTower:
 
     def encode_items(self, items: Items) -> F32:
         """(m, d) vectors of any catalog's tracks; those without training plays from their content alone."""
-        content = Content.of(items, self.vocabulary)
-        out = np.empty((len(items), self.config.embedding_dim), np.float32)
-        with torch.inference_mode():
-            for begin in range(0, len(items), _CHUNK):
-                tracks = np.arange(begin, min(begin + _CHUNK, len(items)))
-                age = torch.from_numpy(content.age_bucket(tracks, self.until_ms))
-                rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
-                out[tracks] = self.network.item(rows, audio, age).numpy()
-        return out
+        return encode_tracks(self.network.item, Content.of(items, self.vocabulary), self.until_ms)
 
     def encode_alone(self, items: Items) -> F32:
         """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes.
@@ -218,6 +210,18 @@ def _unit(vectors: F32) -> F32:
     tastes = vectors[:, :-1]
     unit: F32 = tastes / np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), np.float32(1e-9))
     return unit
+
+
+def encode_tracks(tower: ItemTower, content: Content, now_ms: int) -> F32:
+    """(n, d) vectors of every track, ages as of now_ms."""
+    out = np.empty((len(content.rows), tower.dim), np.float32)
+    with torch.inference_mode():
+        for begin in range(0, len(out), _CHUNK):
+            tracks = np.arange(begin, min(begin + _CHUNK, len(out)))
+            age = torch.from_numpy(content.age_bucket(tracks, now_ms))
+            rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
+            out[tracks] = tower(rows, audio, age).numpy()
+    return out
 
 
 def history_tensors(history: History) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.history import F32, History, Queries, Traces, gather, kin
 from recsys.items import MS_PER_DAY, Items
 from recsys.plays import I16, I64, Outcome, Plays
+
+F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Batch:
     columns: I64  # (c,) tracks
     log_weight: F32  # (c,)
     known: I64  # (h,) flat positions
+    expected: F64  # (n,) expected count of every track's draws, in-batch and uniform
     now: int  # UTC ms, start of the day
 
 
@@ -152,6 +156,7 @@ class Sampler:
             columns=columns,
             log_weight=log_weight.astype(np.float32),
             known=_known(history.track, positive, columns, len(self.items)),
+            expected=expected,
             now=day * MS_PER_DAY,
         )
 

@@ -15,14 +15,16 @@ from torch import Tensor
 
 from models.two_tower import warm
 from models.two_tower.config import TwoTowerConfig
-from models.two_tower.content import Content, Vocabulary
+from models.two_tower.content import Content, FirstPlays, Vocabulary
 from models.two_tower.history import trace
-from models.two_tower.loss import Draws, Positives, mixture_softmax
+from models.two_tower.hard import Hard, HardDraws, corrections, log_weights
+from models.two_tower.loss import Draws, OwnDraws, Positives, mixture_softmax
 from models.two_tower.model import TwoTower, history_tensors
 from models.two_tower.sampling import Batch, Sampler
 from models.two_tower.towers import Network
 from recsys.dataset import Dataset
 from recsys.errors import NotReady
+from recsys.items import MS_PER_DAY
 from recsys.plays import I64
 
 _LOG_EVERY = 20
@@ -71,6 +73,8 @@ def _fit(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
     dropout = torch.Generator().manual_seed(config.seed)
+    negatives = Hard(content, config)
+    first = FirstPlays.of(sampler.plays, sampler.items)
     began = time.monotonic()
     for step, batch in enumerate(_batches(sampler, config.epochs)):
         seconds = time.monotonic() - began
@@ -79,7 +83,8 @@ def _fit(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, done)
-        loss = _loss(network, batch, content, config, dropout)
+        hard = negatives.draw(network, batch, step, done)
+        loss = _loss(network, batch, content, first, config, dropout, hard)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -102,12 +107,19 @@ def _schedule(step: int, done: float) -> float:
 
 
 def _loss(
-    network: Network, batch: Batch, content: Content, config: TwoTowerConfig, dropout: torch.Generator
+    network: Network,
+    batch: Batch,
+    content: Content,
+    first: FirstPlays,
+    config: TwoTowerConfig,
+    dropout: torch.Generator,
+    hard: HardDraws | None = None,
 ) -> Tensor:
     history = batch.history
-    needed = np.unique(np.concatenate([[0], history.track.ravel(), batch.columns]))
+    drawn = [] if hard is None else [hard.track.numpy().ravel()]
+    needed = np.unique(np.concatenate([[0], history.track.ravel(), batch.columns, *drawn]))
     needed = needed[needed >= 0]
-    vectors = _item_vectors(network, content, needed, batch.now, config, dropout)
+    vectors = _item_vectors(network, content, needed, batch.now, first, config, dropout)
     played = torch.from_numpy(np.searchsorted(needed, np.maximum(history.track, 0)))
     pad = torch.from_numpy(history.track < 0)
     user, known, _ = network.user(vectors, played, pad, *history_tensors(history))
@@ -125,7 +137,15 @@ def _loss(
         ),
         Draws(user @ columns.T, torch.from_numpy(batch.log_weight), torch.from_numpy(batch.known)),
         known.masked_fill(pad, -torch.inf),
+        None if hard is None else _own_draws(hard, batch, user, vectors, needed),
     )
+
+
+def _own_draws(hard: HardDraws, batch: Batch, user: Tensor, vectors: Tensor, needed: I64) -> OwnDraws:
+    expected = torch.from_numpy(batch.expected)
+    place = torch.from_numpy(np.searchsorted(needed, hard.track.numpy()))
+    logits = (user[:, None] @ torch.nn.functional.embedding(place, vectors).transpose(1, 2))[:, 0]
+    return OwnDraws(logits, log_weights(hard, expected), *corrections(hard, expected, batch.columns))
 
 
 def _item_vectors(
@@ -133,13 +153,22 @@ def _item_vectors(
     content: Content,
     tracks: I64,
     now: int,
+    first: FirstPlays,
     config: TwoTowerConfig,
     dropout: torch.Generator,
 ) -> Tensor:
-    """(m, d) vectors of some tracks as of `now`; a random share of them from content alone (id dropout)."""
+    """(m, d) vectors of some tracks as of `now`; a random share of them, and those not heard before, from content."""
     rows = torch.from_numpy(content.rows[tracks])
-    dropped = torch.rand(len(tracks), generator=dropout) < config.id_dropout
-    rows[:, 0] = rows[:, 0].masked_fill(dropped, 0)
+    chance = torch.rand(3, len(tracks), generator=dropout)
+    dropped = chance[0] < config.id_dropout
+    without = {0: dropped, 1: dropped & (chance[1] < config.artist_dropout)}
+    without[2] = dropped & (chance[2] < config.album_dropout)
+    if config.newborn:
+        today = now // MS_PER_DAY
+        without[0] |= torch.from_numpy(first.track[tracks] >= today)
+        without[2] |= torch.from_numpy(first.album[tracks] >= today)
+    for column, mask in without.items():
+        rows[:, column] = rows[:, column].masked_fill(mask, 0)
     age = torch.from_numpy(content.age_bucket(tracks, now))
     vectors: Tensor = network.item(rows, torch.from_numpy(content.audio[tracks]), age)
     return vectors
