@@ -36,6 +36,14 @@ from recsys.types import QueryBatch
 _CHUNK = 65_536
 
 
+@dataclasses.dataclass(frozen=True)
+class Ancestor:
+    """A model from whose weights another was trained on."""
+
+    release: str  # version in the registry, "" where it never was in one
+    until_ms: int  # it saw plays before
+
+
 class TwoTower:
     """score(listener, track) = <encode(listener), item_vectors[track]> + memory term (see towers.py)."""
 
@@ -48,10 +56,11 @@ class TwoTower:
         config: TwoTowerConfig,
         items: Items,
         until_ms: int,
+        lineage: tuple[Ancestor, ...] = (),
     ) -> None:
-        """Track ages are as of until_ms, UTC."""
+        """Track ages are as of until_ms, UTC; `lineage` names the models whose weights it started from, oldest first."""
         self.network, self.vocabulary, self.config = network, vocabulary, config
-        self.items, self.until_ms = items, until_ms
+        self.items, self.until_ms, self.lineage = items, until_ms, lineage
         self.item_vectors: F32 = self.encode_items(items)
         self._kinship = kin(items)
         self._vectors = torch.from_numpy(self.item_vectors)
@@ -153,6 +162,7 @@ class TwoTower:
             "config": self.config.model_dump(),
             "until_ms": self.until_ms,
             "countries": len(self.items.countries),
+            "lineage": [dataclasses.asdict(ancestor) for ancestor in self.lineage],
         }
         files.write(folder, state, json.dumps(dataclasses.asdict(self.vocabulary)), json.dumps(settings))
 
@@ -168,7 +178,8 @@ class TwoTower:
         config = TwoTowerConfig(**settings["config"])
         network = Network(vocabulary.sizes, settings["countries"], config)
         files.fill(network, state, folder)
-        return cls(network.eval(), vocabulary, config, items, settings["until_ms"])
+        lineage = tuple(Ancestor(**ancestor) for ancestor in settings.get("lineage", []))
+        return cls(network.eval(), vocabulary, config, items, settings["until_ms"], lineage)
 
     def _encode(self, batch: QueryBatch) -> tuple[F32, F32, History]:
         """Listener vectors (b, d), memory terms (b, L) and the histories; computed once a batch."""

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.two_tower import warm
+from models.two_tower import incremental, warm
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, FirstPlays, Vocabulary
 from models.two_tower.history import trace
 from models.two_tower.hard import Hard, HardDraws, corrections, log_weights
 from models.two_tower.loss import Draws, OwnDraws, Positives, mixture_softmax
-from models.two_tower.model import TwoTower, history_tensors
+from models.two_tower.incremental import Moments
+from models.two_tower.model import Ancestor, TwoTower, history_tensors
 from models.two_tower.sampling import Batch, Sampler
 from models.two_tower.towers import Network
 from recsys.dataset import Dataset
@@ -36,28 +37,52 @@ def train(
     config: TwoTowerConfig,
     log: Callable[[int, dict[str, float]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    start: TwoTower | None = None,
+    release: str = "",
+    keep: Moments | None = None,
 ) -> TwoTower:
     """A model of the plays that started before `until_ms` (UTC); the same for the same seed and thread count.
 
-    `log` gets (step, {"loss", "learning_rate", "seconds"}) now and then, `progress` (steps done, all steps).
+    With `start`, its weights are trained on with the sessions since then and `config.replay` older ones for each
+    (incremental training); tracks, artists and listeners that are new since enter. `release` is its version, for the
+    record of where the weights come from.
+
+    `log` gets (step, {"loss", "learning_rate", "seconds"}) now and then, `progress` (steps done, all steps). `keep`
+    is the optimizer's state: what it holds is gone on with, and afterwards it holds the new one.
     With `budget_s` the number of steps depends on the machine, and so does the model.
 
     Raises:
-        NotReady: no play of a known track before `until_ms`.
+        NotReady: no play of a known track before `until_ms`, or none since `start` was trained.
+        BadInput: `start` has another shape than `config` asks for.
     """
     plays = dataset.plays.before(until_ms)
     played = np.bincount(plays.track[plays.track >= 0], minlength=len(dataset.items))
     if not played.any():
         raise NotReady("no plays of known tracks before the cut: simulate or import a longer log first")
+    if start is not None and not (plays.start >= start.until_ms).any():
+        raise NotReady("no plays since the model to start from was trained: it is as new as the log")
     vocabulary = Vocabulary.of(dataset.items, played, config.min_plays)
+    if start is not None:
+        vocabulary = incremental.joined(start.vocabulary, vocabulary)
     content = Content.of(dataset.items, vocabulary)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        network = Network(vocabulary.sizes, len(dataset.items.countries), config)
-        warm.start(network.item, plays, content, config.seed)
-    sampler = Sampler(plays, trace(plays), dataset.country, dataset.items, config)
-    _fit(network, sampler, content, config, log, progress)
-    return TwoTower(network.eval(), vocabulary, config, dataset.items, until_ms)
+        if start is None:
+            network = Network(vocabulary.sizes, len(dataset.items.countries), config)
+            warm.start(network.item, plays, content, config.seed)
+        else:
+            network = incremental.grown(start, vocabulary, config)
+    since = None if start is None else start.until_ms
+    sampler = Sampler(plays, trace(plays), dataset.country, dataset.items, config, since)
+    _fit(network, sampler, content, config if start is None else _shorter(config), log, progress, keep)
+    lineage = () if start is None else (*start.lineage, Ancestor(release, start.until_ms))
+    return TwoTower(network.eval(), vocabulary, config, dataset.items, until_ms, lineage)
+
+
+def _shorter(config: TwoTowerConfig) -> TwoTowerConfig:
+    """The schedule of an incremental run."""
+    changes = {"epochs": config.incremental_epochs, "learning_rate": config.incremental_learning_rate}
+    return config.model_copy(update=changes)
 
 
 def _fit(
@@ -67,11 +92,14 @@ def _fit(
     config: TwoTowerConfig,
     log: Callable[[int, dict[str, float]], None] | None,
     progress: Callable[[int, int], None] | None,
+    keep: Moments | None,
 ) -> None:
     steps = sampler.steps() * config.epochs
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
+    if keep:
+        incremental.restore(network, optimizer, keep)
     dropout = torch.Generator().manual_seed(config.seed)
     negatives = Hard(content, config)
     first = FirstPlays.of(sampler.plays, sampler.items)
@@ -94,6 +122,9 @@ def _fit(
             log(step, {"loss": loss.item(), "learning_rate": rate, "seconds": seconds})
         if progress:
             progress(min(step + 1, steps), steps)
+    if keep is not None:
+        keep.clear()
+        keep.update(incremental.moments(network, optimizer))
 
 
 def _batches(sampler: Sampler, epochs: int) -> Iterator[Batch]:
