@@ -28,12 +28,18 @@ class TwoTowerConfig(BaseModel):
     budget_s: float | None = Field(None, gt=0, description="stop after this many seconds, whatever `epochs`")
     id_dropout: float = Field(0.1, ge=0, lt=1)
     album_dropout: float = Field(0.5, ge=0, le=1, description="of tracks without their id: album dropped too")
-    artist_dropout: float = Field(0.0, ge=0, le=1, description="of tracks without their id: artist dropped too")
-    newborn: bool = Field(True, description="new tracks are shown by content until their first day of plays ends")
+    artist_dropout: float = Field(
+        0.0, ge=0, le=1, description="of tracks without their id: artist dropped too"
+    )
+    newborn: bool = Field(
+        True, description="new tracks are shown by content until their first day of plays ends"
+    )
     min_plays: int = Field(1, ge=0, description="tracks with fewer training plays have no id vector")
     skip_weight: float = Field(0.7, ge=0, le=1, description="weight of a skipped play as a positive")
     mid_session: float = Field(0.2, ge=0, le=1, description="share of queries moved inside the session")
-    incremental_epochs: int = Field(2, ge=1, description="passes over the new days, from an earlier model's weights")
+    incremental_epochs: int = Field(
+        2, ge=1, description="passes over the new days, from an earlier model's weights"
+    )
     incremental_learning_rate: float = Field(0.002, gt=0)
     replay: float = Field(1.0, ge=0, description="older sessions drawn for each new one, then")
     half_life_days: float = Field(45.0, gt=0, description="older sessions are drawn less often")

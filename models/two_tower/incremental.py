@@ -65,7 +65,9 @@ def moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> Moments:
     }
 
 
-def restore(network: nn.Module, optimizer: torch.optim.Optimizer, kept: Mapping[str, dict[str, Tensor]]) -> None:
+def restore(
+    network: nn.Module, optimizer: torch.optim.Optimizer, kept: Mapping[str, dict[str, Tensor]]
+) -> None:
     """Puts kept state back; rows that are new to a table have none yet."""
     for name, parameter in network.named_parameters():
         if name in kept:

@@ -58,7 +58,7 @@ class TwoTower:
         until_ms: int,
         lineage: tuple[Ancestor, ...] = (),
     ) -> None:
-        """Track ages are as of until_ms, UTC; `lineage` names the models whose weights it started from, oldest first."""
+        """Track ages are as of until_ms, UTC; `lineage`: whose weights it started from, oldest first."""
         self.network, self.vocabulary, self.config = network, vocabulary, config
         self.items, self.until_ms, self.lineage = items, until_ms, lineage
         self.item_vectors: F32 = self.encode_items(items)

@@ -16,10 +16,10 @@ from torch import Tensor
 from models.two_tower import incremental, warm
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, FirstPlays, Vocabulary
-from models.two_tower.history import trace
 from models.two_tower.hard import Hard, HardDraws, corrections, log_weights
-from models.two_tower.loss import Draws, OwnDraws, Positives, mixture_softmax
+from models.two_tower.history import trace
 from models.two_tower.incremental import Moments
+from models.two_tower.loss import Draws, OwnDraws, Positives, mixture_softmax
 from models.two_tower.model import Ancestor, TwoTower, history_tensors
 from models.two_tower.sampling import Batch, Sampler
 from models.two_tower.towers import Network

@@ -31,7 +31,9 @@ def sampled_gradient(rng: np.random.Generator, counts: tuple[int, int, int], cor
     """Mean over RUNS draws of the gradient; `counts` by popularity (as other rows' positives would be), uniformly and
     from each row's own frozen copy. `corrected` names the samplers whose expected counts are known to the loss."""
     in_batch, uniform, hard = counts
-    times = rng.multinomial(in_batch, POPULARITY, (RUNS, B)) + rng.multinomial(uniform, [1 / N] * N, (RUNS, B))
+    times = rng.multinomial(in_batch, POPULARITY, (RUNS, B)) + rng.multinomial(
+        uniform, [1 / N] * N, (RUNS, B)
+    )
     expected = torch.from_numpy(in_batch * POPULARITY + (uniform / N if corrected != "in_batch" else 0))
     scores = SCORES.repeat(RUNS, 1).requires_grad_()
     own = hard_draws(rng, hard)
@@ -66,7 +68,9 @@ def hard_draws(rng: np.random.Generator, draws: int) -> HardDraws:
     best = frozen.topk(10, dim=1)
     top = best.indices.repeat(RUNS, 1)
     probability = torch.softmax(best.values / 2.0, dim=1).repeat(RUNS, 1)
-    at = torch.searchsorted(probability.cumsum(1), torch.from_numpy(rng.random((RUNS * B, draws)))).clamp(max=9)
+    at = torch.searchsorted(probability.cumsum(1), torch.from_numpy(rng.random((RUNS * B, draws)))).clamp(
+        max=9
+    )
     return HardDraws(top, probability, top.gather(1, at), probability.gather(1, at))
 
 
@@ -79,7 +83,7 @@ def bias(negatives: int, ratio: tuple[int, int, int], corrected: str) -> float:
 
 
 def falls(ratio: tuple[int, int, int], corrected: str) -> bool:
-    """Whether the bias against the full softmax falls as negatives grow: sixteen times as many, a fifth of it or less."""
+    """Whether the bias falls as negatives grow: with sixteen times as many, to a fifth of it or less."""
     few, some, many = (bias(n, ratio, corrected) for n in (2, 8, 32))
     return few > some > many and many < few / 5
 
