@@ -7,11 +7,11 @@ For a listener b and a positive p the normaliser is split in three, and each par
     + sum over draws j of exp(s_j) / E_bj                 the rest: drawn from the mixture
 
 E_bj is the expected count of track j under the whole mixture: in-batch draws (the positives of the other rows),
-uniform draws, and the row's own hard draws (Bengio & Senecal 2008; for one sampler, Yi et al. 2019). A draw that hits b's history or p
-is an accidental hit: that track is already in Z with certainty, so the draw is left out. The positive's own
-logit gets no correction, as its expected count is 1 (Khrylchenko et al. 2025 show the bias of correcting it).
-A row's own positives among the in-batch draws are not draws for that row: their multiplicity and their
-expected count are reduced.
+uniform draws, and the row's own hard draws (Bengio & Senecal 2008; for one sampler, Yi et al. 2019). A draw that
+hits b's history or p is an accidental hit: that track is already in Z with certainty, so the draw is left out. The
+positive's own logit gets no correction, as its expected count is 1 (Khrylchenko et al. 2025 show the bias of
+correcting it). A row's own positives among the in-batch draws are not draws for that row: their multiplicity and
+their expected count are reduced.
 """
 
 from __future__ import annotations

@@ -73,7 +73,11 @@ class TwoTower:
 
     def encode_items(self, items: Items) -> F32:
         """(m, d) vectors of any catalog's tracks; those without training plays from their content alone."""
-        return encode_tracks(self.network.item, Content.of(items, self.vocabulary), self.until_ms)
+        return self.encode_content(Content.of(items, self.vocabulary))
+
+    def encode_content(self, content: Content) -> F32:
+        """(m, d) vectors of tracks as the tables are to see them."""
+        return encode_tracks(self.network.item, content, self.until_ms)
 
     def encode_alone(self, items: Items) -> F32:
         """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes.
