@@ -1,6 +1,6 @@
 """Going on from an earlier model's weights: new names get rows, the rest starts where it was.
 
-network = grown(start, vocabulary, config)      # train.train(..., start=model) does all of it
+network = grown(start, vocabulary, config, countries)   # train.train(..., start=model) does all of it
 A name that is new starts as the unknown one, so a track that is new to the tables begins where its content placed it.
 """
 
@@ -35,8 +35,8 @@ def joined(old: Vocabulary, new: Vocabulary) -> Vocabulary:
     return Vocabulary(*(list(dict.fromkeys([*before, *now])) for before, now in tables))
 
 
-def grown(start: TwoTower, vocabulary: Vocabulary, config: TwoTowerConfig) -> Network:
-    """A network with the weights of `start`, for a vocabulary that begins with its own.
+def grown(start: TwoTower, vocabulary: Vocabulary, config: TwoTowerConfig, countries: int) -> Network:
+    """A network with the weights of `start`, for a vocabulary that begins with its own and a number of territories.
 
     Raises:
         BadInput: the settings or the catalog's territories ask for a network of another shape.
@@ -44,7 +44,6 @@ def grown(start: TwoTower, vocabulary: Vocabulary, config: TwoTowerConfig) -> Ne
     for name in _SHAPE:
         if getattr(start.config, name) != getattr(config, name):
             raise BadInput(f"the model to start from has another {name}: train from scratch, without `start`")
-    countries = len(start.items.countries)
     if start.network.user.country.num_embeddings != countries + 1:
         raise BadInput("the catalog's territories have changed since that model: train from scratch")
     network = Network(vocabulary.sizes, countries, config)

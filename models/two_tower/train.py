@@ -71,7 +71,7 @@ def train(
             network = Network(vocabulary.sizes, len(dataset.items.countries), config)
             warm.start(network.item, plays, content, config.seed)
         else:
-            network = incremental.grown(start, vocabulary, config)
+            network = incremental.grown(start, vocabulary, config, len(dataset.items.countries))
     since = None if start is None else start.until_ms
     sampler = Sampler(plays, trace(plays), dataset.country, dataset.items, config, since)
     _fit(network, sampler, content, config if start is None else _shorter(config), log, progress, keep)

@@ -69,7 +69,7 @@ def test_a_new_track_enters_and_the_others_keep_their_rows(
 def test_grown_weights_place_every_track_where_it_was(world: Dataset, yesterday: TwoTower) -> None:
     played = np.bincount(world.plays.track, minlength=len(world.items))
     wider = joined(yesterday.vocabulary, yesterday.vocabulary.of(world.items, played, 1))
-    network = grown(yesterday, wider, CONFIG).eval()
+    network = grown(yesterday, wider, CONFIG, 0).eval()
     moved = TwoTower(network, wider, CONFIG, world.items, yesterday.until_ms)
     np.testing.assert_allclose(moved.item_vectors, yesterday.item_vectors, atol=1e-6)
 
