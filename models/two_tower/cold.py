@@ -170,7 +170,7 @@ def _logit(x: F32) -> F32:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     found: F32 = (weight.detach().numpy() / scale).astype(np.float32)
     return found
 

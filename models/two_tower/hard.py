@@ -61,7 +61,7 @@ class Frozen:
         history = batch.history
         played, pad = torch.from_numpy(np.maximum(history.track, 0)), torch.from_numpy(history.track < 0)
         user, _, _ = self.user(self.vectors, played, pad, *history_tensors(history))
-        scores = user @ self.vectors.T
+        scores: Tensor = user @ self.vectors.T
         scores[:, self.release_day > batch.now // MS_PER_DAY] = -torch.inf
         known = np.concatenate([history.track, batch.positive], axis=1)
         row, place = np.nonzero(known >= 0)

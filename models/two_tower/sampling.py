@@ -178,7 +178,7 @@ class Sampler:
             columns=columns,
             log_weight=log_weight.astype(np.float32),
             known=_known(history.track, positive, columns, len(self.items)),
-            expected=expected,
+            expected=expected.astype(np.float64),
             now=day * MS_PER_DAY,
         )
 
