@@ -179,7 +179,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     if given.sequence is not None:
         models["sequence"] = _sequence(world, given.sequence, cpu)
     figures = tracks_table(world, models, head, given.window, given.cap)
-    figures["listeners"] = by_plays(world.data, tower, given.window)
+    figures["listeners"] = by_plays(world.known, tower, given.window)
     return {**figures, "cpu_s": cpu, "settings": config.model_dump(), "hide": given.hide, "seed": given.seed}
 
 

@@ -51,15 +51,17 @@ class ColdHead:
         return np.concatenate(parts)
 
     def features(self, batch: QueryBatch, tracks: NDArray[np.integer]) -> F32:
-        """(b, m, features): taste and popularity by content, counts by kind, newness and its product with both."""
-        user, vectors, items = self.model.encode(batch), self.vectors[tracks], self.model.items
-        taste, popularity = user[:, :-1] @ vectors[:, :-1].T, user[:, -1:] * vectors[:, -1]
+        """(b, m, features): taste by content, the artist's fame, counts by kind, newness and its products with these.
+
+        Not the model's popularity: it depends on a track's age at the model's cut, which new tracks do not have yet.
+        """
+        items = self.model.items
+        taste = self.model.encode(batch)[:, :-1] @ self.vectors[tracks, :-1].T
         own = [played(batch.histories, kind, tracks) for kind in kinds(items)]
         today = batch.now[:, None] // MS_PER_DAY
         new = (today - items.release_day[tracks] <= NEW_DAYS).astype(np.float32)
         fame = np.broadcast_to(self.fame[tracks], taste.shape)
-        flat = [taste, popularity, fame, *(c for counts in own for c in counts), new]
-        flat += [new * taste, new * popularity, new * fame, new * own[0][1]]
+        flat = [taste, fame, *(c for counts in own for c in counts), new, new * fame, new * own[0][1]]
         return np.stack(flat, axis=2).astype(np.float32)
 
 
