@@ -26,8 +26,9 @@ from ranking.config import LightConfig, RankerConfig
 from recsys.dataset import Dataset, load
 from recsys.home import Home
 from recsys.lake import Lake
+from recsys.marks import Marks
 from recsys.release import seal
-from serving import registry
+from serving import registry, seeds
 from serving.live.lake import carry
 from serving.stages import Done, Stages
 
@@ -107,21 +108,32 @@ class Recipe:
 
         return self.stages.run("states", self.base, work, force)
 
-    def two_tower(self, force: bool = False) -> Done:
-        """The two-tower model."""
+    def two_tower(self, force: bool = False, start: str | None = None) -> Done:
+        """The two-tower model; with `start`, trained on from that release's weights (version, alias or latest).
+
+        A release made from it names what it started from (`lineage` in its manifest's config).
+        """
         from models.two_tower.train import train
 
         config = self.config.two_tower
+        seed = None if start is None else seeds.find(self.home, start)
 
         def work(folder: Path) -> dict[str, Any]:
             curve: list[tuple[int, dict[str, float]]] = []
+            model = None if seed is None else seeds.two_tower(seed, self.data.items)
             with self.bar("two-tower") as update:
                 model = train(
-                    self.data, self.data.split.valid, config, lambda s, m: curve.append((s, m)), update
+                    self.data,
+                    self.data.split.valid,
+                    config,
+                    lambda s, m: curve.append((s, m)),
+                    update,
+                    start=model,
+                    release="" if seed is None else seed.version,
                 )
             model.save(folder)
             self._track("two_tower", config, curve, {}, folder)
-            return {"steps": curve[-1][0] if curve else 0}
+            return {"steps": curve[-1][0] if curve else 0, "lineage": [a.release for a in model.lineage]}
 
         return self.stages.run("two_tower", {**self.base, "config": config.model_dump()}, work, force)
 
@@ -221,6 +233,11 @@ class Recipe:
             for name in ("ranking", "light", "stats"):
                 shutil.copytree(parts["ranker"].folder / name, target / name)
             self.data.items.save(target / "items")
+            lineage = {"two_tower": parts["two_tower"].result.get("lineage", [])}
+            for ancestor in lineage["two_tower"]:
+                Marks(self.home.releases).refuse_seed(
+                    ancestor
+                )  # it may have been marked while this was trained
             metrics = {k: float(v) for k, v in parts["index"].result.items() if isinstance(v, float)}
             sealed = partial(
                 seal,
@@ -228,7 +245,7 @@ class Recipe:
                 version,
                 self.data.versions,
                 self.data.split.test,
-                self.config.model_dump(mode="json"),
+                {**self.config.model_dump(mode="json"), "lineage": lineage},
                 metrics,
             )
             sealed()  # so that it can be loaded: its reference is what its own parts answer

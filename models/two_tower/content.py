@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.two_tower.history import F32
-from recsys.items import Items
-from recsys.plays import I32, I64
+from recsys.items import MS_PER_DAY, Items
+from recsys.plays import I32, I64, Plays
 
 AGE_DAYS = (3, 7, 14, 30, 60, 120, 365, 1095, 3650)
 AGE_BUCKETS = len(AGE_DAYS) + 2
@@ -86,6 +86,29 @@ class Content:
         """(m,) age buckets of some tracks at a time."""
         age = self.catalog.age_days(now_ms)[tracks]
         return np.where(age < 0, 0, 1 + np.searchsorted(AGE_DAYS, age, side="right"))
+
+
+@dataclass(frozen=True)
+class FirstPlays:
+    """When the log first hears of tracks and albums that came out while it ran; -1 for all others.
+
+    Until then a track is placed by its content, in training as when it is served.
+    """
+
+    track: I64  # (n,) UTC day
+    album: I64  # (n,) of each track's album
+
+    @classmethod
+    def of(cls, plays: Plays, items: Items) -> FirstPlays:
+        never = np.iinfo(np.int64).max
+        known = plays.track >= 0
+        track = np.full(len(items), never)
+        np.minimum.at(track, plays.track[known], plays.start[known] // MS_PER_DAY)
+        album = np.full(int(items.album.max(initial=-1)) + 1, never)
+        np.minimum.at(album, items.album, track)
+        began = int(track.min(initial=never))
+        new = items.release_day > began
+        return cls(np.where(new, track, -1), np.where(new, album[items.album], -1))
 
 
 def _rows(names: Sequence[str], row: dict[str, int]) -> I64:

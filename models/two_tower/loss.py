@@ -4,14 +4,14 @@ For a listener b and a positive p the normaliser is split in three, and each par
 
   Z = sum over b's own history of exp(s)                  known: counted once, exactly
     + exp(s_p) if p is not in the history                 known: counted once, exactly
-    + sum over draws j of exp(s_j) / E_j                  the rest: drawn from the mixture
+    + sum over draws j of exp(s_j) / E_bj                 the rest: drawn from the mixture
 
-E_j is the expected count of track j under the whole mixture: in-batch draws (the positives of the other rows)
-plus uniform draws (Bengio & Senecal 2008; for one sampler, Yi et al. 2019). A draw that hits b's history or p
-is an accidental hit: that track is already in Z with certainty, so the draw is left out. The positive's own
-logit gets no correction, as its expected count is 1 (Khrylchenko et al. 2025 show the bias of correcting it).
-A row's own positives among the in-batch draws are not draws for that row: their multiplicity and their
-expected count are reduced.
+E_bj is the expected count of track j under the whole mixture: in-batch draws (the positives of the other rows),
+uniform draws, and the row's own hard draws (Bengio & Senecal 2008; for one sampler, Yi et al. 2019). A draw that
+hits b's history or p is an accidental hit: that track is already in Z with certainty, so the draw is left out. The
+positive's own logit gets no correction, as its expected count is 1 (Khrylchenko et al. 2025 show the bias of
+correcting it). A row's own positives among the in-batch draws are not draws for that row: their multiplicity and
+their expected count are reduced.
 """
 
 from __future__ import annotations
@@ -43,14 +43,30 @@ class Positives:
     )
 
 
-def mixture_softmax(positives: Positives, draws: Draws, history: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class OwnDraws:
+    """Draws of a sampler of each row's own (hard negatives), which never draws a track that the row knows."""
+
+    logits: Tensor  # (b, h)
+    log_weight: Tensor  # (b, h) -log(expected count under the whole mixture); -inf: no draw
+    place: Tensor  # (m,) flat positions in the shared draws of tracks that the row's sampler might have drawn
+    correction: Tensor  # (m,) log(expected count without that sampler) - log(expected count with it)
+
+
+def mixture_softmax(
+    positives: Positives, draws: Draws, history: Tensor, own_draws: OwnDraws | None = None
+) -> Tensor:
     """Mean weighted negative log likelihood; history (b, L) logits of the row's own tracks, -inf pads.
 
     A positive that other rows drew too stands in the normaliser of this row's other positives, as a draw.
     """
     rest = (draws.logits + draws.log_weight).flatten()
+    parts = [history]
+    if own_draws is not None:
+        rest = rest.index_add(0, own_draws.place, own_draws.correction)
+        parts.append(own_draws.logits + own_draws.log_weight)
     rest = rest.index_fill(0, draws.known, -torch.inf).view_as(draws.logits)
-    certain = torch.cat([rest, history], dim=1).logsumexp(dim=1, keepdim=True)  # (b, 1)
+    certain = torch.cat([rest, *parts], dim=1).logsumexp(dim=1, keepdim=True)  # (b, 1)
     own = positives.logits.masked_fill(positives.in_history, -torch.inf)  # (b, k)
     k = own.shape[1]
     siblings = (own + positives.log_weight)[:, None, :].expand(-1, k, -1)

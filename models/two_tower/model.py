@@ -22,7 +22,7 @@ from models.two_tower.config import TwoTowerConfig
 from models.two_tower.content import Content, Vocabulary
 from models.two_tower.history import F32, History, Queries, gather, kin, trace
 from models.two_tower.inference import Inference
-from models.two_tower.towers import Network
+from models.two_tower.towers import ItemTower, Network
 from recsys.catalog_delta import patched
 from recsys.errors import BadInput
 from recsys.index import Index
@@ -34,6 +34,14 @@ from recsys.topk import members
 from recsys.types import QueryBatch
 
 _CHUNK = 65_536
+
+
+@dataclasses.dataclass(frozen=True)
+class Ancestor:
+    """A model from whose weights another was trained on."""
+
+    release: str  # version in the registry, "" where it never was in one
+    until_ms: int  # it saw plays before
 
 
 class TwoTower:
@@ -48,10 +56,11 @@ class TwoTower:
         config: TwoTowerConfig,
         items: Items,
         until_ms: int,
+        lineage: tuple[Ancestor, ...] = (),
     ) -> None:
-        """Track ages are as of until_ms, UTC."""
+        """Track ages are as of until_ms, UTC; `lineage`: whose weights it started from, oldest first."""
         self.network, self.vocabulary, self.config = network, vocabulary, config
-        self.items, self.until_ms = items, until_ms
+        self.items, self.until_ms, self.lineage = items, until_ms, lineage
         self.item_vectors: F32 = self.encode_items(items)
         self._kinship = kin(items)
         self._vectors = torch.from_numpy(self.item_vectors)
@@ -64,15 +73,11 @@ class TwoTower:
 
     def encode_items(self, items: Items) -> F32:
         """(m, d) vectors of any catalog's tracks; those without training plays from their content alone."""
-        content = Content.of(items, self.vocabulary)
-        out = np.empty((len(items), self.config.embedding_dim), np.float32)
-        with torch.inference_mode():
-            for begin in range(0, len(items), _CHUNK):
-                tracks = np.arange(begin, min(begin + _CHUNK, len(items)))
-                age = torch.from_numpy(content.age_bucket(tracks, self.until_ms))
-                rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
-                out[tracks] = self.network.item(rows, audio, age).numpy()
-        return out
+        return self.encode_content(Content.of(items, self.vocabulary))
+
+    def encode_content(self, content: Content) -> F32:
+        """(m, d) vectors of tracks as the tables are to see them."""
+        return encode_tracks(self.network.item, content, self.until_ms)
 
     def encode_alone(self, items: Items) -> F32:
         """(m, d) like encode_items, one track at a time: the very same vector in whatever company a track comes.
@@ -161,6 +166,7 @@ class TwoTower:
             "config": self.config.model_dump(),
             "until_ms": self.until_ms,
             "countries": len(self.items.countries),
+            "lineage": [dataclasses.asdict(ancestor) for ancestor in self.lineage],
         }
         files.write(folder, state, json.dumps(dataclasses.asdict(self.vocabulary)), json.dumps(settings))
 
@@ -176,7 +182,8 @@ class TwoTower:
         config = TwoTowerConfig(**settings["config"])
         network = Network(vocabulary.sizes, settings["countries"], config)
         files.fill(network, state, folder)
-        return cls(network.eval(), vocabulary, config, items, settings["until_ms"])
+        lineage = tuple(Ancestor(**ancestor) for ancestor in settings.get("lineage", []))
+        return cls(network.eval(), vocabulary, config, items, settings["until_ms"], lineage)
 
     def _encode(self, batch: QueryBatch) -> tuple[F32, F32, History]:
         """Listener vectors (b, d), memory terms (b, L) and the histories; computed once a batch."""
@@ -218,6 +225,18 @@ def _unit(vectors: F32) -> F32:
     tastes = vectors[:, :-1]
     unit: F32 = tastes / np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), np.float32(1e-9))
     return unit
+
+
+def encode_tracks(tower: ItemTower, content: Content, now_ms: int) -> F32:
+    """(n, d) vectors of every track, ages as of now_ms."""
+    out = np.empty((len(content.rows), tower.dim), np.float32)
+    with torch.inference_mode():
+        for begin in range(0, len(out), _CHUNK):
+            tracks = np.arange(begin, min(begin + _CHUNK, len(out)))
+            age = torch.from_numpy(content.age_bucket(tracks, now_ms))
+            rows, audio = torch.from_numpy(content.rows[tracks]), torch.from_numpy(content.audio[tracks])
+            out[tracks] = tower(rows, audio, age).numpy()
+    return out
 
 
 def history_tensors(history: History) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.history import F32, History, Queries, Traces, gather, kin
 from recsys.items import MS_PER_DAY, Items
 from recsys.plays import I16, I64, Outcome, Plays
+
+F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Batch:
     columns: I64  # (c,) tracks
     log_weight: F32  # (c,)
     known: I64  # (h,) flat positions
+    expected: F64  # (n,) expected count of every track's draws, in-batch and uniform
     now: int  # UTC ms, start of the day
 
 
@@ -65,8 +69,15 @@ class Sampler:
     """Draws the batches of an epoch from a log; the same for the same seed and epoch."""
 
     def __init__(
-        self, plays: Plays, traces: Traces, country: I16, items: Items, config: TwoTowerConfig
+        self,
+        plays: Plays,
+        traces: Traces,
+        country: I16,
+        items: Items,
+        config: TwoTowerConfig,
+        since_ms: int | None = None,
     ) -> None:
+        """With `since_ms`, every session from that day on, and `config.replay` older ones for each of them."""
         self.plays, self.traces, self.items, self.config = plays, traces, items, config
         self.sessions, self.kinship = Sessions.of(plays, country), kin(items)
         day = plays.start[self.sessions.start] // MS_PER_DAY
@@ -74,6 +85,8 @@ class Sampler:
         order = np.argsort(day, kind="stable")
         days, begins = np.unique(day[order], return_index=True)
         self.by_day = dict(zip(days.tolist(), np.split(order, begins[1:]), strict=True))
+        self.since_day = None if since_ms is None else since_ms // MS_PER_DAY
+        self._replayed = self._replay()
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Batches of one pass, days and sessions in random order; older sessions thinned by the half-life."""
@@ -93,7 +106,20 @@ class Sampler:
         return sum(self._parts(len(s) * self._share(day)) for day, s in self.by_day.items())
 
     def _share(self, day: int) -> float:
+        if self.since_day is not None and day >= self.since_day:
+            return 1.0
+        return min(1.0, self._replayed * self._remembered(day))
+
+    def _remembered(self, day: int) -> float:
         return float(0.5 ** ((self.last_day - day) / self.config.half_life_days))
+
+    def _replay(self) -> float:
+        """What the shares of older days are multiplied with, so that they add up to `config.replay`."""
+        if self.since_day is None:
+            return 1.0
+        new = sum(len(s) for day, s in self.by_day.items() if day >= self.since_day)
+        old = sum(len(s) * self._remembered(d) for d, s in self.by_day.items() if d < self.since_day)
+        return self.config.replay * new / old if old else 0.0
 
     def _parts(self, examples: float) -> int:
         return max(1, round(examples / self.config.batch_size))
@@ -152,6 +178,7 @@ class Sampler:
             columns=columns,
             log_weight=log_weight.astype(np.float32),
             known=_known(history.track, positive, columns, len(self.items)),
+            expected=expected.astype(np.float64),
             now=day * MS_PER_DAY,
         )
 

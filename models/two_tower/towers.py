@@ -28,7 +28,8 @@ class ItemTower(nn.Module):
 
     def __init__(self, sizes: tuple[int, ...], config: TwoTowerConfig) -> None:
         super().__init__()
-        dim = config.embedding_dim - 1
+        self.dim = config.embedding_dim
+        dim = self.dim - 1
         self.tables = nn.ModuleList([_table(size, dim) for size in sizes])
         self.audio = nn.Linear(len(AUDIO) + 1, dim)
         self.age = _table(AGE_BUCKETS, dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,12 +64,23 @@ def train(
     budget: Annotated[
         str | None, typer.Option(help="Train the sequence model this long: 90s, 60m, 2h.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Go on from a release's weights (two-tower only): a version, an alias, or latest. "
+            "Reads the days since and as many older sessions.",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one part anew on the lake's current versions; what it needs is trained first if absent."""
     recipe = make_recipe(open_home(home), profile, config, seconds(budget))
-    steps = {"two-tower": recipe.two_tower, "sequence": recipe.sequence, "ranker": recipe.ranker}
+    if start is not None and part != "two-tower":
+        raise BadInput(f"--from is for two-tower: {part} is always trained from scratch")
+    two_tower = partial(recipe.two_tower, start=start)
+    steps = {"two-tower": two_tower, "sequence": recipe.sequence, "ranker": recipe.ranker}
     if part not in steps:
         raise BadInput(f"unknown part {part!r}: choose one of {', '.join(steps)}")
     _tell(steps[part](force=True), as_json)

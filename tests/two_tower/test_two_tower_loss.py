@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from models.two_tower.loss import Draws, Positives, mixture_softmax
+from models.two_tower.hard import HardDraws, corrections, log_weights
+from models.two_tower.loss import Draws, OwnDraws, Positives, mixture_softmax
 
-N, B = 40, 12
+N, B, RUNS = 40, 12, 800
 RNG = np.random.default_rng(0)
 SCORES = torch.from_numpy(RNG.normal(0, 1.5, (B, N)))
 POPULARITY = 1 / np.arange(1, N + 1)
@@ -25,48 +27,81 @@ def full_gradient() -> Tensor:
     return scores.grad
 
 
-def sampled_gradient(rng: np.random.Generator, negatives: int, whole_mixture: bool) -> Tensor:
-    """One draw: `negatives` by popularity (as other rows' positives would be) and as many uniform ones."""
-    times = np.bincount(rng.choice(N, negatives, p=POPULARITY), minlength=N)
-    times += np.bincount(rng.integers(0, N, negatives), minlength=N)
-    columns = np.flatnonzero(times)
-    expected = negatives * POPULARITY + (negatives / N if whole_mixture else 0)
-    scores = SCORES.clone().requires_grad_()
-    row = np.arange(B)[:, None]
-    known = np.concatenate([HISTORY, TARGETS[:, None]], axis=1)
-    hit_row, hit_column = np.nonzero((columns[None, None] == known[:, :, None]).any(1))
+def sampled_gradient(rng: np.random.Generator, counts: tuple[int, int, int], corrected: str) -> Tensor:
+    """Mean over RUNS draws of the gradient; `counts` by popularity (as other rows' positives would be), uniformly and
+    from each row's own frozen copy. `corrected` names the samplers whose expected counts are known to the loss."""
+    in_batch, uniform, hard = counts
+    times = rng.multinomial(in_batch, POPULARITY, (RUNS, B)) + rng.multinomial(
+        uniform, [1 / N] * N, (RUNS, B)
+    )
+    expected = torch.from_numpy(in_batch * POPULARITY + (uniform / N if corrected != "in_batch" else 0))
+    scores = SCORES.repeat(RUNS, 1).requires_grad_()
+    own = hard_draws(rng, hard)
+    place, amount = corrections(own, expected, np.arange(N))
+    weight = log_weights(own, expected)
+    if corrected != "whole":
+        place, amount, weight = place[:0], amount[:0], -torch.log(expected[own.track])
+    row = torch.arange(RUNS * B)[:, None]
+    known = torch.from_numpy(np.concatenate([HISTORY, TARGETS[:, None]], axis=1)).repeat(RUNS, 1)
+    target = torch.from_numpy(TARGETS)[:, None].repeat(RUNS, 1)
+    history = torch.from_numpy(HISTORY).repeat(RUNS, 1)
     positives = Positives(
-        scores[np.arange(B), TARGETS][:, None],
-        torch.ones(B, 1, dtype=torch.float64),
-        torch.from_numpy((TARGETS[:, None] == HISTORY).any(1, keepdims=True)),
-        torch.full((B, 1), -torch.inf, dtype=torch.float64),
+        scores.gather(1, target),
+        torch.ones(RUNS * B, 1, dtype=torch.float64),
+        (target == history).any(1, keepdim=True),
+        torch.full((RUNS * B, 1), -torch.inf, dtype=torch.float64),
     )
-    draws = Draws(
-        scores[:, columns],
-        torch.from_numpy(np.log(times[columns]) - np.log(expected[columns])),
-        torch.from_numpy(hit_row * len(columns) + hit_column),
-    )
-    mixture_softmax(positives, draws, scores[row, HISTORY]).backward()
+    with np.errstate(divide="ignore"):
+        log_times = torch.from_numpy(np.log(times.reshape(-1, N)))
+    draws = Draws(scores, log_times - expected.log(), (row * N + known).flatten())
+    hard_part = OwnDraws(scores.gather(1, own.track), weight.double(), place, amount.double())
+    mixture_softmax(positives, draws, scores.gather(1, history), hard_part).backward()
     assert scores.grad is not None
-    return scores.grad
+    return scores.grad.view(RUNS, B, N).sum(0)
 
 
-def bias(negatives: int, whole_mixture: bool = True, runs: int = 1500) -> float:
+def hard_draws(rng: np.random.Generator, draws: int) -> HardDraws:
+    """Of a frozen copy that scores nearly as SCORES do: softmax over its ten best tracks that a row does not know."""
+    frozen = SCORES + torch.from_numpy(np.random.default_rng(7).normal(0, 0.5, (B, N)))
+    known = np.concatenate([HISTORY, TARGETS[:, None]], axis=1)
+    frozen = frozen.scatter(1, torch.from_numpy(known), -torch.inf)
+    best = frozen.topk(10, dim=1)
+    top = best.indices.repeat(RUNS, 1)
+    probability = torch.softmax(best.values / 2.0, dim=1).repeat(RUNS, 1)
+    at = torch.searchsorted(probability.cumsum(1), torch.from_numpy(rng.random((RUNS * B, draws)))).clamp(
+        max=9
+    )
+    return HardDraws(top, probability, top.gather(1, at), probability.gather(1, at))
+
+
+def bias(negatives: int, ratio: tuple[int, int, int], corrected: str) -> float:
     """Distance of the mean sampled gradient from the full one, as a share of the full one's length."""
-    rng = np.random.default_rng(negatives)
-    mean = sum(sampled_gradient(rng, negatives, whole_mixture) for _ in range(runs)) / runs
+    counts = (negatives * ratio[0], negatives * ratio[1], negatives * ratio[2])
+    mean = sampled_gradient(np.random.default_rng(negatives), counts, corrected)
     full = full_gradient()
     return float(torch.linalg.norm(mean - full) / torch.linalg.norm(full))
 
 
-def test_gradient_bias_falls_as_negatives_grow() -> None:
-    few, some, many = bias(4), bias(16), bias(64)
-    assert few > some > many
-    assert many < 0.03
+def falls(ratio: tuple[int, int, int], corrected: str) -> bool:
+    """Whether the bias falls as negatives grow: with sixteen times as many, to a fifth of it or less."""
+    few, some, many = (bias(n, ratio, corrected) for n in (2, 8, 32))
+    return few > some > many and many < few / 5
 
 
-def test_correcting_by_the_in_batch_sampler_alone_stays_biased() -> None:
-    assert bias(64, whole_mixture=False, runs=400) > 0.08
+@pytest.mark.parametrize("ratio", [(1, 1, 0), (2, 1, 1), (1, 2, 1), (1, 1, 2)])
+def test_gradient_bias_falls_as_negatives_grow_whatever_the_mixture(ratio: tuple[int, int, int]) -> None:
+    assert falls(ratio, "whole")
+
+
+@pytest.mark.parametrize("ratio", [(1, 1, 0), (2, 1, 1), (1, 2, 1), (1, 1, 2)])
+def test_correcting_by_the_in_batch_sampler_alone_stays_biased(ratio: tuple[int, int, int]) -> None:
+    assert not falls(ratio, "in_batch")
+    assert bias(32, ratio, "in_batch") > 0.08
+
+
+@pytest.mark.parametrize("ratio", [(2, 1, 1), (1, 1, 2)])
+def test_leaving_the_hard_draws_out_of_the_expected_count_stays_biased(ratio: tuple[int, int, int]) -> None:
+    assert not falls(ratio, "in_batch and uniform")
 
 
 def test_with_every_other_track_drawn_as_often_as_expected_the_loss_is_the_full_softmax() -> None:
