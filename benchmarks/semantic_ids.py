@@ -4,7 +4,8 @@
 
 On a simulated home. Every model learns from plays before the validation window, whichever window is measured; from
 5% of the played tracks, drawn by seed, everything before the measured window is taken away, so that they are cold
-beside the tracks that really came out later. A request stands at the start of a session; its targets are the distinct
+beside the tracks that really came out later. `--release v1` hides none and takes the home's own release as served,
+so that nothing but semantic ids is trained. A request stands at the start of a session; its targets are the distinct
 tracks played in it. Trained models and their CPU seconds stay in FOLDER, and a run that was stopped goes on there.
 """
 
@@ -21,14 +22,18 @@ import numpy as np
 
 from benchmarks.results import table, write
 from benchmarks.semantic_lists import ContentKnn, Lists, additions, alone, proposals, ranked
-from benchmarks.semantic_world import World, hidden_world
+from benchmarks.semantic_world import HIDDEN_SHARE, World, hidden_world
 from models.semantic_ids import SemanticConfig, SemanticIds
-from models.sequence.config import SequenceConfig
 from models.sequence.model import SequenceModel
-from models.two_tower import TwoTower, TwoTowerConfig
-from recsys.dataset import Dataset
+from models.two_tower import TwoTower
+from recsys.dataset import Dataset, load
 from recsys.features.stats import item_stats
+from recsys.home import Home
+from recsys.lake import Lake
+from recsys.release import read_manifest
 from recsys.types import QueryBatch
+from serving.loaded import LoadedRelease, Retrieval
+from serving.surfaces.home import sources
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "joint": {},
@@ -59,36 +64,42 @@ def kept(
     return model, spent
 
 
-def peers(data: Dataset, work: Path, tiny: bool) -> dict[str, tuple[Any, float]]:
-    """The product's two models, with the settings that ship."""
+def peers(world: World, work: Path, tiny: bool) -> tuple[Retrieval, dict[str, float]]:
+    """The home feed's parts without semantic ids, trained anew with the settings that ship, and CPU seconds."""
     from models.sequence.train import train as train_sequence
     from models.two_tower.train import train as train_tower
+    from recsys.index import build
     from serving.recipe import RecipeConfig
 
-    config = RecipeConfig.of("tiny" if tiny else "demo")
-    tower: TwoTowerConfig = config.two_tower
-    sequence: SequenceConfig = config.sequence
+    config, data = RecipeConfig.of("tiny" if tiny else "demo"), world.data
     until, items = data.split.valid, data.items
-    return {
-        "two_tower": kept(
-            work / "two_tower",
-            lambda f: TwoTower.load(f, items),
-            lambda: train_tower(data, until, tower),
-            tower,
-        ),
-        "sequence": kept(
-            work / "sequence",
-            lambda f: SequenceModel.load(f, items),
-            lambda: train_sequence(data, until, sequence, checkpoint_dir=work / "sequence.checkpoint"),
-            sequence,
-        ),
-    }
+    tower, tower_s = kept(
+        work / "two_tower",
+        lambda f: TwoTower.load(f, items),
+        lambda: train_tower(data, until, config.two_tower),
+        config.two_tower,
+    )
+    sequence, sequence_s = kept(
+        work / "sequence",
+        lambda f: SequenceModel.load(f, items),
+        lambda: train_sequence(data, until, config.sequence, checkpoint_dir=work / "sequence.checkpoint"),
+        config.sequence,
+    )
+    some = world.task.batch.take(np.arange(min(20, len(world.task))))
+    parts = Retrieval(
+        items=items,
+        stats=item_stats(data.plays, data.country, items, until),
+        two_tower=tower,
+        index=build(tower.item_vectors, tower.encode(some)),
+        sequence=sequence,
+    )
+    return parts, {"two_tower": tower_s, "sequence": sequence_s}
 
 
 def semantic(data: Dataset, work: Path, variant: str, settings: dict[str, Any]) -> tuple[SemanticIds, float]:
     from models.semantic_ids.train import train
 
-    config = SemanticConfig(**{**settings, **VARIANTS[variant]})
+    config = SemanticConfig(**settings)
     folder = work / f"semantic_{variant}_{config.seed}"
     return kept(
         folder,
@@ -96,24 +107,6 @@ def semantic(data: Dataset, work: Path, variant: str, settings: dict[str, Any]) 
         lambda: train(data, data.split.valid, config, checkpoint_dir=work / f"{folder.name}.checkpoint"),
         config,
     )
-
-
-def pool_of(world: World, tower: TwoTower, sequence: SequenceModel) -> Any:
-    """What the home feed's own sources propose to each request."""
-    from recsys.index import build
-    from serving.loaded import Retrieval
-    from serving.surfaces.home import sources
-
-    data = world.data
-    some = world.task.batch.take(np.arange(min(20, len(world.task))))
-    retrieval = Retrieval(
-        items=data.items,
-        stats=item_stats(data.plays, data.country, data.items, data.split.valid),
-        two_tower=tower,
-        index=build(tower.item_vectors, tower.encode(some)),
-        sequence=sequence,
-    )
-    return proposals(sources(retrieval), world), retrieval.index
 
 
 def milliseconds(answer: Callable[[QueryBatch], Any], world: World, requests: int = 200) -> dict[str, float]:
@@ -127,8 +120,9 @@ def milliseconds(answer: Callable[[QueryBatch], Any], world: World, requests: in
     return {"p50": float(np.median(spent)), "p95": float(np.quantile(spent, 0.95))}
 
 
-def costs(world: World, model: SemanticIds, tower: TwoTower, sequence: SequenceModel, index: Any) -> Any:
+def costs(world: World, model: SemanticIds, parts: Retrieval) -> dict[str, Any]:
     """CPU ms a request for 100 candidates, and the share of the exact 100 that a beam finds."""
+    tower, sequence, index = parts.two_tower, parts.sequence, parts.index
     allowed, some = world.eligible[0], world.task.batch.take(np.arange(min(200, len(world.task))))
     every = np.where(allowed, model.score(some), -np.inf)
     exact = np.argsort(-every, axis=1, kind="stable")[:, :100]
@@ -180,13 +174,14 @@ def code_figures(model: SemanticIds) -> dict[str, Any]:
     }
 
 
-def measure(world: World, work: Path, variants: list[str], settings: dict[str, Any], tiny: bool) -> Any:
-    """Trains what is missing, then all figures."""
-    trained = peers(world.data, work, tiny)
-    for variant in variants:
-        trained[f"semantic {variant}"] = semantic(world.data, work, variant, settings)
-    first: SemanticIds = trained[f"semantic {variants[0]}"][0]
-    models = {name: model for name, (model, _) in trained.items()}
+def measure(
+    world: World, parts: Retrieval, spent: dict[str, float], work: Path, variants: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Trains the variants of semantic ids that are missing, then all figures."""
+    models: dict[str, Any] = {"two_tower": parts.two_tower, "sequence": parts.sequence}
+    for name, settings in variants.items():
+        models[f"semantic {name}"], spent[f"semantic {name}"] = semantic(world.data, work, name, settings)
+    first: SemanticIds = models[f"semantic {next(iter(variants))}"]
     models["content_knn"] = ContentKnn.of(first.space, world.data.items)
     unheard = world.eligible & ~world.heard
     lists: dict[str, Lists] = {"any": {}, "unheard": {}}
@@ -194,13 +189,13 @@ def measure(world: World, work: Path, variants: list[str], settings: dict[str, A
         lists["any"][name] = ranked(model, world, world.eligible, 100)
         lists["unheard"][name] = ranked(model, world, unheard, DEPTH)
         print(f"{name}: ranked", flush=True)
-    pool, index = pool_of(world, models["two_tower"], models["sequence"])
+    pool = proposals(sources(parts), world)
     return {
         "alone": alone(world, lists),
         "added": additions(world, pool, lists["unheard"], "two_tower"),
-        "training_cpu_s": {name: spent for name, (_, spent) in trained.items()},
-        "ms": costs(world, first, models["two_tower"], models["sequence"], index),
-        "codes": {v: code_figures(models[f"semantic {v}"]) for v in variants},
+        "training_cpu_s": spent,
+        "ms": costs(world, first, parts),
+        "codes": {name: code_figures(models[f"semantic {name}"]) for name in variants},
         "targets": {name: len(found.tracks) for name, found in world.cohorts().items()},
     }
 
@@ -224,16 +219,15 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def main() -> None:
-    from recsys.dataset import load
-    from recsys.home import Home
-    from recsys.lake import Lake
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--home", required=True)
     parser.add_argument("--work", type=Path, required=True, help="where trained models are kept")
     parser.add_argument("--window", choices=("valid", "test"), default="valid")
+    parser.add_argument(
+        "--release", help="of the home, such as v1: its own parts, the test window, none hidden"
+    )
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--settings", default="{}", help="SemanticConfig fields as JSON")
     parser.add_argument("--cap", type=int, default=1500, help="requests")
@@ -241,11 +235,20 @@ def main() -> None:
     parser.add_argument("--name", default="demo", help="of the world, for the result's file")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    world = hidden_world(load(Lake(Home.of(given.home).lake)), given.window, given.cap)
-    settings = json.loads(given.settings)
-    found = measure(world, given.work, given.variants.split(","), settings, given.tiny)
+    home, settings = Home.of(given.home), json.loads(given.settings)
+    variants = {name: {**settings, **VARIANTS[name]} for name in given.variants.split(",")}
+    spent = dict[str, float]()
+    if given.release:
+        parts: Retrieval = LoadedRelease.load(home.releases / given.release)
+        versions = read_manifest(home.releases / given.release).data
+        world = hidden_world(load(Lake(home.lake), versions=versions), "test", given.cap, 0.0)
+    else:
+        world = hidden_world(load(Lake(home.lake)), given.window, given.cap, HIDDEN_SHARE)
+        parts, spent = peers(world, given.work, given.tiny)
+    found = measure(world, parts, spent, given.work, variants)
     show(found)
-    print(write(f"semantic-ids-{given.name}-{given.window}", {"settings": settings, **found}))
+    name = "-".join(filter(None, ("semantic-ids", given.name, given.release or given.window)))
+    print(write(name, {"settings": settings, "requests": len(world.task), **found}))
 
 
 if __name__ == "__main__":

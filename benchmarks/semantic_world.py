@@ -49,8 +49,8 @@ class World:
         }
 
 
-def hidden_world(data: Dataset, window: str, cap: int, seed: int = 0) -> World:
-    """`window`: valid or test. The hidden tracks are the same for both."""
+def hidden_world(data: Dataset, window: str, cap: int, share: float, seed: int = 0) -> World:
+    """`window`: valid or test. The hidden tracks, a share of those with plays in training, are the same for both."""
     split, n = data.split, len(data.items)
     start, end = (split.valid, split.test) if window == "valid" else (split.test, split.end)
     known = data.plays.track >= 0
@@ -58,7 +58,7 @@ def hidden_world(data: Dataset, window: str, cap: int, seed: int = 0) -> World:
     rng = np.random.default_rng(seed)
     hidden = np.zeros(n, bool)
     some = np.flatnonzero(played > 0)
-    hidden[rng.choice(some, round(HIDDEN_SHARE * len(some)), replace=False)] = True
+    hidden[rng.choice(some, round(share * len(some)), replace=False)] = True
     gone = (data.plays.start < start) & known & hidden[np.maximum(data.plays.track, 0)]
     data = replace(data, plays=data.plays.where(~gone))
     plays = np.where(hidden, 0, played)

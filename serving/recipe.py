@@ -213,10 +213,10 @@ class Recipe:
             "index": self.index().key,
             **{name: part.key for name, part in self._optional().items()},
         }
-        config = {
-            "ranker": self.config.ranker.model_dump(mode="json"),
-            "light": self.config.light.model_dump(),
-        }
+        light = self.config.light
+        if "semantic" in needs:
+            light = light.model_copy(update={"columns": (*light.columns, "source:semantic")})
+        config = {"ranker": self.config.ranker.model_dump(mode="json"), "light": light.model_dump()}
 
         def work(folder: Path) -> dict[str, Any]:
             with self.bar("ranker") as update:
@@ -224,7 +224,7 @@ class Recipe:
                     self.home,
                     self.data,
                     self.config.ranker,
-                    self.config.light,
+                    light,
                     folder,
                     update,
                     self.home.work / "semantic" if "semantic" in needs else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from models.semantic_ids.train import Targets, loss_of, train
 from recsys.dataset import Dataset
 from recsys.errors import BadInput, NotReady, ReleaseRefused
 from recsys.plays import Plays
+from recsys.types import QueryBatch
 
 
 def test_scores_are_log_probabilities_over_the_whole_catalog(world) -> None:
@@ -80,6 +82,11 @@ def test_training_and_decoding_compute_the_same_probability(world) -> None:
         state = model.network.listen(states, step.moments).numpy()
     scores = model.decoder.some(state, np.arange(len(step.target)), step.target)
     assert loss == pytest.approx(-scores.mean(), abs=1e-4)
+
+
+def asking(histories: Plays, now: int) -> QueryBatch:
+    zero = np.zeros(len(histories), np.int8)
+    return QueryBatch(histories, np.full(len(histories), now), zero, zero.astype(np.int16), zero)
 
 
 def _log_plays(model: SemanticIds) -> np.ndarray:
@@ -193,7 +200,7 @@ def test_nothing_after_the_cut_reaches_the_model(world) -> None:
 
 def test_targets_lie_ahead_of_what_was_seen_and_within_the_horizon(world) -> None:
     plays, config = world.data.plays, world.model.config
-    numbered = Plays(**{**vars(plays), "track": np.arange(plays.rows, dtype=np.int32)})
+    numbered = replace(plays, track=np.arange(plays.rows, dtype=np.int32))
     examples = Examples(numbered, config)
     for number in range(20):
         step = examples.draw(number)
@@ -204,6 +211,16 @@ def test_targets_lie_ahead_of_what_was_seen_and_within_the_horizon(world) -> Non
         assert (plays.owner[step.target] == plays.owner[first]).all()
         before = step.windows.earlier
         assert not len(before) or before.max() < plays.rows
+
+
+def test_somebody_without_plays_gets_an_answer_the_same_alone_and_in_company(world) -> None:
+    nobody = asking(Plays.empty(2), int(world.batch.now[0]))
+    mixed = asking(Plays.concat([world.data.plays.take(np.array([4])), Plays.empty(1)]), int(nobody.now[0]))
+    alone = world.model.score(nobody)
+    assert np.isfinite(alone).all()
+    assert np.allclose(world.model.score(mixed)[1], alone[0], atol=1e-5)
+    ids, _ = world.model.candidates(nobody, 10)
+    assert (ids >= 0).all()
 
 
 def test_a_first_time_is_the_first_play_of_a_track_by_a_listener(world) -> None:
