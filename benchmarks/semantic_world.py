@@ -32,7 +32,8 @@ class World:
     @property
     def cold(self) -> Bools:
         """(n,) tracks without plays in training."""
-        return self.plays == 0
+        cold: Bools = self.plays == 0
+        return cold
 
     def cohorts(self) -> dict[str, Ragged]:
         """The targets that count in each column of the tables."""

@@ -136,7 +136,7 @@ class Network(nn.Module):
             codes: (n, levels or more) and vectors (n, dim) of all tracks.
         """
         track = torch.from_numpy(np.maximum(windows.track, 0))
-        x = self.dense(nn.functional.embedding(track, vectors))
+        x: Tensor = self.dense(nn.functional.embedding(track, vectors))
         for level, table in enumerate(self.read):
             x = x + table(codes[track, level])
         x = x + self.outcome(torch.from_numpy(windows.outcome)) + self.pause(torch.from_numpy(windows.gap))

@@ -49,7 +49,7 @@ class Space:
 
     @property
     def dim(self) -> int:
-        return self.own.shape[1] + len(TABLES) * _HASHED + len(self.sound)
+        return int(self.own.shape[1]) + len(TABLES) * _HASHED + len(self.sound)
 
     @classmethod
     def fit(cls, items: Items, collaborative: F32, plays: I64, config: SemanticConfig) -> Space:
