@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.semantic_ids import SemanticIds
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from ranking.light import LightRanker
@@ -31,6 +32,9 @@ class Retrieval:
     two_tower: TwoTower
     index: Index
     sequence: SequenceModel
+    semantic: SemanticIds | None = field(
+        default=None, kw_only=True
+    )  # a source more, in releases that have it
 
     @cached_property
     def popularity(self) -> NDArray[np.float32]:
@@ -68,6 +72,7 @@ class LoadedRelease(Retrieval):
     @classmethod
     def _load(cls, folder: Path, manifest: Manifest) -> LoadedRelease:
         items = Items.load(folder / "items")
+        semantic = folder / "semantic"
         return cls(
             manifest=manifest,
             items=items,
@@ -75,6 +80,7 @@ class LoadedRelease(Retrieval):
             two_tower=TwoTower.load(folder / "two_tower", items),
             index=Index.load(folder / "index"),
             sequence=SequenceModel.load(folder / "sequence", items),
+            semantic=SemanticIds.load(semantic, items) if semantic.exists() else None,
             ranker=Ranker.load(folder / "ranking"),
             light=LightRanker.load(folder / "light"),
             reference=Reference.read(folder),

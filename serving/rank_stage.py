@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.semantic_ids import SemanticIds
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from ranking.config import LightConfig, RankerConfig
@@ -50,8 +51,13 @@ def train_ranker(
     light_config: LightConfig,
     folder: Path,
     progress: Callable[[int, int], None],
+    semantic: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes `light/`, `ranking/` and `stats/` under `folder`; returns held-out figures."""
+    """Writes `light/`, `ranking/` and `stats/` under `folder`; returns held-out figures.
+
+    Args:
+        semantic: folder of the semantic ids, where the release is to have them.
+    """
     split, lake = data.split, Lake(home.lake)
     retrieval = Retrieval(
         items=data.items,
@@ -59,6 +65,7 @@ def train_ranker(
         two_tower=TwoTower.load(home.work / "two_tower", data.items),
         index=Index.load(home.work / "index"),
         sequence=SequenceModel.load(home.work / "sequence", data.items),
+        semantic=None if semantic is None else SemanticIds.load(semantic, data.items),
     )
     progress(0, 4)
     light = _train_light(data, retrieval, light_config)

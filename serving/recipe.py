@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models.semantic_ids.config import SemanticConfig
 from models.sequence.config import SequenceConfig
 from models.two_tower.config import TwoTowerConfig
 from music.catalog.service import Catalog
@@ -46,6 +47,7 @@ class RecipeConfig(BaseModel):
 
     two_tower: TwoTowerConfig = TwoTowerConfig()
     sequence: SequenceConfig = SequenceConfig()
+    semantic: SemanticConfig | None = None  # a release has semantic ids only where this is set
     ranker: RankerConfig = RankerConfig()
     light: LightConfig = LightConfig(
         columns=("two_tower", *(f"source:{name}" for name in SOURCES if name != "two_tower"))
@@ -163,6 +165,35 @@ class Recipe:
 
         return self.stages.run("sequence", {**self.base, "config": config.model_dump()}, work, force)
 
+    def semantic(self, force: bool = False) -> Done:
+        """Semantic ids and their decoder, with the default settings where the recipe has none."""
+        from models.semantic_ids.train import train
+
+        config = self.config.semantic or SemanticConfig()
+
+        def work(folder: Path) -> dict[str, Any]:
+            curve: list[tuple[int, dict[str, float]]] = []
+            checkpoints = self.home.work / "semantic.checkpoint"
+            with self.bar("semantic ids") as update:
+                model = train(
+                    self.data,
+                    self.data.split.valid,
+                    config,
+                    log=lambda s, m: curve.append((s, m)),
+                    progress=update,
+                    checkpoint_dir=checkpoints,
+                )
+            model.save(folder)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            self._track("semantic", config, curve, {}, folder)
+            return {"steps": curve[-1][0] if curve else 0}
+
+        return self.stages.run("semantic", {**self.base, "config": config.model_dump()}, work, force)
+
+    def _optional(self) -> dict[str, Done]:
+        """Parts that a release has only where the recipe says so."""
+        return {} if self.config.semantic is None else {"semantic": self.semantic()}
+
     def index(self, force: bool = False) -> Done:
         """The FAISS index, its type chosen by measured recall on real listener vectors."""
         from models.two_tower.model import TwoTower
@@ -193,16 +224,23 @@ class Recipe:
             "two_tower": self.two_tower().key,
             "sequence": self.sequence().key,
             "index": self.index().key,
+            **{name: part.key for name, part in self._optional().items()},
         }
-        config = {
-            "ranker": self.config.ranker.model_dump(mode="json"),
-            "light": self.config.light.model_dump(),
-        }
+        light = self.config.light
+        if "semantic" in needs:
+            light = light.model_copy(update={"columns": (*light.columns, "source:semantic")})
+        config = {"ranker": self.config.ranker.model_dump(mode="json"), "light": light.model_dump()}
 
         def work(folder: Path) -> dict[str, Any]:
             with self.bar("ranker") as update:
                 report = train_ranker(
-                    self.home, self.data, self.config.ranker, self.config.light, folder, update
+                    self.home,
+                    self.data,
+                    self.config.ranker,
+                    light,
+                    folder,
+                    update,
+                    self.home.work / "semantic" if "semantic" in needs else None,
                 )
             self._track("ranker", config, [], report, folder)
             return report
@@ -216,6 +254,7 @@ class Recipe:
             "sequence": self.sequence(),
             "index": self.index(),
             "ranker": self.ranker(),
+            **self._optional(),
         }
         from serving.loaded import LoadedRelease
         from serving.reference_stage import write_reference
@@ -227,7 +266,7 @@ class Recipe:
             target = names.folder(version)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            for name in ("two_tower", "index"):
+            for name in ("two_tower", "index", *self._optional()):
                 shutil.copytree(parts[name].folder, target / name)
             self._recounted(parts["sequence"].folder).save(target / "sequence")
             for name in ("ranking", "light", "stats"):

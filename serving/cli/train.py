@@ -30,7 +30,8 @@ def make_recipe(home: Home, profile: str, config: Path | None = None, budget_s: 
     changes = yaml.safe_load(config.read_text()) if config else {}
     try:
         for component, values in (changes or {}).items():
-            settings[component] = {**settings[component], **values} if isinstance(values, dict) else values
+            known = settings[component] or {}  # an optional part is None until it is named
+            settings[component] = {**known, **values} if isinstance(values, dict) else values
         if budget_s is not None:
             settings["sequence"]["budget_s"] = budget_s
         return Recipe(home, RecipeConfig.model_validate(settings), console.print, progress_bar)
@@ -58,7 +59,7 @@ def seconds(text: str | None) -> float | None:
 
 @app.command()
 def train(
-    part: Annotated[str, typer.Argument(help="two-tower, sequence or ranker.")],
+    part: Annotated[str, typer.Argument(help="two-tower, sequence, semantic or ranker.")],
     profile: ProfileOption = "demo",
     config: ConfigOption = None,
     budget: Annotated[
@@ -79,8 +80,12 @@ def train(
     recipe = make_recipe(open_home(home), profile, config, seconds(budget))
     if start is not None and part != "two-tower":
         raise BadInput(f"--from is for two-tower: {part} is always trained from scratch")
-    two_tower = partial(recipe.two_tower, start=start)
-    steps = {"two-tower": two_tower, "sequence": recipe.sequence, "ranker": recipe.ranker}
+    steps = {
+        "two-tower": partial(recipe.two_tower, start=start),
+        "sequence": recipe.sequence,
+        "semantic": recipe.semantic,
+        "ranker": recipe.ranker,
+    }
     if part not in steps:
         raise BadInput(f"unknown part {part!r}: choose one of {', '.join(steps)}")
     _tell(steps[part](force=True), as_json)

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.semantic_ids import SemanticIds
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from music.catalog.service import Changes
@@ -87,6 +88,7 @@ class View:
                 stats=stats,
                 two_tower=two_tower,
                 sequence=sequence,
+                semantic=_semantic(self.base, items, delta),
                 index=self._indexed(self.index, self.merged, two_tower, delta),
                 revision=known.revision,
             )
@@ -162,6 +164,12 @@ def _models(
     vectors = {key: found[key] if key in found else known[key] for key in keys}
     two, seq = _stacked(vectors, 0, base.two_tower.item_vectors), _stacked(vectors, 1, sequence.item_vectors)
     return base.two_tower.revised(items, rows, two), sequence.placed(rows, seq), vectors
+
+
+def _semantic(base: LoadedRelease, items: Items, delta: Delta) -> SemanticIds | None:
+    """The semantic ids with codes for what is new, where a release has them."""
+    rows = delta.row[delta.content]
+    return base.semantic if base.semantic is None or not len(rows) else base.semantic.revised(items, rows)
 
 
 def _stacked(vectors: Vectors, model: int, like: F32) -> F32:

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from models.semantic_ids import SemanticIds
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from recsys.index import Index
@@ -130,6 +131,22 @@ class SequenceSource:
 
     def propose(self, batch: QueryBatch) -> Proposal:
         return ragged(*self.model.candidates(batch, self.k, rights(self.items, batch)))
+
+
+@dataclass(frozen=True)
+class SemanticSource:
+    """Tracks new to the listener, written code by code along the branches that they may hear."""
+
+    model: SemanticIds
+    items: Items
+    k: int = 100
+    name: str = "semantic"
+
+    def propose(self, batch: QueryBatch) -> Proposal:
+        allowed = rights(self.items, batch).copy()
+        for row, tracks in zip(allowed, heard(batch.histories), strict=True):
+            row[tracks] = False
+        return ragged(*self.model.candidates(batch, self.k, allowed))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from serving.parts.sources import (
     HistorySource,
     NewReleaseSource,
     PopularSource,
+    SemanticSource,
     SequenceSource,
     TwoTowerSource,
 )
@@ -45,6 +46,7 @@ from serving.surfaces.surface import Desk, Kit, SurfaceSpec
 
 
 def sources(release: Retrieval) -> tuple[Source[QueryBatch], ...]:
+    semantic = () if release.semantic is None else (SemanticSource(release.semantic, release.items),)
     return (
         TwoTowerSource(release.two_tower, release.index, release.items),
         SequenceSource(release.sequence, release.items),
@@ -53,6 +55,7 @@ def sources(release: Retrieval) -> tuple[Source[QueryBatch], ...]:
         NewReleaseSource(release.two_tower, release.items),
         AnchorSource(release.two_tower, release.items),
         PopularSource(release.items, release.popularity),
+        *semantic,
     )
 
 
