@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from time import process_time
@@ -29,6 +30,7 @@ import orjson
 
 from benchmarks.ml1m import DATA
 from benchmarks.model_fits import FITS, Entry, Settings
+from benchmarks.model_report import report
 from benchmarks.model_rows import DEPTH, FOLDER, Hits, Run, fresh_peak, path_of, peak_mb, save
 from benchmarks.model_tables import TABLES, Asked, TableSpec
 from recsys.evaluation.evaluate import top_lists
@@ -75,11 +77,12 @@ def tuned(spec: TableSpec, name: str, entry: Entry, questions: Questions, folder
     return dict(best["settings"])
 
 
-def train_and_ask(spec: TableSpec, name: str, seed: int, questions: Questions, folder: Path) -> None:
+def train_and_ask(
+    spec: TableSpec, name: str, entry: Entry, seed: int, questions: Questions, folder: Path
+) -> None:
     """Fills in one row, unless it is there."""
     if path_of(spec.name, name, seed, folder).exists():
         return
-    entry = FITS[name]
     settings = tuned(spec, name, entry, questions, folder)
     asked = questions()
     fresh_peak()
@@ -95,11 +98,12 @@ def train_and_ask(spec: TableSpec, name: str, seed: int, questions: Questions, f
     print(f"{spec.name}: {name}, seed {seed}: {cpu:.1f} CPU s of training", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tables", nargs="+", choices=sorted(TABLES), metavar="TABLE", help=", ".join(TABLES))
+def run_tables(
+    tables: Mapping[str, TableSpec], fits: Mapping[str, Entry], text: str, default: Sequence[str] = ()
+) -> None:
+    """The command line over some tables and the models that they name."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*" if default else "+", metavar="TABLE", help=", ".join(tables))
     parser.add_argument(
         "--data", type=Path, default=DATA, help="folder of the data, or a home for `simulated`"
     )
@@ -108,18 +112,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=FOLDER, help="where the rows are kept")
     parser.add_argument("--report", action="store_true", help="only the tables from what lies there")
     given = parser.parse_args()
-    from benchmarks.model_report import report
-
-    for name in given.tables:
-        spec = TABLES[name]
+    for name in given.tables or default:
+        if name not in tables:
+            parser.error(f"no table {name!r}: {', '.join(tables)}")
+        spec = tables[name]
         questions = Questions(spec, given.data)
         chosen = [word.strip() for word in given.only.split(";")] if given.only else spec.models
         for model in () if given.report else chosen:
-            own = FITS[model].seeds or (0,)
-            for seed in map(int, given.seeds.split(",")) if given.seeds and FITS[model].seeds else own:
-                train_and_ask(spec, model, seed, questions, given.work)
+            own = fits[model].seeds or (0,)
+            for seed in map(int, given.seeds.split(",")) if given.seeds and fits[model].seeds else own:
+                train_and_ask(spec, model, fits[model], seed, questions, given.work)
         report(spec, given.work)
 
 
 if __name__ == "__main__":
-    main()
+    run_tables(TABLES, FITS, __doc__ or "")

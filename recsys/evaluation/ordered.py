@@ -40,7 +40,7 @@ def movielens(folder: Path, valid: bool = False) -> Dataset:
     if valid:
         sequences = Ragged.slices(sequences.tracks, sequences.offsets[:-1], sequences.offsets[1:] - 1)
     genre = films["genres"].str.split("|").list.first()
-    return ordered(sequences, sequences.counts - 1, _items(films["title"].to_list(), genre.to_list()))
+    return ordered(sequences, sequences.counts - 1, catalog(films["title"].to_list(), genre.to_list()))
 
 
 def lastfm(folder: Path, valid: bool = False) -> Dataset:
@@ -56,7 +56,7 @@ def lastfm(folder: Path, valid: bool = False) -> Dataset:
     if valid:
         cut = test - np.ceil(VALID_SHARE * sequences.counts).astype(np.int64)
         sequences = Ragged.slices(sequences.tracks, sequences.offsets[:-1], sequences.offsets[:-1] + test)
-    return ordered(sequences, cut, _items([str(name) for name in names], [None] * len(names)))
+    return ordered(sequences, cut, catalog([str(name) for name in names], [None] * len(names)))
 
 
 def ordered(sequences: Ragged, cut: I64, items: Items) -> Dataset:
@@ -88,7 +88,7 @@ def _ragged(key: pl.Series, tracks: np.ndarray) -> Ragged:
     return Ragged(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), tracks.astype(np.int32))
 
 
-def _items(titles: list[str], genres: list[str | None]) -> Items:
+def catalog(titles: list[str], genres: list[str | None]) -> Items:
     """Items in the given order, without artists."""
     frame = pl.DataFrame(
         {
