@@ -68,7 +68,10 @@ def report(spec: TableSpec, folder: Path = FOLDER, results: Path = FOLDER.parent
         here = [line for line in lines if line.cohort == cohort]
         head = [f"{spec.title} ({cohort})", *spec.shown, "CPU s", "MB", "seeds"]
         print_table(head, [[i.model, *_cells(spec, i), i.cpu_s, round(i.peak_mb), i.seeds] for i in here])
-    tuning = {path.name.split("-seed-")[0]: orjson.loads(path.read_bytes()) for path in _tuning(spec, folder)}
+    tuning = {
+        path.name.removesuffix(".tuning.json"): orjson.loads(path.read_bytes())
+        for path in _tuning(spec, folder)
+    }
     figures = {
         "protocol": spec.protocol,
         "unit": spec.unit,

@@ -103,8 +103,16 @@ class Hits:
 
 def path_of(table: str, model: str, seed: int, folder: Path = FOLDER) -> Path:
     """Where the JSON of a run lies; its hits lie beside it as .npz."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    return folder / table / f"{slug}-seed-{seed}.json"
+    return folder / table / f"{_slug(model)}-seed-{seed}.json"
+
+
+def tuning_of(table: str, model: str, folder: Path = FOLDER) -> Path:
+    """Where the points that tuning tried on validation lie."""
+    return folder / table / f"{_slug(model)}.tuning.json"
+
+
+def _slug(model: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
 
 
 def save(run: Run, hits: Hits, cohorts: Mapping[str, Hits] | None = None, folder: Path = FOLDER) -> Path:

@@ -31,7 +31,7 @@ import orjson
 from benchmarks.ml1m import DATA
 from benchmarks.model_fits import FITS, Entry, Settings
 from benchmarks.model_report import report
-from benchmarks.model_rows import DEPTH, FOLDER, Hits, Run, fresh_peak, path_of, peak_mb, save
+from benchmarks.model_rows import DEPTH, FOLDER, Hits, Run, fresh_peak, path_of, peak_mb, save, tuning_of
 from benchmarks.model_tables import TABLES, Asked, TableSpec
 from recsys.evaluation.evaluate import top_lists
 from recsys.evaluation.protocol import Model
@@ -60,7 +60,7 @@ def tuned(spec: TableSpec, name: str, entry: Entry, questions: Questions, folder
     tried = spec.grids.get(name, entry.grid)
     if len(tried) == 1:
         return tried[0]
-    path = path_of(spec.name, name, 0, folder).with_suffix(".tuning.json")
+    path = tuning_of(spec.name, name, folder)
     points: list[dict[str, Any]] = orjson.loads(path.read_bytes()) if path.exists() else []
     done = {orjson.dumps(point["settings"]) for point in points}
     for settings in tried:
