@@ -109,8 +109,14 @@ def two_tower(data: Dataset, until: int, settings: Settings) -> Model:
 
 
 _NEIGHBORS = grid(neighbors=(500, 100), window=(20, 5))
-_ALS = grid(embedding_dim=(64, 128), alpha=(4.0, 16.0), regularization=(1.0,), half_life_days=(FOREVER, 0.5))
-_EASE = grid(l2=(100.0, 500.0), rows=("sessions", "listeners"), decay=(1.0, 0.8))
+_ALS = (
+    *grid(embedding_dim=(64, 128), alpha=(4.0, 16.0), regularization=(1.0,), half_life_days=(FOREVER, 0.5)),
+    *grid(embedding_dim=(128, 256), alpha=(64.0,), regularization=(1.0,), half_life_days=(FOREVER,)),
+)
+_EASE = (
+    *grid(l2=(100.0, 500.0), rows=("sessions", "listeners"), decay=(1.0, 0.8)),
+    *grid(l2=(20.0, 100.0), rows=("listeners",), decay=(0.5, 0.2)),
+)
 
 FITS: dict[str, Entry] = {
     "popularity": Entry("simple", popularity, grid(half_life_days=(FOREVER, 1.0))),
@@ -119,7 +125,7 @@ FITS: dict[str, Entry] = {
     "rules + same artist": Entry("simple", rules_artist),
     "session kNN": Entry("simple", session_knn, _NEIGHBORS),
     "session kNN, weighted": Entry("simple", session_knn_weighted, _NEIGHBORS),
-    "item kNN": Entry("simple", item_knn, grid(decay=(0.95, 0.8))),
+    "item kNN": Entry("simple", item_knn, grid(decay=(0.95, 0.8, 0.5, 0.2))),
     "ALS": Entry("simple", als, _ALS),
     "EASE": Entry("simple", ease, _EASE),
     "sequence": Entry("ours", sequence, grid(epochs=(4, 12)), (0, 1, 2)),
