@@ -41,6 +41,12 @@ def popularity(data: Dataset, until: int, settings: Settings) -> Model:
     return fit(data, until, PopularitySettings(**settings))
 
 
+def own_plays(data: Dataset, until: int, settings: Settings) -> Model:
+    from recsys.evaluation.baselines.own_plays import OwnPlaysSettings, fit
+
+    return fit(data, until, OwnPlaysSettings(**settings))
+
+
 def markov(data: Dataset, until: int, settings: Settings) -> Model:
     from recsys.evaluation.baselines.markov import fit
 
@@ -120,6 +126,7 @@ _EASE = (
 
 FITS: dict[str, Entry] = {
     "popularity": Entry("simple", popularity, grid(half_life_days=(FOREVER, 1.0))),
+    "own plays": Entry("simple", own_plays, grid(exponent=(0.5, 1.0, 2.0, 0.0))),
     "Markov": Entry("simple", markov),
     "sequential rules": Entry("simple", rules),
     "rules + same artist": Entry("simple", rules_artist),

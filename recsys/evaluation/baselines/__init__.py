@@ -7,7 +7,17 @@ MORE are those that cost too much for `recsys evaluate` on a large catalog; `ben
 
 from __future__ import annotations
 
-from recsys.evaluation.baselines import als, bpr, ease, item_knn, markov, popularity, rules, session_knn
+from recsys.evaluation.baselines import (
+    als,
+    bpr,
+    ease,
+    item_knn,
+    markov,
+    own_plays,
+    popularity,
+    rules,
+    session_knn,
+)
 from recsys.evaluation.protocol import Fit
 
 BASELINES: dict[str, Fit] = {
@@ -20,6 +30,7 @@ BASELINES: dict[str, Fit] = {
     "bpr": bpr.fit,
 }
 MORE: dict[str, Fit] = {
+    "own_plays": own_plays.fit,
     "session_knn": session_knn.fit,
     "session_knn_weighted": session_knn.fit_weighted,
     "ease": ease.fit,
