@@ -118,7 +118,7 @@ def _by_model(runs: list[Run], cohort: str) -> dict[str, list[Run]]:
 
 def _values(runs: list[Run], cohort: str, metric: str, folder: Path) -> F64:
     """(q,) the metric of each query, averaged over seeds."""
-    return np.mean([hits_of(run, cohort, folder).values(metric) for run in runs], axis=0)
+    return np.asarray(np.mean([hits_of(run, cohort, folder).values(metric) for run in runs], axis=0))
 
 
 def _lines(
@@ -154,7 +154,7 @@ def _tests(spec: TableSpec, runs: list[Run], units: dict[str, NDArray[np.int64]]
             (cohort, ours, other, compare(values[ours], values[other], units[cohort]))
             for ours, other in product(kinds["ours"], kinds["simple"])
         ]
-    adjusted = holm(np.array([one.p for *_, one in found])) if found else []
+    adjusted = holm(np.array([one.p for *_, one in found])) if found else np.zeros(0)
     return [
         Test(cohort, ours, other, one.difference, float(p))
         for (cohort, ours, other, one), p in zip(found, adjusted, strict=True)

@@ -87,7 +87,7 @@ class Hits:
         )
         match name:
             case "hr":
-                return self.hit[:, : int(k)].any(1).astype(np.float64)
+                return np.asarray(self.hit[:, : int(k)].any(1), np.float64)
             case "ndcg":
                 return metrics.ndcg(self.hit, ragged, int(k))
             case "mrr":

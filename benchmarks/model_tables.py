@@ -75,7 +75,7 @@ def _lastfm(folder: Path, valid: bool) -> Asked:
     cap = VALID_CAP if valid else CAP
     found = asked(data, data.split.test, data.split.end, "next_track", cap, {"all": "all"})
     return replace(
-        found, task=replace(found.task, cohorts=found.task.cohorts | {"not a repeat": _firsts(found)})
+        found, task=replace(found.task, cohorts=dict(found.task.cohorts) | {"not a repeat": _firsts(found)})
     )
 
 

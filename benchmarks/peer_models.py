@@ -17,6 +17,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -47,10 +48,10 @@ def write_split(data: Path, path: Path) -> None:
     """The split as peers.meter.Split reads it: training without the last two items, what is known at test, targets."""
     split = ml1m.load(data)
     parts = {"train": split.histories(valid=True), "seen": split.histories()}
-    arrays = {f"{name}_offsets": part.offsets for name, part in parts.items()}
+    arrays: dict[str, Any] = {f"{name}_offsets": part.offsets for name, part in parts.items()}
     arrays |= {f"{name}_items": part.tracks for name, part in parts.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, target=split.test, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, target=split.test, **arrays)
 
 
 def run(name: str, seed: int, work: Path, python: Path) -> int:

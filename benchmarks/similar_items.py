@@ -91,7 +91,7 @@ def tower_vectors(data: Dataset, until: int, settings: Settings) -> Model:
 
 def unit(vectors: Scores) -> Scores:
     """Rows of length 1; rows of zeros stay."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 _ALS = grid(embedding_dim=(64, 128), alpha=(4.0, 16.0), regularization=(1.0, 10.0), half_life_days=(1e9,))

@@ -46,7 +46,7 @@ def interactions(sequences: list[np.ndarray]) -> Dataset:
     )
 
 
-class Judge(pl.Callback):
+class Judge(pl.Callback):  # type: ignore[misc]
     """After each epoch: the clock stands still, all users are answered, the state is kept."""
 
     def __init__(self, meter: Meter, model: Any, split: Split) -> None:

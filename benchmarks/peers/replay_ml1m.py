@@ -53,7 +53,7 @@ def schema_of(dim: int) -> TensorSchema:
     )
 
 
-class Judge(lightning.Callback):
+class Judge(lightning.Callback):  # type: ignore[misc]
     """After each epoch: the clock stands still, all users are answered, the state is kept."""
 
     def __init__(self, meter: Meter, split: Split, length: int) -> None:
