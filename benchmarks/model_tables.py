@@ -92,7 +92,8 @@ def _firsts(found: Asked) -> Cohort:
 
 def _movielens(folder: Path, valid: bool) -> Asked:
     data = movielens(folder, valid)
-    return asked(data, data.split.test, data.split.end, "next_track_new", 10_000, {"all": "all"})
+    cap = VALID_CAP if valid else len(data.plays)
+    return asked(data, data.split.test, data.split.end, "next_track_new", cap, {"all": "all"})
 
 
 def _simulated(folder: Path, valid: bool) -> Asked:
