@@ -134,7 +134,7 @@ def save(run: Run, hits: Hits, cohorts: Mapping[str, Hits] | None = None, folder
 
 def load(table: str, folder: Path = FOLDER) -> list[Run]:
     """Every finished run of a table, by model and seed."""
-    runs = [_read(path) for path in sorted((folder / table).glob("*-seed-*.json"))]
+    runs = [_read(path) for path in sorted((folder / table).glob("*-seed-*[0-9].json"))]
     return sorted(runs, key=lambda run: (run.model, run.seed))
 
 
