@@ -47,7 +47,7 @@ bench: install ## measure; writes JSON under benchmarks/results/
 	$(BIN)/python -m benchmarks.bench
 
 bench-models: install ## the tables of models on ../shared/data (hours; resumes); peers by make peers-models
-	$(BIN)/python -m benchmarks.models ml1m thirtymusic-next thirtymusic-rest lastfm
+	$(BIN)/python -m benchmarks.models ml1m thirtymusic-next thirtymusic-rest lastfm lastfm-new
 	$(BIN)/python -m benchmarks.similarity
 
 docs: install ## write docs/cli.md anew from the commands' own help

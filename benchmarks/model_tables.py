@@ -79,6 +79,14 @@ def _lastfm(folder: Path, valid: bool) -> Asked:
     )
 
 
+def _lastfm_new(folder: Path, valid: bool) -> Asked:
+    """Only plays of items that are new to their sequence; what it has played stays among the candidates."""
+    data = lastfm(folder, valid)
+    cap = VALID_CAP if valid else CAP
+    found = asked(data, data.split.test, data.split.end, "next_track_new", cap, {"all": "all"})
+    return replace(found, task=replace(found.task, played=None))
+
+
 def _firsts(found: Asked) -> Cohort:
     """Queries whose target does not occur earlier in the whole sequence."""
     plays, task = found.data.plays, found.task
@@ -174,6 +182,20 @@ TABLES: dict[str, TableSpec] = {
         ("all", "not a repeat"),
         ("own plays", *_WITHOUT_ARTISTS, "two-tower", "sequence"),
         _lastfm,
+        {"popularity": ({"half_life_days": 1e9},)},
+    ),
+    "lastfm-new": TableSpec(
+        "lastfm-new",
+        "Last.fm sequences, next item, not a repeat",
+        _LASTFM.rpartition("`not a repeat`")[0]
+        + "Only plays of items that are new to their sequence are asked; its earlier items stay among the candidates,\n"
+        "since nobody can know beforehand that a repeat is not what comes.",
+        "sequence",
+        "ndcg@10",
+        _SHOWN,
+        ("all",),
+        ("own plays", *_WITHOUT_ARTISTS, "two-tower", "sequence"),
+        _lastfm_new,
         {"popularity": ({"half_life_days": 1e9},)},
     ),
     "simulated": TableSpec(
