@@ -5,7 +5,7 @@ found = curves(load("ml1m")); levels(found); Path("curve.png").write_bytes(plot(
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.model_rows import Run
@@ -13,6 +13,7 @@ from recsys.evaluation.drawing import INK, LINE, SOFT, figure, png
 
 LEVELS = (0.10, 0.13, 0.15, 0.17)
 METRIC = "ndcg@10"
+_SECONDS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 _COLOURS = {"ours": ("#4338ca", "#7c3aed", "#0284c7", "#0f766e"), "peer": ("#db2777", "#ea580c", "#ca8a04")}
 
 
@@ -61,23 +62,34 @@ def levels(found: Sequence[Curve]) -> list[list[str]]:
     return rows
 
 
-def plot(found: Sequence[Curve]) -> bytes:
-    """The curves as PNG; seconds on a logarithmic axis, one colour a model, one line a seed."""
-    drawn, axes = figure(7.2, 4.2)
-    models = list(dict.fromkeys((curve.kind, curve.model) for curve in found))
+def plot(found: Sequence[Curve], lines: Mapping[str, float] | None = None) -> bytes:
+    """The curves as PNG; seconds on a logarithmic axis, one colour a model, one line a seed.
+
+    Args:
+        lines: other models' NDCG@10 by name, drawn across.
+    """
+    drawn, axes = figure(7.4, 4.4)
     used = {"ours": 0, "peer": 0}
-    for kind, model in models:
-        shades = _COLOURS[kind]
-        colour = shades[used[kind] % len(shades)]
+    for kind, model in dict.fromkeys((curve.kind, curve.model) for curve in found):
+        colour = _COLOURS[kind][used[kind] % len(_COLOURS[kind])]
         used[kind] += 1
+        style = "-" if kind == "ours" else "--"
         for i, curve in enumerate(c for c in found if c.model == model):
-            style = "-" if kind == "ours" else "--"
-            axes.plot(curve.cpu_s, curve.ndcg, style, color=colour, lw=1.5, label=model if i == 0 else None)
+            label = model if i == 0 else None
+            axes.plot(curve.cpu_s, curve.ndcg, style, color=colour, lw=1.5, marker="o", ms=2.5, label=label)
+    left, right = min(c.cpu_s[0] for c in found), max(c.cpu_s[-1] for c in found)
     for level in LEVELS:
         axes.axhline(level, color=LINE, lw=0.8, zorder=0)
+    for name, value in (lines or {}).items():
+        axes.axhline(value, color=SOFT, lw=1, ls=":")
+        axes.annotate(name, (left, value), color=SOFT, fontsize=8, va="bottom")
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    ticks = [s for s in _SECONDS if left / 2 <= s <= right * 2]
+    axes.set_xticks(ticks, [f"{s:,}" for s in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([0, 0.05, *LEVELS], ["0", ".05", *(f"{level:.2f}"[1:] for level in LEVELS)])
+    axes.set_ylim(0, max(LEVELS[-1], *(max(c.ndcg) for c in found)) + 0.015)
     axes.set_xlabel("CPU seconds of training", color=INK)
     axes.set_ylabel("NDCG@10 on the test item", color=INK)
-    axes.legend(frameon=False, fontsize=8, labelcolor=SOFT, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, labelcolor=SOFT, loc="lower right")
     return png(drawn)

@@ -19,7 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bandits.uniformity import holm
-from benchmarks.model_curve import LEVELS, curves, levels, plot
+from benchmarks.model_curve import LEVELS, METRIC, curves, levels, plot
 from benchmarks.model_rows import FOLDER, Run, hits_of, load
 from benchmarks.model_tables import TableSpec
 from benchmarks.paired import compare
@@ -29,6 +29,7 @@ from recsys.evaluation.bootstrap import Interval, Resampler
 from recsys.files import write_whole
 
 F64 = NDArray[np.float64]
+_DRAWN = ("sequential rules",)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def report(spec: TableSpec, folder: Path = FOLDER, results: Path = FOLDER.parent
 def _picture(runs: list[Run], written: Path) -> str:
     """Draws quality against CPU seconds; Markdown that shows it."""
     path = written.with_suffix(".png")
-    path.write_bytes(plot(curves(runs)))
+    simple = {run.model: run.metrics["all"][METRIC] for run in runs if run.model in _DRAWN}
+    path.write_bytes(plot(curves(runs), simple))
     return f"\n![NDCG@10 against CPU seconds of training]({path.name})\n"
 
 
