@@ -129,7 +129,7 @@ FITS: dict[str, Entry] = {
     "own plays": Entry("simple", own_plays, grid(exponent=(0.5, 1.0, 2.0, 0.0))),
     "Markov": Entry("simple", markov),
     "sequential rules": Entry("simple", rules),
-    "rules + same artist": Entry("simple", rules_artist),
+    "rules + same artist": Entry("simple", rules_artist, grid(artist_floor=(0.0, 0.3, 1.0))),
     "session kNN": Entry("simple", session_knn, _NEIGHBORS),
     "session kNN, weighted": Entry("simple", session_knn_weighted, _NEIGHBORS),
     "item kNN": Entry("simple", item_knn, grid(decay=(0.95, 0.8, 0.5, 0.2))),

@@ -10,6 +10,8 @@ from recsys.evaluation.baselines.als import AlsSettings
 from recsys.evaluation.baselines.als import fit as fit_als
 from recsys.evaluation.baselines.ease import EaseSettings
 from recsys.evaluation.baselines.ease import fit as fit_ease
+from recsys.evaluation.baselines.rules import RulesSettings
+from recsys.evaluation.baselines.rules import fit as fit_rules
 from recsys.evaluation.baselines.session_knn import SessionKnnSettings
 from recsys.evaluation.baselines.session_knn import fit as fit_session_knn
 from recsys.evaluation.baselines.session_knn import fit_weighted as fit_session_knn_weighted
@@ -91,6 +93,18 @@ def test_the_successor_in_the_cycle_comes_first(name, checkerboard):
     model = BASELINES[name](checkerboard, checkerboard.split.test)
     rows = evaluate({name: model}, task, ks=(1,), bootstrap=50)
     assert next(r.value for r in rows if r.metric == "recall" and r.cohort == "all") > 0.95
+
+
+def test_rules_with_the_artist_find_unplayed_tracks_only_above_a_floor(toy):
+    items = toy.items()
+    own = np.flatnonzero(items.artist == items.artist[0])
+    data = toy.dataset(toy.plays_of(np.array([1]), own[:1], np.array([1000])), items)
+    batch = toy.batch(data.plays, data.split.test)
+    without, above = (
+        fit_rules(data, data.split.test, RulesSettings(artist_floor=f), "rules_artist") for f in (0, 0.3)
+    )
+    np.testing.assert_allclose(without.score(batch)[0][own[1:]], 0, atol=1e-5)
+    np.testing.assert_allclose(above.score(batch)[0][own[1:]], 0.05 * 0.3, atol=1e-5)
 
 
 def test_als_solves_the_normal_equations_of_the_fold_in(checkerboard, toy):
