@@ -124,7 +124,7 @@ last day of each window tests, the day before it validates; a model learns from 
 end at a pause of 30 minutes. All 57,684 tracks of the catalog are candidates, repeats included. A query is a play
 within a session after its first: the model sees all that the listener did before it. At most 5,000 queries, a seeded
 sample. `seen`: targets that somebody played before the day; `unseen`: the others, which only content (here: the
-artist) can find."""
+artist) or the listener's own plays of that day can find."""
 _MOVIES = """The SASRec repository's file: 6,040 users, 3,416 items, order kept. The last item of each user tests, the
 one before it validates; models see everything before the test item. All 3,416 items are ranked, seen ones masked.
 The peers and our neural models train without the validation items; the simple models, which have a closed form or
