@@ -29,6 +29,9 @@ class RulesSettings(BaseModel):
     window: int = 10  # plays back, and largest distance of a rule
     decay: float = 0.8
     artist_weight: float = 0.05
+    artist_floor: float = (
+        0.0  # added to log(1 + plays) of an artist's tracks: above 0 the unplayed are found too
+    )
 
 
 DEFAULT = RulesSettings()
@@ -65,7 +68,7 @@ def fit(dataset: Dataset, until_ms: int, settings: RulesSettings = DEFAULT, name
     for distance in range(2, settings.window + 1):
         weights = weights + follows(plays, distance, n) / distance
     weights = weights.multiply(1 / np.sqrt(np.maximum(counts, 1))[None, :]).tocsr().astype(np.float32)
-    log_plays = np.log1p(counts).astype(np.float32)
+    log_plays = (np.log1p(counts) + settings.artist_floor).astype(np.float32)
     return Rules(weights, log_plays, dataset.items.artist, popularity.fit(dataset, until_ms), settings, name)
 
 
