@@ -72,7 +72,22 @@ class Final:
 
 
 FINAL = {
-    "length50": Final("ours, length 50", 1, {**BASE, "positions": "relative", "epochs": 30}),
-    "best": Final("ours, best", 3, {**BASE, "positions": "relative", "epochs": 30}),
+    "length50": Final(
+        "ours, length 50", 1, {**BASE, "positions": "relative", "windows": "all", "parts": 2, "epochs": 32}
+    ),
+    "best": Final(
+        "ours, best",
+        4,
+        {
+            **BASE,
+            "embedding_dim": 128,
+            "num_heads": 2,
+            "dropout": 0.2,
+            "positions": "relative",
+            "windows": "all",
+            "max_length": 200,
+            "batch_tokens": 3_200,
+            "epochs": 16,
+        },
+    ),
 }
-"""Filled in from the ablation."""

@@ -41,7 +41,8 @@ class IdConfig(EncoderConfig):
     warm_up: float = Field(0.02, ge=0, lt=1, description="share of the steps with a rising rate")
     last_rate: float = Field(0.02, ge=0, le=1, description="of the rate, where its cosine ends")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
-    epochs: int = Field(20, ge=1)
+    parts: int = Field(1, ge=1, description="into which a pass over the data is cut, for a finer curve")
+    epochs: int = Field(20, ge=1, description="parts of a pass, where it is cut")
     precision: Precision = "auto"
     num_threads: int = Field(1, ge=1)
     seed: int = 0

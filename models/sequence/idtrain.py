@@ -103,8 +103,9 @@ class _Run:
     def one_pass(self) -> Epoch:
         began, total, count = process_time(), torch.zeros(()), 0
         self.network.train()
-        rng = np.random.default_rng([self.config.seed, 1, self.epoch])
-        plans = row_plans(self.sequences.offsets, self.config, rng)
+        turn, part = divmod(self.epoch, self.config.parts)
+        rng = np.random.default_rng([self.config.seed, 1, turn])
+        plans = row_plans(self.sequences.offsets, self.config, rng)[part :: self.config.parts]
         made = (id_batch(self.sequences, self.network.size, plan, self.config) for plan in plans)
         for at, batch in enumerate(ahead(made)):
             loss = self._step(batch, (self.epoch + at / len(plans)) / self.config.epochs)
