@@ -52,19 +52,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout, bias: Tensor | None)
     """(b, heads, t, w) softmax attention; `bias` (1 or b, heads, t, t) is added to the scores."""
     if q.dtype == torch.bfloat16 and q.device.type == "cpu":
         return _products(q, k, v, _added(layout, bias).to(q.dtype))
-    if layout.causal and bias is None:
-        return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=_added(layout, bias).to(q.dtype))
+    plain = layout.causal and bias is None
+    mask = None if plain else _added(layout, bias).to(q.dtype)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=plain)
 
 
 def pointwise(q: Tensor, k: Tensor, v: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
     """(b, heads, t, w): each earlier token weighs silu(score), without normalising over tokens, as in HSTU (Zhai et
-    al., ICML 2024); divided by the square root of the row's length to keep its size."""
+    al., ICML 2024); divided by the square root of how many they are, to keep its size."""
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + bias.to(scores.dtype)
     seen = ~torch.isinf(layout.mask)[:, None]
-    return (functional.silu(scores) * seen * q.shape[-2] ** -0.5) @ v
+    count = (layout.position + 1.0).rsqrt()[:, None, :, None].to(scores.dtype)
+    return (functional.silu(scores) * seen * count) @ v
 
 
 def _added(layout: Layout, bias: Tensor | None) -> Tensor:

@@ -55,6 +55,8 @@ class RowPlan:
 def row_plans(offsets: I64, config: IdConfig, rng: np.random.Generator) -> list[RowPlan]:
     """The batches of one pass over the sequences, in random order."""
     windows = id_windows(offsets, config, rng)
+    if not len(windows.size):
+        return []
     if config.rows == "bucketed":
         groups = bucketed(windows.size, config.batch_tokens, rng)
         parts = [windows.take(index) for index in groups]

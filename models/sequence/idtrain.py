@@ -65,7 +65,7 @@ def train_ids(
     if not (sequences.counts >= 2).any():
         raise NotReady("no sequence has two items: there is nothing to predict")
     with own_torch(config.num_threads):
-        run = _Run.of(sequences, items, config)
+        run = Run.of(sequences, items, config)
         if folder is not None:
             run.resume(folder)
         while run.epoch < config.epochs:
@@ -78,7 +78,7 @@ def train_ids(
 
 
 @dataclass
-class _Run:
+class Run:
     """The state of one training run."""
 
     sequences: Ragged
@@ -92,7 +92,7 @@ class _Run:
     cpu_s: float = 0.0
 
     @classmethod
-    def of(cls, sequences: Ragged, items: int, config: IdConfig) -> _Run:
+    def of(cls, sequences: Ragged, items: int, config: IdConfig) -> Run:
         torch.manual_seed(config.seed)
         network = IdNetwork(items, config)
         optimizer = adamw(parameter_groups(network, config.weight_decay), config.learning_rate)
@@ -108,14 +108,14 @@ class _Run:
         plans = row_plans(self.sequences.offsets, self.config, rng)[part :: self.config.parts]
         made = (id_batch(self.sequences, self.network.size, plan, self.config) for plan in plans)
         for at, batch in enumerate(ahead(made)):
-            loss = self._step(batch, (self.epoch + at / len(plans)) / self.config.epochs)
+            loss = self.advance(batch, (self.epoch + at / len(plans)) / self.config.epochs)
             total += loss * len(batch.target)
             count += len(batch.target)
         self.epoch += 1
         self.cpu_s += process_time() - began
         return Epoch(self.epoch, self.cpu_s, float(total) / max(count, 1), count)
 
-    def _step(self, batch: IdBatch, done: float) -> Tensor:
+    def advance(self, batch: IdBatch, done: float) -> Tensor:
         """The mean loss of a batch, after which the weights have moved."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # so that a resumed run repeats this one
         config = self.config

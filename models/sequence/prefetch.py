@@ -5,7 +5,7 @@ for batch in ahead(make(epoch), depth=4): ...
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], depth: int = 4) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     """The same items in the same order; at most `depth` wait. An error in making one is raised where it is asked for;
     a consumer that stops early stops the thread."""
     ready: Queue[tuple[bool, T | BaseException | None]] = Queue(maxsize=depth)
