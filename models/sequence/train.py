@@ -217,7 +217,7 @@ class _Run:
         self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
         first, began = self.step, monotonic()
         one_pass = -(-len(windows) // self.config.mixing_batch_size)
-        with closing(ahead(self._mixing_batches(windows))) as made:
+        with closing(ahead(self._mixing_batches(windows), depth=1)) as made:
             while (done := self._mixed(self.step - first, one_pass, began)) < 1:
                 self._mixing_step(*next(made), done)
 
