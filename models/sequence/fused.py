@@ -19,6 +19,11 @@ from torch import Tensor
 CHUNK = 2048
 """Positions at a time: with 3,400 items in bfloat16 14 MB, which stays in cache."""
 
+ROUND = 64
+"""Sizes are multiples of this: the library prepares every new size anew, which costs time and memory."""
+NEVER = -1e30
+"""A score without a chance; finite, so that times zero it is zero."""
+
 
 def softmax_loss(
     states: Tensor,
@@ -65,20 +70,21 @@ class _SoftmaxLoss(torch.autograd.Function):
         (p, d), m = states.shape, len(vectors)
         left, weighed, right = _widened(states, vectors, offsets, weight, compute)
         rows = torch.arange(min(chunk, p), device=states.device)
-        loss = positive.new_zeros(())
+        loss, hit = positive.new_zeros(()), torch.where(hit < 0, m, hit)
         to_states, to_positive = torch.empty_like(states), torch.empty_like(positive)
         to_right = torch.zeros(right.shape, device=states.device)
         for at in range(0, p, chunk):
             part = slice(at, min(at + chunk, p))
-            scores = left[part] @ right.T
-            scores[rows[: len(scores)], hit[part]] = -torch.inf  # hit -1 is the last column, set next
-            scores[:, m] = positive[part].to(compute)
+            count = part.stop - at
+            scores = left[at : at + chunk] @ right.T
+            scores[rows[:count], hit[part]] = NEVER
+            scores[:count, m] = positive[part].to(compute)
             share = torch.softmax(scores, 1)
-            own = share[:, m].float()
+            own = share[:count, m].float()
             loss -= (own.clamp_min(1e-38).log() * weight[part]).sum()
             to_positive[part] = (own - 1) * weight[part]
-            to_states[part] = (share @ right)[:, :d] * weight[part, None]
-            to_right += share.T @ weighed[part]
+            to_states[part] = (share @ right)[:count, :d] * weight[part, None]
+            to_right += share.T @ weighed[at : at + chunk]
         ctx.save_for_backward(to_states, to_right[:m, :d], to_right[:m, d], to_positive)
         return loss
 
@@ -90,12 +96,18 @@ class _SoftmaxLoss(torch.autograd.Function):
 def _widened(
     states: Tensor, vectors: Tensor, offsets: Tensor, weight: Tensor, compute: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """States (p, d + 8) with ones, the same times their weights, and vectors (m + 1, d + 8) with the offsets."""
+    """States (p, d + 8) with ones, the same times their weights, and vectors (m + 1, d + 8) with the offsets; rows of
+    no weight and candidates of no chance fill up to multiples of ROUND."""
     (p, d), m = states.shape, len(vectors)
-    left = torch.zeros(p, d + 8, dtype=compute, device=states.device)
-    weighed, right = torch.zeros_like(left), left.new_zeros(m + 1, d + 8)
-    left[:, :d], left[:, d : d + 2] = states, 1.0
-    weighed[:, :d], weighed[:, d] = states * weight[:, None], weight
+    left = torch.zeros(_rounded(p), d + 8, dtype=compute, device=states.device)
+    weighed, right = torch.zeros_like(left), left.new_zeros(_rounded(m + 1), d + 8)
+    left[:p, :d], left[:p, d : d + 2] = states, 1.0
+    weighed[:p, :d], weighed[:p, d] = states * weight[:, None], weight
     kept = offsets.to(compute)
     right[:m, :d], right[:m, d], right[:m, d + 1] = vectors, kept, offsets - kept.to(offsets.dtype)
+    right[m + 1 :, d] = NEVER
     return left, weighed, right
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ROUND) * ROUND
