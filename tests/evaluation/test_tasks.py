@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.errors import NotReady
-from recsys.evaluation.tasks import build_tasks
+from recsys.evaluation.tasks import REST, build_tasks
 
 MINUTE = 60_000
 DAY = 86_400_000
@@ -91,3 +91,22 @@ def test_sampling_is_seeded_and_capped(checkerboard):
 def test_a_window_without_plays_is_refused(checkerboard):
     with pytest.raises(NotReady, match="longer log"):
         build_tasks(checkerboard, 50 * DAY, 60 * DAY)
+
+
+def test_rest_of_session_asks_at_every_next_track_for_all_that_is_left_of_the_session(checkerboard):
+    rest, following = (_tasks(checkerboard, names=(name,))[name] for name in (REST, "next_track"))
+    np.testing.assert_array_equal(rest.batch.now, following.batch.now)
+    np.testing.assert_array_equal(rest.targets.counts, np.tile([5, 4, 3, 2, 1], len(rest) // 5))
+    assert all(track in rest.targets.row(j) for j, track in enumerate(following.targets.tracks))
+
+
+def test_rest_of_session_parts_targets_by_whether_they_were_played_before_the_window(toy):
+    starts = np.array(
+        [0, 4 * MINUTE, 8 * DAY, 8 * DAY + 4 * MINUTE, 8 * DAY + 8 * MINUTE, 8 * DAY + 12 * MINUTE]
+    )
+    dataset = toy.dataset(toy.plays_of(np.array([6]), np.array([1, 2, 3, 2, 9, 2]), starts), toy.items())
+    task = _tasks(dataset, names=(REST,))[REST]
+    assert [task.targets.row(j).tolist() for j in range(3)] == [[2, 9], [2, 9], [2]]
+    known, new = task.cohorts["known_tracks"], task.cohorts["new_tracks"]
+    assert (known.rows.tolist(), known.targets.tracks.tolist()) == ([0, 1, 2], [2, 2, 2])
+    assert (new.rows.tolist(), new.targets.tracks.tolist()) == ([0, 1], [9, 9])

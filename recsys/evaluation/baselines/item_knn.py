@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from recsys.dataset import Dataset
 from recsys.evaluation.baselines import popularity
-from recsys.evaluation.baselines.sparse import Csr, csr, last_plays
+from recsys.evaluation.baselines.sparse import Csr, baskets, csr, last_plays
 from recsys.evaluation.protocol import Scores
-from recsys.plays import Plays
 from recsys.types import QueryBatch
 
 BACKOFF = 1e-6
@@ -50,30 +49,18 @@ class ItemKnn:
 
 
 def fit(dataset: Dataset, until_ms: int, settings: ItemKnnSettings = DEFAULT) -> ItemKnn:
-    baskets = _sessions(dataset.plays.before(until_ms), len(dataset.items))
-    similarity = _cosines(baskets, settings)
+    sessions = baskets(dataset.plays.before(until_ms), len(dataset.items), by_session=True)
+    similarity = _cosines(sessions, settings)
     return ItemKnn(similarity, popularity.fit(dataset, until_ms), settings)
 
 
-def _sessions(plays: Plays, n_items: int) -> Csr:
-    """(sessions, n) which tracks each session holds, binary."""
-    owner = plays.owner
-    opens = np.ones(plays.rows, bool)
-    opens[1:] = (owner[1:] != owner[:-1]) | (plays.session[1:] != plays.session[:-1])
-    session, known = np.cumsum(opens) - 1, plays.track >= 0
-    shape = (int(opens.sum()), n_items)
-    baskets = csr(session[known], plays.track[known], np.ones(known.sum()), shape)
-    baskets.data[:] = 1
-    return baskets
-
-
-def _cosines(baskets: Csr, settings: ItemKnnSettings) -> Csr:
+def _cosines(sessions: Csr, settings: ItemKnnSettings) -> Csr:
     """(n, n) count(i, j) / sqrt((count(i) + s) (count(j) + s)), the best neighbors of each track, itself
     left out."""
     from implicit.nearest_neighbours import all_pairs_knn
 
-    count = np.asarray(baskets.sum(0)).ravel()
-    damped = baskets.multiply(1 / np.sqrt(count + settings.shrinkage)[None, :]).tocsr().astype(np.float64)
+    count = np.asarray(sessions.sum(0)).ravel()
+    damped = sessions.multiply(1 / np.sqrt(count + settings.shrinkage)[None, :]).tocsr().astype(np.float64)
     similarity = all_pairs_knn(damped, settings.neighbors + 1, num_threads=0, show_progress=False).tocoo()
     other = similarity.row != similarity.col
     row, col, value = similarity.row[other], similarity.col[other], similarity.data[other]

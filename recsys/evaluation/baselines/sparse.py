@@ -35,6 +35,20 @@ def follows(plays: Plays, distance: int, n_items: int) -> Csr:
     return csr(a[known], b[known], np.ones(known.sum()), (n_items, n_items))
 
 
+def baskets(plays: Plays, n_items: int, by_session: bool) -> Csr:
+    """(sessions, n) or (listeners, n) which tracks each holds, binary."""
+    row = plays.owner
+    if by_session and plays.rows:
+        opens = np.ones(plays.rows, bool)
+        opens[1:] = (row[1:] != row[:-1]) | (plays.session[1:] != plays.session[:-1])
+        row = np.cumsum(opens) - 1
+    known = plays.track >= 0
+    rows = int(row[-1]) + 1 if by_session and plays.rows else len(plays)
+    held = csr(row[known], plays.track[known], np.ones(known.sum()), (rows, n_items))
+    held.data[:] = 1
+    return held
+
+
 def profiles(plays: Plays, now: I64, half_life_days: float, n_items: int) -> Csr:
     """(listeners, n) plays of each track, each halved per half-life of its age at `now` (one time per
     listener)."""

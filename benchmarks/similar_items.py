@@ -1,0 +1,109 @@
+"""Similarity of items as models of the tables: a query's history is one seed, its answer what resembles the seed.
+
+    SIMILAR["conditional probability"].fit(data, until_ms, {"damping": 0.5}).score(batch)
+
+Markov, sequential rules, item kNN (cosine of co-occurrence) and EASE answer a seed as they are; here are the others.
+The product's similar tracks and artists are cosines of two-tower vectors (serving/parts/near.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.model_fits import FITS, Entry, Settings, grid
+from recsys.dataset import Dataset
+from recsys.evaluation.baselines import popularity
+from recsys.evaluation.baselines.sparse import Csr, baskets
+from recsys.evaluation.protocol import Model, Scores
+from recsys.types import QueryBatch
+
+BACKOFF = 1e-9
+
+
+@dataclass(frozen=True)
+class ArtistLevel(Dataset):
+    """A log of artists, with the log of tracks that it was made from."""
+
+    tracks: Dataset
+
+
+@dataclass(frozen=True)
+class ByCount:
+    """Rows of a sparse similarity; popularity where a row is silent."""
+
+    matrix: Csr  # (n, n)
+    popularity: popularity.Popularity
+    name: str
+
+    def score(self, batch: QueryBatch) -> Scores:
+        scores: Scores = self.matrix[batch.histories.track].toarray()
+        return scores + np.float32(BACKOFF) * self.popularity.scaled(batch)
+
+
+@dataclass(frozen=True)
+class ByVector:
+    """Cosines of item vectors."""
+
+    unit: Scores  # (n, d)
+    name: str
+
+    def score(self, batch: QueryBatch) -> Scores:
+        return np.asarray(self.unit[batch.histories.track] @ self.unit.T, np.float32)
+
+
+def conditional(data: Dataset, until: int, settings: Settings) -> Model:
+    """c_ij / (c_i + shrinkage) / c_j^damping over sessions: P(j | i) at damping 0, lift at 1 (Deshpande & Karypis,
+    ACM TOIS 2004)."""
+    held = baskets(data.plays.before(until), len(data.items), by_session=True)
+    count = np.maximum(np.asarray(held.sum(0)).ravel(), 1)
+    together = (held.T @ held).tocsr()
+    together.setdiag(0)
+    together = together.multiply(1 / (count + settings["shrinkage"])[:, None])
+    together = together.multiply(1 / count[None, :] ** settings["damping"]).tocsr().astype(np.float32)
+    return ByCount(together, popularity.fit(data, until), "conditional")
+
+
+def als_vectors(data: Dataset, until: int, settings: Settings) -> Model:
+    from recsys.evaluation.baselines.als import AlsSettings, fit
+
+    return ByVector(unit(fit(data, until, AlsSettings(**settings)).factors), "als_vectors")
+
+
+def tower_vectors(data: Dataset, until: int, settings: Settings) -> Model:
+    """The product's: unit vectors of tracks, or of an artist's tracks by 1 + log(1 + plays)."""
+    import torch
+
+    from models.two_tower.config import TwoTowerConfig
+    from models.two_tower.train import train
+    from serving.parts.near import NearArtistSource
+
+    torch.set_num_threads(1)
+    log = data.tracks if isinstance(data, ArtistLevel) else data
+    model = train(log, until, TwoTowerConfig(**settings))
+    if log is data:
+        return ByVector(model.unit_vectors, "tower_vectors")
+    plays = log.plays.before(until).track
+    counts = np.bincount(plays[plays >= 0], minlength=len(log.items)).astype(np.float32)
+    return ByVector(NearArtistSource(model, log.items, counts[None, :]).vectors, "tower_vectors")
+
+
+def unit(vectors: Scores) -> Scores:
+    """Rows of length 1; rows of zeros stay."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+_ALS = grid(embedding_dim=(64, 128), alpha=(4.0, 16.0), regularization=(1.0, 10.0), half_life_days=(1e9,))
+_SHRINK = grid(shrinkage=(5.0, 1.0, 20.0), neighbors=(500,))
+SIMILAR: dict[str, Entry] = {
+    "popularity": Entry("simple", FITS["popularity"].fit, ({"half_life_days": 1e9},)),
+    "co-occurrence, cosine": Entry("simple", FITS["item kNN"].fit, _SHRINK),
+    "conditional probability": Entry(
+        "simple", conditional, grid(damping=(0.0, 0.25, 0.5), shrinkage=(5.0, 0.0))
+    ),
+    "lift": Entry("simple", conditional, grid(damping=(1.0,), shrinkage=(0.0, 5.0, 20.0))),
+    "EASE weights": Entry("simple", FITS["EASE"].fit, grid(l2=(100.0, 500.0), rows=("sessions",))),
+    "ALS vectors": Entry("simple", als_vectors, _ALS, (0, 1, 2)),
+    "two-tower vectors": Entry("ours", tower_vectors, grid(epochs=(4,)), (0, 1, 2)),
+}
