@@ -207,13 +207,20 @@ def show() -> None:
         for r in found
     ]
     table(["option (validation)", "HR@10", "NDCG@10", "with evidence", "CPU s"], rows)
-    runs = [run for run in model_rows.load("ml1m") if run.kind == "ours"]
-    for label in sorted({run.model for run in runs}):
+    runs = model_rows.load("ml1m")
+    for label in sorted({run.model for run in runs}, key=lambda name: [r.model for r in runs].index(name)):
         own = [run for run in runs if run.model == label]
-        for metric in ("hr@10", "ndcg@10", "mrr@10"):
-            values = np.array([run.metrics["all"][metric] for run in own])
-            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-            print(f"{label}, {metric}: {values.mean():.4f} +- {error:.4f} over {len(values)} seeds")
+        print(f"{label} ({own[0].kind}), {len(own)} seeds: {_means(own)}")
+
+
+def _means(runs: list[Run]) -> str:
+    """Means over seeds with their standard errors, where there are several."""
+    parts = []
+    for metric in ("hr@10", "ndcg@10", "mrr@10"):
+        values = np.array([run.metrics["all"][metric] for run in runs])
+        error = f" +- {values.std(ddof=1) / np.sqrt(len(values)):.4f}" if len(values) > 1 else ""
+        parts.append(f"{metric} {values.mean():.4f}{error}")
+    return ", ".join(parts)
 
 
 def main() -> None:

@@ -61,7 +61,8 @@ def row_plans(offsets: I64, config: IdConfig, rng: np.random.Generator) -> list[
         groups = bucketed(windows.size, config.batch_tokens, rng)
         parts = [windows.take(index) for index in groups]
         return [
-            RowPlan(w, np.arange(len(w.size)), np.zeros_like(w.size), int(w.size.max()), True) for w in parts
+            RowPlan(w, np.arange(len(w.size)), np.zeros_like(w.size), _width(w.size, config), True)
+            for w in parts
         ]
     windows = windows.take(rng.permutation(len(windows.size)))
     plan = best_fit(windows.size, config.max_length)
@@ -73,6 +74,11 @@ def row_plans(offsets: I64, config: IdConfig, rng: np.random.Generator) -> list[
         RowPlan(windows.take(index), row, plan.column[index], config.max_length, False)
         for index, row in zip(groups, rows, strict=True)
     ]
+
+
+def _width(sizes: I64, config: IdConfig) -> int:
+    """Slots of rows for these windows; few widths, because the library prepares every new one anew."""
+    return min(config.max_length, -(-int(sizes.max()) // 8) * 8)
 
 
 def id_windows(offsets: I64, config: IdConfig, rng: np.random.Generator) -> IdWindows:

@@ -56,7 +56,8 @@ def train_ids(
     interrupted and goes on from `folder`, where the state is kept after each pass.
 
     Args:
-        after_epoch: called after each pass with the model of that moment (its averaged weights if config.average).
+        after_epoch: called after each pass with the model of that moment (its averaged weights if config.average),
+            and once more for the same pass where training was interrupted before the pass was kept.
 
     Raises:
         NotReady: no sequence has two ids.
@@ -70,10 +71,10 @@ def train_ids(
             run.resume(folder)
         while run.epoch < config.epochs:
             found = run.one_pass()
-            if folder is not None:
-                run.save(folder)
             if after_epoch is not None:
                 after_epoch(found, run.model())
+            if folder is not None:
+                run.save(folder)
     return run.model()
 
 

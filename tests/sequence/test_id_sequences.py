@@ -107,7 +107,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(walks: Ragged, tmp_path: Path
         pass
 
     def stop(epoch: Any, _model: IdModel) -> None:
-        if epoch.number == 2:
+        if epoch.number == 3:
             raise Stop
 
     with pytest.raises(Stop):
