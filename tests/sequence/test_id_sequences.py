@@ -70,12 +70,12 @@ def test_a_walk_is_learned(model: IdModel) -> None:
         {"block": "pointwise", "feed_forward": "none", "precision": "float32"},
         {"positions": "learned", "average": 0.9},
         {"positions": "rotary", "rows": "packed", "num_negatives": 8},
-        {"num_negatives": 12, "loss": "gbce", "uniform_share": 1.0, "epochs": 20},
+        {"num_negatives": 12, "loss": "gbce", "uniform_share": 1.0, "tied": False, "learning_rate": 3e-2},
     ],
     ids=str,
 )
 def test_every_option_learns_the_walk(walks: Ragged, change: dict[str, Any]) -> None:
-    found = train_ids(walks, ITEMS, IdConfig(**{**TINY.model_dump(), "epochs": 10, **change}))
+    found = train_ids(walks, ITEMS, IdConfig(**{**TINY.model_dump(), "epochs": 12, **change}))
     histories = ragged([(np.arange(3) + j) % ITEMS for j in range(ITEMS)])
     assert (found.score(histories).argmax(1) == (np.arange(ITEMS) + 3) % ITEMS).mean() >= 0.6
 
