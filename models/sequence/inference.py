@@ -17,7 +17,8 @@ from models.sequence.tokens import Ints, Tokens
 from recsys.layers import F32, Affine, affine, gelu, linear, normed, scale_and_shift, values
 
 if TYPE_CHECKING:
-    from models.sequence.network import Block, Network
+    from models.sequence.blocks import Block
+    from models.sequence.network import Network
 
 
 @dataclass(frozen=True)
