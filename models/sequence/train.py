@@ -25,6 +25,8 @@ from models.sequence.loss import Proposal, sampled_softmax
 from models.sequence.mixing import Candidates, gather
 from models.sequence.model import SequenceModel
 from models.sequence.network import Network
+from models.sequence.share import Share
+from models.sequence.team import SOLO, Team, quantile, same_start, sum_counts, sum_gradients
 from models.sequence.tokens import Ints, gap_before
 from models.sequence.windows import WindowBatch, Windows, newest, tiles, window_batch
 from recsys.dataset import Dataset
@@ -34,6 +36,7 @@ from recsys.plays import Outcome, Plays
 
 Log = Callable[[int, dict[str, float]], None]
 Progress = Callable[[int, int], None]
+Saved = Callable[[Path, int], None]
 FIRST_STAGE = 0.7
 """Share of a time budget that pre-training gets; mixing may need less than the rest, and then the run ends early."""
 WARM_UP = 0.05
@@ -47,6 +50,8 @@ def train(
     log: Log | None = None,
     progress: Progress | None = None,
     checkpoint_dir: Path | None = None,
+    team: Team = SOLO,
+    saved: Saved | None = None,
 ) -> SequenceModel:
     """Trains on plays that started before `until_ms`.
 
@@ -57,20 +62,23 @@ def train(
         log: called with the step and {"loss", "learning_rate"} now and then.
         progress: called with (steps done, steps in all); the total of a budgeted run is an estimate.
         checkpoint_dir: where to keep the state; an unfinished run found there goes on.
+        team: the workers that share the run. Each has all of `dataset`'s listeners and items, and the plays of its
+            own listeners alone; every one returns the same model.
+        saved: called in every worker with the folder and the step after the first one has written a checkpoint.
 
     Raises:
         NotReady: fewer than two plays before `until_ms`.
     """
     plays = dataset.plays.before(until_ms)
-    if plays.rows < 2:
+    if int(sum_counts(team, np.array([plays.rows]))[0]) < 2:
         raise NotReady("no plays to train on before the split: simulate or import a longer log")
     with _own_torch(config.num_threads):
-        run = _Run.of(plays, dataset.items, config, log, progress)
+        run = _Run.of(plays, dataset.items, config, team, log, progress, saved)
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         run.pretrain(checkpoint_dir)
         run.mix()
-    evidence = _evidence(plays, dataset.items, config)
+    evidence = _evidence(plays, dataset.items, config, team)
     return SequenceModel(config, dataset.items, run.network.eval(), evidence)
 
 
@@ -86,8 +94,8 @@ def _own_torch(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _evidence(plays: Plays, items: Items, config: SequenceConfig) -> EvidenceModel:
-    successors = count_successors(plays, len(items), config.rule_window, config.rule_keep)
+def _evidence(plays: Plays, items: Items, config: SequenceConfig, team: Team = SOLO) -> EvidenceModel:
+    successors = count_successors(plays, len(items), config.rule_window, config.rule_keep, team)
     return EvidenceModel.of(successors, items, config.rule_window, config.rule_decay)
 
 
@@ -97,46 +105,55 @@ class _Run:
 
     config: SequenceConfig
     items: Items
-    plays: Plays
-    past: Plays  # what stage 1 sees
-    cut_ms: int  # what stage 2 predicts starts here
+    team: Team
+    whole: Share
+    past: Share  # what stage 1 sees; the newest plays of `whole` are what stage 2 predicts
     proposal: Proposal
     network: Network
     optimizer: torch.optim.Optimizer
     log: Log
     progress: Progress
+    saved: Saved
     began: float = field(default_factory=monotonic)
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, plays: Plays, items: Items, config: SequenceConfig, log: Log | None, progress: Progress | None
+        cls,
+        plays: Plays,
+        items: Items,
+        config: SequenceConfig,
+        team: Team,
+        log: Log | None,
+        progress: Progress | None,
+        saved: Saved | None,
     ) -> _Run:
         torch.manual_seed(config.seed)
-        cut_ms = int(np.quantile(plays.start, 1 - config.mixing_share))
-        past = plays.before(cut_ms)
-        counts = np.bincount(past.track[past.track >= 0], minlength=len(items)).astype(np.int64)
+        past = plays.before(int(quantile(team, plays.start, 1 - config.mixing_share)))
+        counts = sum_counts(team, np.bincount(past.track[past.track >= 0], minlength=len(items)))
         log_popularity = np.log((counts + 1.0) / (counts.mean() + 1.0)).astype(np.float32)
         network = Network(items, log_popularity, config)
+        same_start(team, network)
         return cls(
             config=config,
             items=items,
-            plays=plays,
-            past=past,
-            cut_ms=cut_ms,
+            team=team,
+            whole=Share.of(plays, team),
+            past=Share.of(past, team),
             proposal=Proposal.of(counts, config.uniform_share),
             network=network,
             optimizer=_adam(network, config.learning_rate, config.weight_decay),
             log=log or (lambda _step, _metrics: None),
             progress=progress or (lambda _done, _total: None),
+            saved=saved or (lambda _folder, _step: None),
         )
 
     # Stage 1
 
     def pretrain(self, checkpoint_dir: Path | None) -> None:
         self.network.train()
-        gaps = gap_before(self.past)
+        gaps = gap_before(self.past.plays)
         epoch, windows = -1, Windows(*(np.zeros(0, np.int64),) * 4)
         per_epoch = max(self._epoch_steps(), 1)
         while (done := self._done(per_epoch)) < 1:
@@ -159,25 +176,29 @@ class _Run:
 
     def _epoch(self, epoch: int) -> Windows:
         rng = np.random.default_rng([self.config.seed, 1, epoch])
-        windows = tiles(self.past, self.config.max_length, rng)
+        windows = tiles(self.past.offsets, self.config.max_length, rng)
         return windows.take(rng.permutation(len(windows)))
 
     def _done(self, per_epoch: int) -> float:
         """Share of stage 1 that is done."""
         if self.config.budget_s is not None:
-            return (monotonic() - self.began) / (FIRST_STAGE * self.config.budget_s)
+            return self._spent(self.began, FIRST_STAGE * self.config.budget_s)
         steps = per_epoch * self.config.epochs if self.config.steps is None else self.config.steps
         return self.step / steps if steps else 1.0
 
     def _pretrain_step(self, windows: Windows, gaps: Ints, done: float) -> None:
         rng = self._seed_step()
-        batch = window_batch(self.past, gaps, windows, self.config.max_length, len(self.items))
-        if not len(batch.row):
+        plays = self.past.plays
+        batch = window_batch(plays, gaps, self.past.own(windows), self.config.max_length, len(self.items))
+        if self._empty(batch):
             self.step += 1
             return
-        states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
-        target = torch.from_numpy(self.past.track[batch.row].astype(np.int64))
-        self._update(self._pretrain_loss(states, target, rng), self.past, batch, self._rate(done))
+        losses = torch.zeros(0)
+        if len(batch.row):
+            states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
+            target = torch.from_numpy(plays.track[batch.row].astype(np.int64))
+            losses = self._pretrain_loss(states, target, rng)
+        self._update(losses, plays, batch, self._rate(done))
         self._report(done)
 
     def _pretrain_loss(self, states: Tensor, target: Tensor, rng: np.random.Generator) -> Tensor:
@@ -202,11 +223,11 @@ class _Run:
         What came next is learned by heart from a second pass on: on a log of 100,000 plays five passes halve
         the quality of one.
         """
-        windows = newest(self.plays, self.cut_ms, self.config.max_length)
+        windows = newest(self.whole.offsets, np.diff(self.past.offsets), self.config.max_length)
         if not len(windows) or not self.config.mixing_steps:
             return
-        evidence = _evidence(self.past, self.items, self.config)
-        gaps = gap_before(self.plays)
+        evidence = _evidence(self.past.plays, self.items, self.config, self.team)
+        gaps = gap_before(self.whole.plays)
         self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
         first, began = self.step, monotonic()
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(windows))
@@ -219,25 +240,33 @@ class _Run:
     def _mixed(self, steps: int, one_pass: int, began: float) -> float:
         if self.config.budget_s is None:
             return steps / min(self.config.mixing_steps, one_pass)
-        return max(steps / one_pass, (monotonic() - began) / ((1 - FIRST_STAGE) * self.config.budget_s))
+        return max(steps / one_pass, self._spent(began, (1 - FIRST_STAGE) * self.config.budget_s))
 
     def _mixing_step(self, windows: Windows, gaps: Ints, evidence: EvidenceModel, done: float) -> None:
         rng = self._seed_step()
-        batch = window_batch(self.plays, gaps, windows, self.config.max_length, len(self.items))
-        if not len(batch.row):
+        plays = self.whole.plays
+        batch = window_batch(plays, gaps, self.whole.own(windows), self.config.max_length, len(self.items))
+        if self._empty(batch):
             self.step += 1
             return
-        found = gather(self.plays, batch.row, evidence, self.proposal, self.config, rng)
-        states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
-        loss = _mixing_loss(self.network, states, found)
-        self._update(loss, self.plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
+        losses = torch.zeros(0)
+        if len(batch.row):
+            found = gather(plays, batch.row, evidence, self.proposal, self.config, rng)
+            states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
+            losses = _mixing_loss(self.network, states, found)
+        self._update(losses, plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
         self._report(done)
 
     # Both
 
+    def _spent(self, began: float, budget_s: float) -> float:
+        """Share of a time budget that has passed, by the first worker's clock: all must stop at the same step."""
+        passed = (monotonic() - began) / budget_s if self.team.rank == 0 else 0.0
+        return float(self.team.sum(torch.tensor(passed, dtype=torch.float64)))
+
     def _seed_step(self) -> np.random.Generator:
         """Every step has a random stream of its own, so a resumed run repeats an uninterrupted one."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * self.team.size + self.team.rank)
         return np.random.default_rng([self.config.seed, 3, self.step])
 
     def _rate(self, done: float) -> float:
@@ -248,14 +277,16 @@ class _Run:
     def _update(self, losses: Tensor, plays: Plays, batch: WindowBatch, rate: float) -> None:
         skipped = torch.from_numpy(plays.outcome[batch.row] == Outcome.SKIP)
         weight = torch.where(skipped, self.config.skip_target_weight, 1.0)
-        loss = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+        loss = (losses * weight).sum() / self.team.sum(weight.sum()).clamp(min=1.0)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if len(losses):  # else the others' share alone
+            loss.backward()  # type: ignore[no-untyped-call]
+        sum_gradients(self.team, list(self.network.parameters()))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
-        self.losses.append(float(loss.detach()))
+        self.losses.append(float(self.team.sum(loss.detach())))
         self.step += 1
 
     def _report(self, done: float) -> None:
@@ -279,7 +310,13 @@ class _Run:
         state = Checkpoint(
             self.step, monotonic() - self.began, self.network.state_dict(), self.optimizer.state_dict()
         )
-        store(folder, self.config, state)
+        if self.team.rank == 0:
+            store(folder, self.config, state)
+        self.saved(folder, self.step)
+
+    def _empty(self, batch: WindowBatch) -> bool:
+        """Whether no worker has anything to predict in this step."""
+        return not int(sum_counts(self.team, np.array([len(batch.row)]))[0])
 
 
 def _mixing_loss(network: Network, states: Tensor, found: Candidates) -> Tensor:
