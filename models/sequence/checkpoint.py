@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
-from models.sequence.config import SequenceConfig
 from recsys.errors import BadInput
 
 FILE = "sequence_checkpoint.pt"
@@ -17,22 +17,24 @@ FILE = "sequence_checkpoint.pt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """After `step` steps of the first stage, `seconds` into the run."""
+    """After `step` steps (the product: of its first stage) and `epoch` passes (plain ids), `seconds` into the run."""
 
     step: int
     seconds: float
     network: dict[str, Any]
     optimizer: dict[str, Any]
+    average: dict[str, Any] = field(default_factory=dict)
+    epoch: int = 0
 
 
-def store(folder: Path, config: SequenceConfig, state: Checkpoint) -> None:
+def store(folder: Path, config: BaseModel, state: Checkpoint) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{FILE}.partial"
     torch.save({**vars(state), "config": config.model_dump_json()}, partial)
     os.replace(partial, folder / FILE)
 
 
-def restore(folder: Path, config: SequenceConfig) -> Checkpoint | None:
+def restore(folder: Path, config: BaseModel) -> Checkpoint | None:
     """The newest state, or None where there is none.
 
     Raises:

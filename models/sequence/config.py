@@ -6,6 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.sequence.blocks import EncoderConfig
+from models.sequence.precision import Precision
+
 
 class SequenceConfig(BaseModel):
     """Hyperparameters. Trained by steps or epochs a run is reproducible; by `budget_s` it is not."""
@@ -44,11 +47,24 @@ class SequenceConfig(BaseModel):
     num_threads: int = Field(2, ge=1, description="in training; sums depend on it, so it is a setting")
     workers: int = Field(1, ge=1, description="processes that share each step; more than one train on Ray")
     seed: int = 0
+    precision: Precision = Field(
+        "auto", description="of matrix factors in training; auto: bfloat16 if native"
+    )
+    packed: bool = Field(
+        True, description="several short windows to a row of tokens, so that none is padding"
+    )
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.embedding_dim % (2 * self.num_heads):
-            raise ValueError(
-                "embedding_dim must be a multiple of 2 * num_heads (rotary positions turn pairs)"
-            )
+    def _encoder_fits(self) -> Self:
+        self.encoder()
         return self
+
+    def encoder(self) -> EncoderConfig:
+        """The shape of the blocks."""
+        return EncoderConfig(
+            embedding_dim=self.embedding_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            max_length=self.max_length,
+            dropout=self.dropout,
+        )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from recsys.plays import I64
 
@@ -56,3 +57,45 @@ def sampled_softmax(positive: Tensor, negative: Tensor, log_expected: Tensor, ma
     corrected = (negative - log_expected).masked_fill(masked, -torch.inf)
     everything = torch.cat([positive[:, None], corrected], dim=1)
     return torch.logsumexp(everything, dim=1) - positive
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Sampled candidates shared by the positions of a step, each once, by ascending number.
+
+    One drawn k times with expected count c stands for k / c of its weight: its log expected count is log(c / k).
+    """
+
+    tracks: Tensor  # (m,)
+    log_expected: Tensor  # (m,)
+    times: Tensor  # (m,) how often each was drawn
+
+    @classmethod
+    def draw(cls, proposal: Proposal, count: int, rng: np.random.Generator) -> Negatives:
+        tracks, times = np.unique(proposal.draw((count,), rng), return_counts=True)
+        expected = proposal.log_expected(tracks, count) - np.log(times).astype(np.float32)
+        return cls(*(torch.from_numpy(a) for a in (tracks, expected.astype(np.float32), times)))
+
+    @classmethod
+    def every(cls, proposal: Proposal) -> Negatives:
+        """All played tracks: the exact softmax."""
+        tracks = torch.from_numpy(np.flatnonzero(proposal.probability))
+        return cls(tracks, torch.zeros(len(tracks)), torch.ones(len(tracks), dtype=torch.int64))
+
+    def hit(self, target: Tensor) -> Tensor:
+        """(p,) which candidate is each target, -1 where none is."""
+        place = torch.searchsorted(self.tracks, target).clamp_max(len(self.tracks) - 1)
+        return torch.where(self.tracks[place] == target, place, -1)
+
+
+def gbce(
+    positive: Tensor, negative: Tensor, drawn: Negatives, target: Tensor, t: float, items: int
+) -> Tensor:
+    """(p,) generalised binary cross-entropy of scores (p,) and (p, m) (gSASRec, Petrov & Macdonald, RecSys 2023): the
+    positive's sigmoid to the power beta undoes the over-confidence of few negatives; t = 0 is plain BCE."""
+    k = float(drawn.times.sum())
+    alpha = min(1.0, k / (items - 1))
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    others = functional.softplus(negative) * drawn.times
+    others = others.masked_fill(drawn.tracks == target[:, None], 0.0)
+    return beta * functional.softplus(-positive) + others.sum(1)

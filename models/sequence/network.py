@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.sequence.attention import Layout
+from models.sequence.blocks import Block, rotation, turned
 from models.sequence.config import SequenceConfig
+from models.sequence.dropout import dropout
 from models.sequence.evidence import FEATURES
 from models.sequence.tokens import GAPS, HOURS, KNOWN_SURFACES, NO_OUTCOME, Tokens
 from recsys.items import Items
@@ -115,45 +118,6 @@ def inserted(table: Tensor, more: int, values: Tensor, rows: NDArray[np.integer]
     return out
 
 
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward, each with a residual path."""
-
-    def __init__(self, config: SequenceConfig) -> None:
-        super().__init__()
-        d = config.embedding_dim
-        self.heads, self.dropout = config.num_heads, config.dropout
-        self.norm_1, self.norm_2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.qkv, self.out = nn.Linear(d, 3 * d, bias=False), nn.Linear(d, d, bias=False)
-        self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
-
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """(b, t, d) to (b, t, d)."""
-        b, t, d = x.shape
-        qkv = self.qkv(self.norm_1(x)).view(b, t, 3, self.heads, d // self.heads)
-        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, b, heads, t, d / heads)
-        q, k = rotate(qkv[:2], rotation)
-        mixed = functional.scaled_dot_product_attention(q, k, qkv[2], is_causal=True)
-        x = x + self._drop(self.out(mixed.transpose(1, 2).reshape(b, t, d)))
-        return x + self._drop(self.down(functional.gelu(self.up(self.norm_2(x)))))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training) if self.training else x
-
-
-def rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (length, width / 2) of rotary positions."""
-    rate = 10_000.0 ** (-torch.arange(0, width, 2) / width)
-    angle = torch.arange(length)[:, None] * rate
-    return angle.cos(), angle.sin()
-
-
-def rotate(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotates the two halves of the last axis of (..., t, width) by position."""
-    cos, sin = by
-    left, right = x.chunk(2, dim=-1)
-    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
-
-
 class EvidenceWeights(nn.Module):
     """w(h): a small perceptron, so that evidence is weighed by context beyond what h says of the tracks."""
 
@@ -194,18 +158,20 @@ class Network(nn.Module):
         for table in (self.outcome, self.surface, self.gap, self.hour, self.device):
             nn.init.normal_(table.weight, std=0.1)
         nn.init.ones_(self.heard.weight)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config.encoder()) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(d)
         self.run = nn.Linear(2, d, bias=False)
         self.weigh = EvidenceWeights(d)
         self.dropout = config.dropout
 
-    def forward(self, tokens: TokenTensors) -> Tensor:
-        """(b, t, d) state after each slot; slot k has seen plays up to k only."""
-        x = functional.dropout(self._embed(tokens, self.items(tokens.track)), self.dropout, self.training)
-        turn = (self.cos[: x.shape[1]], self.sin[: x.shape[1]])
+    def forward(self, tokens: TokenTensors, layout: Layout | None = None) -> Tensor:
+        """(b, t, d) float32 state after each slot; slot k has seen plays up to k only. Without a layout a row holds
+        one listener."""
+        layout = Layout.padded(tokens.track.shape[1]) if layout is None else layout
+        x = dropout(self._embed(tokens, self.items(tokens.track), layout), self.dropout, self.training)
+        turn = turned((self.cos, self.sin), layout)
         for block in self.blocks:
-            x = block(x, turn)
+            x = block(x, layout, turn)
         states: Tensor = self.norm(x)
         return states
 
@@ -216,16 +182,16 @@ class Network(nn.Module):
         live.items = self.items.revised(items, rows)
         return live
 
-    def _embed(self, tokens: TokenTensors, tracks: Tensor) -> Tensor:
+    def _embed(self, tokens: TokenTensors, tracks: Tensor, layout: Layout) -> Tensor:
         x: Tensor = tracks * self.heard(tokens.outcome)  # a skipped track pulls another way
         x = x + self.outcome(tokens.outcome) + self.surface(tokens.surface)
         x = x + self.gap(tokens.gap) + self.hour(tokens.hour) + self.device(tokens.device)
-        runs: Tensor = self.run(self._runs(tokens.track))
+        runs: Tensor = self.run(self._runs(tokens.track, layout.position))
         return x + runs
 
-    def _runs(self, tracks: Tensor) -> Tensor:
+    def _runs(self, tracks: Tensor, position: Tensor) -> Tensor:
         """(b, t, 2) whether each play has the artist, the album of the play before it."""
         groups = self.items.content[tracks][..., :2]
         same = torch.zeros(groups.shape)
         same[:, 1:] = (groups[:, 1:] == groups[:, :-1]).float()
-        return same
+        return same * (position > 0)[..., None]

@@ -75,17 +75,23 @@ def sum_counts(team: Team, counts: NDArray[np.integer]) -> I64:
     return total
 
 
-def sum_gradients(team: Team, parameters: Sequence[nn.Parameter]) -> None:
-    """Every parameter's gradient becomes its sum over workers, in one message. A worker without any adds zeros;
-    what no worker moves stays without."""
+def sum_gradients(team: Team, parameters: Sequence[nn.Parameter]) -> bool:
+    """Every parameter's gradient becomes its sum over workers, in one message; whether any worker has one.
+
+    A worker without a gradient adds zeros; a parameter that no worker moves stays without.
+    """
+    given = [parameter.grad is not None for parameter in parameters]
     if team.size == 1:
-        return
-    given = torch.tensor([float(p.grad is not None) for p in parameters])
-    moved = [p for p, many in zip(parameters, team.sum(given).tolist(), strict=True) if many]
+        return any(given)
+    many = team.sum(torch.tensor(given, dtype=torch.float32)).tolist()
+    moved = [parameter for parameter, workers in zip(parameters, many, strict=True) if workers]
     own = [p.grad if p.grad is not None else torch.zeros_like(p) for p in moved]
+    if not own:
+        return False
     total = team.sum(torch.cat([gradient.flatten() for gradient in own]))
     for parameter, part in zip(moved, total.split([g.numel() for g in own]), strict=True):
         parameter.grad = part.view_as(parameter)
+    return True
 
 
 def same_start(team: Team, network: nn.Module) -> None:

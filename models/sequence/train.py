@@ -8,8 +8,9 @@ Stage 2 (mixing): the newest plays, with hard candidates and direct evidence cou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic
 
@@ -21,12 +22,17 @@ from models.sequence.checkpoint import Checkpoint, restore, store
 from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import EvidenceModel
-from models.sequence.loss import Proposal, sampled_softmax
+from models.sequence.fused import softmax_loss
+from models.sequence.loss import Negatives, Proposal, sampled_softmax
 from models.sequence.mixing import Candidates, gather
 from models.sequence.model import SequenceModel
 from models.sequence.network import Network
+from models.sequence.optimize import adamw, update
+from models.sequence.precision import compute_type
+from models.sequence.prefetch import ahead
 from models.sequence.share import Share
-from models.sequence.team import SOLO, Team, quantile, same_start, sum_counts, sum_gradients
+from models.sequence.team import SOLO, Team, quantile, same_start, sum_counts
+from models.sequence.threads import own_torch
 from models.sequence.tokens import Ints, gap_before
 from models.sequence.windows import WindowBatch, Windows, newest, tiles, window_batch
 from recsys.dataset import Dataset
@@ -72,26 +78,15 @@ def train(
     plays = dataset.plays.before(until_ms)
     if int(sum_counts(team, np.array([plays.rows]))[0]) < 2:
         raise NotReady("no plays to train on before the split: simulate or import a longer log")
-    with _own_torch(config.num_threads):
-        run = _Run.of(plays, dataset.items, config, team, log, progress, saved)
+    with own_torch(config.num_threads):
+        run = _Run.of(plays, dataset.items, config, team)
+        run.log, run.progress, run.saved = log or run.log, progress or run.progress, saved or run.saved
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         run.pretrain(checkpoint_dir)
         run.mix()
     evidence = _evidence(plays, dataset.items, config, team)
     return SequenceModel(config, dataset.items, run.network.eval(), evidence)
-
-
-@contextmanager
-def _own_torch(num_threads: int) -> Iterator[None]:
-    """Training's own thread count and random stream; the process's are put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _evidence(plays: Plays, items: Items, config: SequenceConfig, team: Team = SOLO) -> EvidenceModel:
@@ -107,28 +102,20 @@ class _Run:
     items: Items
     team: Team
     whole: Share
-    past: Share  # what stage 1 sees; the newest plays of `whole` are what stage 2 predicts
+    past: Share  # what stage 1 sees; the newer plays of `whole` are what stage 2 predicts
     proposal: Proposal
     network: Network
     optimizer: torch.optim.Optimizer
-    log: Log
-    progress: Progress
-    saved: Saved
+    compute: torch.dtype
+    log: Log = lambda _step, _metrics: None
+    progress: Progress = lambda _done, _total: None
+    saved: Saved = lambda _folder, _step: None
     began: float = field(default_factory=monotonic)
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls,
-        plays: Plays,
-        items: Items,
-        config: SequenceConfig,
-        team: Team,
-        log: Log | None,
-        progress: Progress | None,
-        saved: Saved | None,
-    ) -> _Run:
+    def of(cls, plays: Plays, items: Items, config: SequenceConfig, team: Team) -> _Run:
         torch.manual_seed(config.seed)
         past = plays.before(int(quantile(team, plays.start, 1 - config.mixing_share)))
         counts = sum_counts(team, np.bincount(past.track[past.track >= 0], minlength=len(items)))
@@ -144,29 +131,45 @@ class _Run:
             proposal=Proposal.of(counts, config.uniform_share),
             network=network,
             optimizer=_adam(network, config.learning_rate, config.weight_decay),
-            log=log or (lambda _step, _metrics: None),
-            progress=progress or (lambda _done, _total: None),
-            saved=saved or (lambda _folder, _step: None),
+            compute=compute_type(config.precision),
         )
 
     # Stage 1
 
     def pretrain(self, checkpoint_dir: Path | None) -> None:
         self.network.train()
-        gaps = gap_before(self.past.plays)
-        epoch, windows = -1, Windows(*(np.zeros(0, np.int64),) * 4)
         per_epoch = max(self._epoch_steps(), 1)
-        while (done := self._done(per_epoch)) < 1:
-            if self.step // per_epoch != epoch:
-                epoch = self.step // per_epoch
-                windows = self._epoch(epoch)
-            at = self.step % per_epoch * self.config.batch_size
-            batch = windows.take(np.arange(at, min(at + self.config.batch_size, len(windows))))
-            self._pretrain_step(batch, gaps, done)
-            if checkpoint_dir is not None and self.step % self.config.checkpoint_steps == 0:
-                self._save(checkpoint_dir)
+        with closing(ahead(self._pretrain_batches(per_epoch))) as made:
+            while (done := self._done(per_epoch)) < 1:
+                self._pretrain_step(next(made), done)
+                if checkpoint_dir is not None and self.step % self.config.checkpoint_steps == 0:
+                    self._save(checkpoint_dir)
         if checkpoint_dir is not None:
             self._save(checkpoint_dir)
+
+    def _pretrain_batches(self, per_epoch: int) -> Iterator[WindowBatch]:
+        """Without end, from the present step on; made by another thread."""
+        gaps, epoch, windows = gap_before(self.past.plays), -1, Windows(*(np.zeros(0, np.int64),) * 4)
+        for step in count(self.step):
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
+                windows = self._epoch(epoch)
+            at = step % per_epoch * self.config.batch_size
+            chosen = windows.take(np.arange(at, min(at + self.config.batch_size, len(windows))))
+            yield self._batch(self.past, gaps, chosen)
+
+    def _batch(self, log: Share, gaps: Ints, windows: Windows) -> WindowBatch:
+        """This worker's share of a step."""
+        config = self.config
+        return window_batch(
+            log.plays,
+            gaps,
+            log.own(windows),
+            config.max_length,
+            len(self.items),
+            config.packed,
+            self.compute,
+        )
 
     def _epoch_steps(self) -> int:
         """Steps in every epoch; the random first cut adds a few windows, which are left."""
@@ -186,34 +189,31 @@ class _Run:
         steps = per_epoch * self.config.epochs if self.config.steps is None else self.config.steps
         return self.step / steps if steps else 1.0
 
-    def _pretrain_step(self, windows: Windows, gaps: Ints, done: float) -> None:
-        rng = self._seed_step()
-        plays = self.past.plays
-        batch = window_batch(plays, gaps, self.past.own(windows), self.config.max_length, len(self.items))
-        if self._empty(batch):
-            self.step += 1
-            return
-        losses = torch.zeros(0)
+    def _pretrain_step(self, batch: WindowBatch, done: float) -> None:
+        rng, plays = self._seed_step(), self.past.plays
+        weight = self._weight(plays, batch)
+        loss = None
         if len(batch.row):
-            states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
+            states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
             target = torch.from_numpy(plays.track[batch.row].astype(np.int64))
-            losses = self._pretrain_loss(states, target, rng)
-        self._update(losses, plays, batch, self._rate(done))
+            loss = self._pretrain_loss(states, target, weight, rng)
+        self._update(loss, self._rate(done))
         self._report(done)
 
-    def _pretrain_loss(self, states: Tensor, target: Tensor, rng: np.random.Generator) -> Tensor:
-        """(p,) losses of states (p, d); no evidence yet."""
-        n, items = len(self.items), self.network.items
-        if n <= self.config.full_softmax_below:
-            negatives = np.flatnonzero(self.proposal.probability)
-            expected = torch.zeros(len(negatives))
+    def _pretrain_loss(
+        self, states: Tensor, target: Tensor, weight: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Weighted loss of states (p, d); no evidence yet."""
+        items = self.network.items
+        if len(self.items) <= self.config.full_softmax_below:
+            drawn = Negatives.every(self.proposal)
         else:
-            negatives = self.proposal.draw((self.config.num_negatives,), rng)
-            expected = torch.from_numpy(self.proposal.log_expected(negatives, len(negatives)))
-        drawn = torch.from_numpy(negatives)
+            drawn = Negatives.draw(self.proposal, self.config.num_negatives, rng)
         positive = (states * items(target)).sum(-1) + items.bias(target)[:, 0]
-        negative = _plain(self.network, states, drawn)
-        return sampled_softmax(positive, negative, expected, drawn == target[:, None])
+        offsets = items.bias(drawn.tracks)[:, 0] - drawn.log_expected
+        return softmax_loss(
+            states, items(drawn.tracks), offsets, positive, drawn.hit(target), weight, self.compute
+        )
 
     # Stage 2
 
@@ -226,35 +226,43 @@ class _Run:
         windows = newest(self.whole.offsets, np.diff(self.past.offsets), self.config.max_length)
         if not len(windows) or not self.config.mixing_steps:
             return
-        evidence = _evidence(self.past.plays, self.items, self.config, self.team)
-        gaps = gap_before(self.whole.plays)
         self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
         first, began = self.step, monotonic()
+        one_pass = -(-len(windows) // self.config.mixing_batch_size)
+        evidence = _evidence(self.past.plays, self.items, self.config, self.team)
+        with closing(ahead(self._mixing_batches(windows, evidence))) as made:
+            while (done := self._mixed(self.step - first, one_pass, began)) < 1:
+                self._mixing_step(*next(made), done)
+
+    def _mixing_batches(
+        self, windows: Windows, evidence: EvidenceModel
+    ) -> Iterator[tuple[WindowBatch, Candidates | None]]:
+        """One pass; made by another thread, so it asks nothing of the team."""
+        plays = self.whole.plays
+        gaps, size = gap_before(plays), self.config.mixing_batch_size
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(windows))
-        size = self.config.mixing_batch_size
-        one_pass = -(-len(windows) // size)
-        while (done := self._mixed(self.step - first, one_pass, began)) < 1:
-            at = (self.step - first) * size
-            self._mixing_step(windows.take(order[at : at + size]), gaps, evidence, done)
+        for number, at in enumerate(range(0, len(windows), size), self.step):
+            batch = self._batch(self.whole, gaps, windows.take(order[at : at + size]))
+            rng = np.random.default_rng([self.config.seed, 3, number])
+            some = len(batch.row) > 0
+            yield (
+                batch,
+                gather(plays, batch.row, evidence, self.proposal, self.config, rng) if some else None,
+            )
 
     def _mixed(self, steps: int, one_pass: int, began: float) -> float:
         if self.config.budget_s is None:
             return steps / min(self.config.mixing_steps, one_pass)
         return max(steps / one_pass, self._spent(began, (1 - FIRST_STAGE) * self.config.budget_s))
 
-    def _mixing_step(self, windows: Windows, gaps: Ints, evidence: EvidenceModel, done: float) -> None:
-        rng = self._seed_step()
-        plays = self.whole.plays
-        batch = window_batch(plays, gaps, self.whole.own(windows), self.config.max_length, len(self.items))
-        if self._empty(batch):
-            self.step += 1
-            return
-        losses = torch.zeros(0)
-        if len(batch.row):
-            found = gather(plays, batch.row, evidence, self.proposal, self.config, rng)
-            states = self.network(batch.tokens).flatten(0, 1)[batch.slot]
-            losses = _mixing_loss(self.network, states, found)
-        self._update(losses, plays, batch, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
+    def _mixing_step(self, batch: WindowBatch, found: Candidates | None, done: float) -> None:
+        self._seed_step()
+        weight = self._weight(self.whole.plays, batch)
+        loss = None
+        if found is not None:
+            states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
+            loss = (_mixing_loss(self.network, states, found) * weight).sum()
+        self._update(loss, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
         self._report(done)
 
     # Both
@@ -274,19 +282,17 @@ class _Run:
             self.config.learning_rate * min(1.0, (done + 1e-3) / WARM_UP) * min(1.0, 1.5 * (1 - done) + 0.02)
         )
 
-    def _update(self, losses: Tensor, plays: Plays, batch: WindowBatch, rate: float) -> None:
+    def _weight(self, plays: Plays, batch: WindowBatch) -> Tensor:
+        """(p,) share of each prediction in the loss of all workers."""
         skipped = torch.from_numpy(plays.outcome[batch.row] == Outcome.SKIP)
         weight = torch.where(skipped, self.config.skip_target_weight, 1.0)
-        loss = (losses * weight).sum() / self.team.sum(weight.sum()).clamp(min=1.0)
-        self.optimizer.zero_grad(set_to_none=True)
-        if len(losses):  # else the others' share alone
-            loss.backward()  # type: ignore[no-untyped-call]
-        sum_gradients(self.team, list(self.network.parameters()))
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        self.optimizer.step()
-        self.losses.append(float(self.team.sum(loss.detach())))
+        return weight / self.team.sum(weight.sum()).clamp(min=1.0)
+
+    def _update(self, loss: Tensor | None, rate: float) -> None:
+        """One step of all workers; `loss` is None in one that has nothing to predict in it."""
+        update(self.optimizer, self.network, loss, rate, clip=1.0, team=self.team)
+        own = torch.zeros(()) if loss is None else loss.detach().float()
+        self.losses.append(float(self.team.sum(own)))
         self.step += 1
 
     def _report(self, done: float) -> None:
@@ -314,10 +320,6 @@ class _Run:
             store(folder, self.config, state)
         self.saved(folder, self.step)
 
-    def _empty(self, batch: WindowBatch) -> bool:
-        """Whether no worker has anything to predict in this step."""
-        return not int(sum_counts(self.team, np.array([len(batch.row)]))[0])
-
 
 def _mixing_loss(network: Network, states: Tensor, found: Candidates) -> Tensor:
     """(p,) losses of states (p, d): the network's scores and the weighed evidence together."""
@@ -343,4 +345,4 @@ def _adam(network: Network, rate: float, decay: float, boost: float = 1.0) -> to
     weigh = list(network.weigh.parameters())
     rest = [p for name, p in network.named_parameters() if not name.startswith("weigh.")]
     groups = [{"params": rest, "factor": 1.0}, {"params": weigh, "factor": boost}]
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+    return adamw(groups, rate, decay)

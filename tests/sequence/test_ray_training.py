@@ -33,6 +33,7 @@ CONFIG = SequenceConfig(
     batch_size=16,
     checkpoint_steps=20,
     num_threads=1,
+    precision="float32",
     workers=2,
 )
 

@@ -131,7 +131,7 @@ def test_a_quantile_over_workers_is_that_of_all_values(values: list[int], share:
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_train_the_model_that_one_trains(toy: Any, workers: int) -> None:
     data = toy.dataset(toy.plays(toy.cycles(12, 60, 40)), toy.items(40))
-    still = {"dropout": 0.0, "id_dropout": 0.0}  # their draws are each worker's own
+    still = {"dropout": 0.0, "id_dropout": 0.0, "precision": "float32"}  # their draws are each worker's own
     config = toy.config.model_copy(update={"steps": 12, "mixing_steps": 3, **still})
     alone = train(data, data.split.end, config, team=SOLO)
 
