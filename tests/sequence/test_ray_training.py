@@ -71,7 +71,8 @@ def test_workers_on_ray_train_what_one_process_trains_though_one_of_them_is_kill
     alone = train(data, data.split.valid, CONFIG)
     (task,) = build_tasks(data, data.split.valid, data.split.test, names=("next_track",), cap=200)
     ours, theirs = (log_softmax(m.score(task.batch).astype(np.float64), axis=1) for m in (together, alone))
-    assert np.abs(ours - theirs).max() < 0.05
+    # Where a gradient is rounding alone, AdamW makes a step of it: a few tracks' scores may differ, not the ranking.
+    assert np.quantile(np.abs(ours - theirs), 0.999) < 1e-2
     best = np.argsort(-ours, axis=1)[:, :10]
     shared = [len(set(a) & set(b)) for a, b in zip(best, np.argsort(-theirs, axis=1)[:, :10], strict=True)]
     assert np.mean(shared) > 9.9
