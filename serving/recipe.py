@@ -140,26 +140,12 @@ class Recipe:
         return self.stages.run("two_tower", {**self.base, "config": config.model_dump()}, work, force)
 
     def sequence(self, force: bool = False) -> Done:
-        """The transformer."""
-        from models.sequence.train import train
-
+        """The transformer; by several workers on Ray where its settings say so."""
         config = self.config.sequence
 
         def work(folder: Path) -> dict[str, Any]:
-            curve: list[tuple[int, dict[str, float]]] = []
-            # By the events' version: what was learned before somebody's erasure is never trained on after it.
-            checkpoints = self.home.work / f"sequence.{self.base.get('events', 0)}.checkpoint"
             with self.bar("sequence") as update:
-                model = train(
-                    self.data,
-                    self.data.split.valid,
-                    config,
-                    lambda s, m: curve.append((s, m)),
-                    update,
-                    checkpoints,
-                )
-            model.save(folder)
-            shutil.rmtree(checkpoints, ignore_errors=True)
+                curve = (self._here if config.workers == 1 else self._on_ray)(folder, update)
             self._track("sequence", config, curve, {}, folder)
             return {"steps": curve[-1][0] if curve else 0}
 
@@ -173,7 +159,7 @@ class Recipe:
 
         def work(folder: Path) -> dict[str, Any]:
             curve: list[tuple[int, dict[str, float]]] = []
-            checkpoints = self.home.work / "semantic.checkpoint"
+            checkpoints = self._checkpoints("semantic")
             with self.bar("semantic ids") as update:
                 model = train(
                     self.data,
@@ -193,6 +179,35 @@ class Recipe:
     def _optional(self) -> dict[str, Done]:
         """Parts that a release has only where the recipe says so."""
         return {} if self.config.semantic is None else {"semantic": self.semantic()}
+
+    def _checkpoints(self, part: str) -> Path:
+        """By the events' version: what was learned before somebody's erasure is never trained on after it."""
+        return self.home.work / f"{part}.{self.base.get('events', 0)}.checkpoint"
+
+    def _here(self, folder: Path, update: Callable[[int, int], None]) -> list[tuple[int, dict[str, float]]]:
+        """Trains the transformer in this process."""
+        from models.sequence.train import train
+
+        curve: list[tuple[int, dict[str, float]]] = []
+        checkpoints = self._checkpoints("sequence")
+        model = train(
+            self.data,
+            self.data.split.valid,
+            self.config.sequence,
+            lambda s, m: curve.append((s, m)),
+            update,
+            checkpoints,
+        )
+        model.save(folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return curve
+
+    def _on_ray(self, folder: Path, update: Callable[[int, int], None]) -> list[tuple[int, dict[str, float]]]:
+        """Trains the transformer on Ray's workers."""
+        from serving.ray_training import train_on_ray
+
+        versions = {table: number for table, number in self.base.items() if isinstance(number, int)}
+        return train_on_ray(self.lake, versions, self.data.split.valid, self.config.sequence, folder, update)
 
     def index(self, force: bool = False) -> Done:
         """The FAISS index, its type chosen by measured recall on real listener vectors."""

@@ -45,6 +45,7 @@ class SequenceConfig(BaseModel):
     rule_keep: int = Field(64, ge=1, description="successors kept per track")
     checkpoint_steps: int = Field(200, ge=1)
     num_threads: int = Field(2, ge=1, description="in training; sums depend on it, so it is a setting")
+    workers: int = Field(1, ge=1, description="processes that share each step; more than one train on Ray")
     seed: int = 0
     precision: Precision = Field(
         "auto", description="of matrix factors in training; auto: bfloat16 if native"

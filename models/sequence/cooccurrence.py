@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.sequence.team import SOLO, Team
 from recsys.plays import I64, Plays
 
 Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
@@ -33,8 +34,8 @@ class Successors:
         return Successors(_padded(self.near, size), _padded(self.next, size), total)
 
 
-def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Successors:
-    """Counts over sessions of a log; every row keeps its `keep` heaviest successors."""
+def count_successors(plays: Plays, tracks: int, window: int, keep: int, team: Team = SOLO) -> Successors:
+    """Counts over sessions of the workers' logs together; every row keeps its `keep` heaviest successors."""
     from scipy import sparse
 
     owner = plays.owner
@@ -43,6 +44,8 @@ def count_successors(plays: Plays, tracks: int, window: int, keep: int) -> Succe
     for lag in range(1, window + 1):
         counts = counts + _pairs(plays, owner, tracks, lag) * np.float32(1.0 / lag)
         first = counts.copy() if lag == 1 else first
+    if team.size > 1:
+        counts, first = sum(team.gather(counts)), sum(team.gather(first))
     near, total = _stochastic(counts, keep)
     return Successors(near, _stochastic(first, keep)[0], total)
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.sequence.team import SOLO, Team, sum_gradients
+
 
 def adamw(groups: Sequence[dict[str, Any]], rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter, ICLR 2019) in one fused pass; a group's "factor" multiplies the rate of a step."""
@@ -39,13 +41,25 @@ def cosine(done: float, warm_up: float, last: float) -> float:
 
 
 def update(
-    optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, rate: float, clip: float = 0.0
+    optimizer: torch.optim.Optimizer,
+    network: nn.Module,
+    loss: Tensor | None,
+    rate: float,
+    clip: float = 0.0,
+    team: Team = SOLO,
 ) -> None:
-    """One step down the gradient of `loss`, clipped to norm `clip` (0: not)."""
+    """One step down the gradient of the workers' losses together, clipped to norm `clip` (0: not).
+
+    A worker without a loss of its own takes part; a step in which nobody has one leaves all as it was.
+    """
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    if loss is not None:
+        loss.backward()  # type: ignore[no-untyped-call]
+    parameters = list(network.parameters())
+    if not sum_gradients(team, parameters):
+        return
     if clip:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     optimizer.step()

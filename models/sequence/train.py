@@ -30,6 +30,8 @@ from models.sequence.network import Network
 from models.sequence.optimize import adamw, update
 from models.sequence.precision import compute_type
 from models.sequence.prefetch import ahead
+from models.sequence.share import Share
+from models.sequence.team import SOLO, Team, quantile, same_start, sum_counts
 from models.sequence.threads import own_torch
 from models.sequence.tokens import Ints, gap_before
 from models.sequence.windows import WindowBatch, Windows, newest, tiles, window_batch
@@ -40,6 +42,7 @@ from recsys.plays import Outcome, Plays
 
 Log = Callable[[int, dict[str, float]], None]
 Progress = Callable[[int, int], None]
+Saved = Callable[[Path, int], None]
 FIRST_STAGE = 0.7
 """Share of a time budget that pre-training gets; mixing may need less than the rest, and then the run ends early."""
 WARM_UP = 0.05
@@ -53,6 +56,8 @@ def train(
     log: Log | None = None,
     progress: Progress | None = None,
     checkpoint_dir: Path | None = None,
+    team: Team = SOLO,
+    saved: Saved | None = None,
 ) -> SequenceModel:
     """Trains on plays that started before `until_ms`.
 
@@ -63,25 +68,29 @@ def train(
         log: called with the step and {"loss", "learning_rate"} now and then.
         progress: called with (steps done, steps in all); the total of a budgeted run is an estimate.
         checkpoint_dir: where to keep the state; an unfinished run found there goes on.
+        team: the workers that share the run. Each has all of `dataset`'s listeners and items, and the plays of its
+            own listeners alone; every one returns the same model.
+        saved: called in every worker with the folder and the step after the first one has written a checkpoint.
 
     Raises:
         NotReady: fewer than two plays before `until_ms`.
     """
     plays = dataset.plays.before(until_ms)
-    if plays.rows < 2:
+    if int(sum_counts(team, np.array([plays.rows]))[0]) < 2:
         raise NotReady("no plays to train on before the split: simulate or import a longer log")
     with own_torch(config.num_threads):
-        run = _Run.of(plays, dataset.items, config, log, progress)
+        run = _Run.of(plays, dataset.items, config, team)
+        run.log, run.progress, run.saved = log or run.log, progress or run.progress, saved or run.saved
         if checkpoint_dir is not None:
             run.resume(checkpoint_dir)
         run.pretrain(checkpoint_dir)
         run.mix()
-    evidence = _evidence(plays, dataset.items, config)
+    evidence = _evidence(plays, dataset.items, config, team)
     return SequenceModel(config, dataset.items, run.network.eval(), evidence)
 
 
-def _evidence(plays: Plays, items: Items, config: SequenceConfig) -> EvidenceModel:
-    successors = count_successors(plays, len(items), config.rule_window, config.rule_keep)
+def _evidence(plays: Plays, items: Items, config: SequenceConfig, team: Team = SOLO) -> EvidenceModel:
+    successors = count_successors(plays, len(items), config.rule_window, config.rule_keep, team)
     return EvidenceModel.of(successors, items, config.rule_window, config.rule_decay)
 
 
@@ -91,40 +100,37 @@ class _Run:
 
     config: SequenceConfig
     items: Items
-    plays: Plays
-    past: Plays  # what stage 1 sees
-    cut_ms: int  # what stage 2 predicts starts here
+    team: Team
+    whole: Share
+    past: Share  # what stage 1 sees; the newer plays of `whole` are what stage 2 predicts
     proposal: Proposal
     network: Network
     optimizer: torch.optim.Optimizer
-    log: Log
-    progress: Progress
     compute: torch.dtype
+    log: Log = lambda _step, _metrics: None
+    progress: Progress = lambda _done, _total: None
+    saved: Saved = lambda _folder, _step: None
     began: float = field(default_factory=monotonic)
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, plays: Plays, items: Items, config: SequenceConfig, log: Log | None, progress: Progress | None
-    ) -> _Run:
+    def of(cls, plays: Plays, items: Items, config: SequenceConfig, team: Team) -> _Run:
         torch.manual_seed(config.seed)
-        cut_ms = int(np.quantile(plays.start, 1 - config.mixing_share))
-        past = plays.before(cut_ms)
-        counts = np.bincount(past.track[past.track >= 0], minlength=len(items)).astype(np.int64)
+        past = plays.before(int(quantile(team, plays.start, 1 - config.mixing_share)))
+        counts = sum_counts(team, np.bincount(past.track[past.track >= 0], minlength=len(items)))
         log_popularity = np.log((counts + 1.0) / (counts.mean() + 1.0)).astype(np.float32)
         network = Network(items, log_popularity, config)
+        same_start(team, network)
         return cls(
             config=config,
             items=items,
-            plays=plays,
-            past=past,
-            cut_ms=cut_ms,
+            team=team,
+            whole=Share.of(plays, team),
+            past=Share.of(past, team),
             proposal=Proposal.of(counts, config.uniform_share),
             network=network,
             optimizer=_adam(network, config.learning_rate, config.weight_decay),
-            log=log or (lambda _step, _metrics: None),
-            progress=progress or (lambda _done, _total: None),
             compute=compute_type(config.precision),
         )
 
@@ -143,20 +149,26 @@ class _Run:
 
     def _pretrain_batches(self, per_epoch: int) -> Iterator[WindowBatch]:
         """Without end, from the present step on; made by another thread."""
-        gaps, epoch, windows = gap_before(self.past), -1, Windows(*(np.zeros(0, np.int64),) * 4)
+        gaps, epoch, windows = gap_before(self.past.plays), -1, Windows(*(np.zeros(0, np.int64),) * 4)
         for step in count(self.step):
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
                 windows = self._epoch(epoch)
             at = step % per_epoch * self.config.batch_size
-            yield self._batch(
-                self.past, gaps, windows.take(np.arange(at, min(at + self.config.batch_size, len(windows))))
-            )
+            chosen = windows.take(np.arange(at, min(at + self.config.batch_size, len(windows))))
+            yield self._batch(self.past, gaps, chosen)
 
-    def _batch(self, plays: Plays, gaps: Ints, windows: Windows) -> WindowBatch:
+    def _batch(self, log: Share, gaps: Ints, windows: Windows) -> WindowBatch:
+        """This worker's share of a step."""
         config = self.config
         return window_batch(
-            plays, gaps, windows, config.max_length, len(self.items), config.packed, self.compute
+            log.plays,
+            gaps,
+            log.own(windows),
+            config.max_length,
+            len(self.items),
+            config.packed,
+            self.compute,
         )
 
     def _epoch_steps(self) -> int:
@@ -167,24 +179,24 @@ class _Run:
 
     def _epoch(self, epoch: int) -> Windows:
         rng = np.random.default_rng([self.config.seed, 1, epoch])
-        windows = tiles(self.past, self.config.max_length, rng)
+        windows = tiles(self.past.offsets, self.config.max_length, rng)
         return windows.take(rng.permutation(len(windows)))
 
     def _done(self, per_epoch: int) -> float:
         """Share of stage 1 that is done."""
         if self.config.budget_s is not None:
-            return (monotonic() - self.began) / (FIRST_STAGE * self.config.budget_s)
+            return self._spent(self.began, FIRST_STAGE * self.config.budget_s)
         steps = per_epoch * self.config.epochs if self.config.steps is None else self.config.steps
         return self.step / steps if steps else 1.0
 
     def _pretrain_step(self, batch: WindowBatch, done: float) -> None:
-        rng = self._seed_step()
-        if not len(batch.row):
-            self.step += 1
-            return
-        states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
-        target = torch.from_numpy(self.past.track[batch.row].astype(np.int64))
-        loss = self._pretrain_loss(states, target, self._weight(self.past, batch), rng)
+        rng, plays = self._seed_step(), self.past.plays
+        weight = self._weight(plays, batch)
+        loss = None
+        if len(batch.row):
+            states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
+            target = torch.from_numpy(plays.track[batch.row].astype(np.int64))
+            loss = self._pretrain_loss(states, target, weight, rng)
         self._update(loss, self._rate(done))
         self._report(done)
 
@@ -211,51 +223,58 @@ class _Run:
         What came next is learned by heart from a second pass on: on a log of 100,000 plays five passes halve
         the quality of one.
         """
-        windows = newest(self.plays, self.cut_ms, self.config.max_length)
+        windows = newest(self.whole.offsets, np.diff(self.past.offsets), self.config.max_length)
         if not len(windows) or not self.config.mixing_steps:
             return
         self.optimizer = _adam(self.network, self.config.mixing_learning_rate, self.config.weight_decay, 10.0)
         first, began = self.step, monotonic()
         one_pass = -(-len(windows) // self.config.mixing_batch_size)
-        with closing(ahead(self._mixing_batches(windows), depth=1)) as made:
+        evidence = _evidence(self.past.plays, self.items, self.config, self.team)
+        with closing(ahead(self._mixing_batches(windows, evidence))) as made:
             while (done := self._mixed(self.step - first, one_pass, began)) < 1:
                 self._mixing_step(*next(made), done)
 
-    def _mixing_batches(self, windows: Windows) -> Iterator[tuple[WindowBatch, Candidates | None]]:
-        """One pass; made by another thread."""
-        evidence = _evidence(self.past, self.items, self.config)
-        gaps, size = gap_before(self.plays), self.config.mixing_batch_size
+    def _mixing_batches(
+        self, windows: Windows, evidence: EvidenceModel
+    ) -> Iterator[tuple[WindowBatch, Candidates | None]]:
+        """One pass; made by another thread, so it asks nothing of the team."""
+        plays = self.whole.plays
+        gaps, size = gap_before(plays), self.config.mixing_batch_size
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(windows))
         for number, at in enumerate(range(0, len(windows), size), self.step):
-            batch = self._batch(self.plays, gaps, windows.take(order[at : at + size]))
+            batch = self._batch(self.whole, gaps, windows.take(order[at : at + size]))
             rng = np.random.default_rng([self.config.seed, 3, number])
             some = len(batch.row) > 0
             yield (
                 batch,
-                gather(self.plays, batch.row, evidence, self.proposal, self.config, rng) if some else None,
+                gather(plays, batch.row, evidence, self.proposal, self.config, rng) if some else None,
             )
 
     def _mixed(self, steps: int, one_pass: int, began: float) -> float:
         if self.config.budget_s is None:
             return steps / min(self.config.mixing_steps, one_pass)
-        return max(steps / one_pass, (monotonic() - began) / ((1 - FIRST_STAGE) * self.config.budget_s))
+        return max(steps / one_pass, self._spent(began, (1 - FIRST_STAGE) * self.config.budget_s))
 
     def _mixing_step(self, batch: WindowBatch, found: Candidates | None, done: float) -> None:
         self._seed_step()
-        if found is None:
-            self.step += 1
-            return
-        states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
-        losses = _mixing_loss(self.network, states, found)
-        loss = (losses * self._weight(self.plays, batch)).sum()
+        weight = self._weight(self.whole.plays, batch)
+        loss = None
+        if found is not None:
+            states = self.network(batch.tokens, batch.layout).flatten(0, 1)[batch.slot]
+            loss = (_mixing_loss(self.network, states, found) * weight).sum()
         self._update(loss, self.config.mixing_learning_rate * min(1.0, 2 * (1 - done)))
         self._report(done)
 
     # Both
 
+    def _spent(self, began: float, budget_s: float) -> float:
+        """Share of a time budget that has passed, by the first worker's clock: all must stop at the same step."""
+        passed = (monotonic() - began) / budget_s if self.team.rank == 0 else 0.0
+        return float(self.team.sum(torch.tensor(passed, dtype=torch.float64)))
+
     def _seed_step(self) -> np.random.Generator:
         """Every step has a random stream of its own, so a resumed run repeats an uninterrupted one."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * self.team.size + self.team.rank)
         return np.random.default_rng([self.config.seed, 3, self.step])
 
     def _rate(self, done: float) -> float:
@@ -264,14 +283,16 @@ class _Run:
         )
 
     def _weight(self, plays: Plays, batch: WindowBatch) -> Tensor:
-        """(p,) share of each prediction in the loss."""
+        """(p,) share of each prediction in the loss of all workers."""
         skipped = torch.from_numpy(plays.outcome[batch.row] == Outcome.SKIP)
         weight = torch.where(skipped, self.config.skip_target_weight, 1.0)
-        return weight / weight.sum().clamp(min=1.0)
+        return weight / self.team.sum(weight.sum()).clamp(min=1.0)
 
-    def _update(self, loss: Tensor, rate: float) -> None:
-        update(self.optimizer, self.network, loss, rate, clip=1.0)
-        self.losses.append(float(loss.detach()))
+    def _update(self, loss: Tensor | None, rate: float) -> None:
+        """One step of all workers; `loss` is None in one that has nothing to predict in it."""
+        update(self.optimizer, self.network, loss, rate, clip=1.0, team=self.team)
+        own = torch.zeros(()) if loss is None else loss.detach().float()
+        self.losses.append(float(self.team.sum(own)))
         self.step += 1
 
     def _report(self, done: float) -> None:
@@ -295,7 +316,9 @@ class _Run:
         state = Checkpoint(
             self.step, monotonic() - self.began, self.network.state_dict(), self.optimizer.state_dict()
         )
-        store(folder, self.config, state)
+        if self.team.rank == 0:
+            store(folder, self.config, state)
+        self.saved(folder, self.step)
 
 
 def _mixing_loss(network: Network, states: Tensor, found: Candidates) -> Tensor:

@@ -41,32 +41,31 @@ class WindowBatch:
     row: I64  # (p,) row of the log that is predicted
 
 
-def tiles(plays: Plays, max_length: int, rng: np.random.Generator) -> Windows:
-    """One pass over the log: every listener's rows in consecutive windows, from a random first cut.
+def tiles(offsets: I64, max_length: int, rng: np.random.Generator) -> Windows:
+    """One pass over a log: every listener's rows in consecutive windows, from a random first cut.
 
-    Every row is predicted once; a listener's first from nothing.
+    Every row is predicted once; a listener's first from nothing. Listener j owns rows offsets[j]:offsets[j + 1].
     """
-    sizes = np.diff(plays.offsets)
+    sizes = np.diff(offsets)
     shift = rng.integers(0, max_length, len(sizes))
     count = np.where(sizes > 0, (sizes + shift - 1) // max_length + 1, 0)
     owner = np.repeat(np.arange(len(sizes)), count)
     number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    base, end = plays.offsets[owner], plays.offsets[owner + 1]
+    base, end = offsets[owner], offsets[owner + 1]
     starts = np.maximum(base + number * max_length - shift[owner], base)
     stops = np.minimum(base + (number + 1) * max_length - shift[owner], end)
     first = np.where(starts == base, starts, starts + 1)
     return Windows(starts, stops, first, np.minimum(stops + 1, end))
 
 
-def newest(plays: Plays, since_ms: int, max_length: int) -> Windows:
-    """Windows that predict the rows from `since_ms` on, each seen with at least half a window before it."""
+def newest(offsets: I64, old: I64, max_length: int) -> Windows:
+    """Windows that predict all but each listener's `old` first rows, seen with at least half a window before them."""
     half = max(max_length // 2, 1)
-    sizes = np.diff(plays.offsets)
-    old = np.diff(plays.before(since_ms).offsets)
+    sizes = np.diff(offsets)
     count = -(-(sizes - old) // half)
     owner = np.repeat(np.arange(len(sizes)), count)
     number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    base, end = plays.offsets[owner], plays.offsets[owner + 1]
+    base, end = offsets[owner], offsets[owner + 1]
     first = base + old[owner] + number * half
     last = np.minimum(first + half, end)
     return Windows(np.maximum(base, last - 1 - max_length), last - 1, first, last)

@@ -38,10 +38,10 @@ class Register(StrEnum):
 _INTEREST = (EventKind.NOT_INTERESTED, EventKind.UNDO_NOT_INTERESTED)
 _SNOOZE = (EventKind.SNOOZE_ARTIST, EventKind.UNSNOOZE_ARTIST)
 _FOLLOW = (EventKind.FOLLOW, EventKind.UNFOLLOW)
-_TASTE = (EventKind.EXCLUDE_FROM_TASTE, EventKind.INCLUDE_IN_TASTE)
-MARKING = frozenset((*_INTEREST, *_SNOOZE, *_FOLLOW, *_TASTE))
+TASTE = (EventKind.EXCLUDE_FROM_TASTE, EventKind.INCLUDE_IN_TASTE)
+MARKING = frozenset((*_INTEREST, *_SNOOZE, *_FOLLOW, *TASTE))
 """Kinds of events that write a register; the first of each pair sets it, the second takes it back."""
-_SETS = frozenset((_INTEREST[0], _SNOOZE[0], _FOLLOW[0], _TASTE[0]))
+_SETS = frozenset((_INTEREST[0], _SNOOZE[0], _FOLLOW[0], TASTE[0]))
 
 
 def mark(event: Event, ts: int) -> Mark | None:
@@ -65,7 +65,7 @@ def _subject(event: Event) -> tuple[str, str]:
         if event.track_id is not None:
             return Register.TRACK.value, event.track_id
         return Register.ARTIST.value, str(event.artist_id)
-    if event.kind in _TASTE:
+    if event.kind in TASTE:
         if event.playlist_id is not None:
             return Register.PLAYLIST.value, event.playlist_id
         return Register.SESSION.value, str(event.session_id)
@@ -93,7 +93,7 @@ def newest(events: pl.LazyFrame) -> pl.DataFrame:
     register = (
         pl.when(_is(kind, _INTEREST))
         .then(pl.when(of_track).then(_name(Register.TRACK)).otherwise(_name(Register.ARTIST)))
-        .when(_is(kind, _TASTE))
+        .when(_is(kind, TASTE))
         .then(pl.when(of_playlist).then(_name(Register.PLAYLIST)).otherwise(_name(Register.SESSION)))
         .when(_is(kind, _SNOOZE))
         .then(_name(Register.SNOOZE))
@@ -102,7 +102,7 @@ def newest(events: pl.LazyFrame) -> pl.DataFrame:
     subject = (
         pl.when(_is(kind, _INTEREST))
         .then(pl.coalesce("track_id", "artist_id"))
-        .when(_is(kind, _TASTE))
+        .when(_is(kind, TASTE))
         .then(pl.coalesce("playlist_id", "session_id"))
         .otherwise(pl.col("artist_id"))
     )
@@ -154,7 +154,7 @@ def standing(marks: tuple[Mark, ...]) -> dict[str, Any]:
 def in_taste(events: pl.LazyFrame) -> pl.LazyFrame:
     """Without what happened in sessions and playlists that their listener has excluded from the taste profile."""
     open_ = events.filter(~pl.col("incognito_mode").fill_null(False))
-    excluded = newest(open_.filter(_is(pl.col("kind"), _TASTE))).filter(pl.col("value") > 0)
+    excluded = newest(open_.filter(_is(pl.col("kind"), TASTE))).filter(pl.col("value") > 0)
     for register, column in ((Register.SESSION, "session_id"), (Register.PLAYLIST, "playlist_id")):
         mine = excluded.filter(pl.col("register") == register.value).select(
             "user_id", pl.col("id").alias(column)
@@ -164,4 +164,15 @@ def in_taste(events: pl.LazyFrame) -> pl.LazyFrame:
     return events
 
 
-__all__ = ["MARKING", "SNOOZE_DAYS", "Mark", "Register", "in_taste", "join", "mark", "newest", "standing"]
+__all__ = [
+    "MARKING",
+    "SNOOZE_DAYS",
+    "TASTE",
+    "Mark",
+    "Register",
+    "in_taste",
+    "join",
+    "mark",
+    "newest",
+    "standing",
+]

@@ -20,8 +20,14 @@ ConfigOption = Annotated[
 ]
 
 
-def make_recipe(home: Home, profile: str, config: Path | None = None, budget_s: float | None = None) -> Any:
-    """The recipe with a profile's settings, a file's changes, and a time budget for the sequence model."""
+def make_recipe(
+    home: Home,
+    profile: str,
+    config: Path | None = None,
+    budget_s: float | None = None,
+    workers: int | None = None,
+) -> Any:
+    """The recipe with a profile's settings, a file's changes, and the sequence model's time budget and workers."""
     from pydantic import ValidationError
 
     from serving.recipe import Recipe, RecipeConfig
@@ -34,6 +40,8 @@ def make_recipe(home: Home, profile: str, config: Path | None = None, budget_s: 
             settings[component] = {**known, **values} if isinstance(values, dict) else values
         if budget_s is not None:
             settings["sequence"]["budget_s"] = budget_s
+        if workers is not None:
+            settings["sequence"]["workers"] = workers
         return Recipe(home, RecipeConfig.model_validate(settings), console.print, progress_bar)
     except (KeyError, ValidationError) as error:
         first = (
@@ -73,11 +81,18 @@ def train(
             "Reads the days since and as many older sessions.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train the sequence model by this many workers on Ray: here, or on the cluster of RAY_ADDRESS.",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one part anew on the lake's current versions; what it needs is trained first if absent."""
-    recipe = make_recipe(open_home(home), profile, config, seconds(budget))
+    recipe = make_recipe(open_home(home), profile, config, seconds(budget), workers)
     if start is not None and part != "two-tower":
         raise BadInput(f"--from is for two-tower: {part} is always trained from scratch")
     steps = {
