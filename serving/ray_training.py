@@ -214,7 +214,7 @@ def _own_plays(job: Job, team: ProcessTeam) -> Dataset:
 
     items = load_items(Lake(job.lake), job.versions)
     shard = ray.train.get_dataset_shard(_part(team.rank))
-    blocks = [pl.from_arrow(b) for b in shard.iter_batches(batch_size=None, batch_format="pyarrow")]
+    blocks = [pl.DataFrame(b) for b in shard.iter_batches(batch_size=None, batch_format="pyarrow")]
     events = pl.concat([pl.DataFrame(schema=EVENTS), *blocks])
     frame = plays_frame(trainable(in_taste(events.lazy())))
     own = team.gather(frame["user_id"].unique().to_list())

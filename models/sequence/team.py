@@ -89,7 +89,7 @@ def sum_gradients(team: Team, parameters: Sequence[nn.Parameter]) -> bool:
     if not own:
         return False
     total = team.sum(torch.cat([gradient.flatten() for gradient in own]))
-    for parameter, part in zip(moved, total.split([g.numel() for g in own]), strict=True):
+    for parameter, part in zip(moved, torch.split(total, [g.numel() for g in own]), strict=True):
         parameter.grad = part.view_as(parameter)
     return True
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recsys.errors import LogUnavailable
+from recsys.sqlite import write_ahead
 
 Row = tuple[bytes, bytes, bytes]
 """Tag, id, wrapped key."""
@@ -43,7 +44,7 @@ class KeyRows:
         found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if found is None:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
-            found.execute("PRAGMA journal_mode=WAL")
+            write_ahead(found, _PATIENCE)
             found.execute(
                 "PRAGMA synchronous=NORMAL"
             )  # `sync` makes new keys durable with the records they seal
