@@ -56,7 +56,7 @@ def home_with(source: Home, folder: Path, users: list[str]) -> Home:
     theirs, lake = pl.col("user_id").is_in(users), Lake(home.lake)
     lake.append("listeners", Lake(source.lake).scan("listeners").filter(theirs).collect())
     rows = Lake(source.lake).scan("events").filter(theirs, pl.col("session_id").is_not_null()).collect()
-    cut = rows["ts"].max() - timedelta(days=1)  # type: ignore[operator]
+    cut = rows.select(pl.col("ts").max() - timedelta(days=1)).item()
     lake.append("events", rows.filter(pl.col("ts") < cut))
     log = open_log(home)
     late = rows.filter(pl.col("ts") >= cut).drop("day").sort("ts", "event_id")
