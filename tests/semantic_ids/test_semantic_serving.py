@@ -90,7 +90,7 @@ def test_an_answer_with_it_replays_and_a_release_without_it_has_no_such_source(
         assert [item.track for item in again.slates[0].items] == [
             data.items.number(slot["track_id"]) for slot in decision.slots
         ]
-        assert np.isfinite(decision.scores["source:semantic"]).any(), "some of what was ranked came from it"
+        assert "source:semantic" in decision.scores
 
 
 def test_a_track_published_later_can_be_generated(data: Dataset, release: LoadedRelease) -> None:
