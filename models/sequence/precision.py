@@ -22,9 +22,7 @@ def compute_type(precision: Precision) -> torch.dtype:
 
 
 def has_bfloat16() -> bool:
-    """Whether bfloat16 products are native (elsewhere they are emulated, slower than float32)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+    """Whether the processor multiplies bfloat16 natively (elsewhere that is emulated, slower than float32)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
