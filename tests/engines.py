@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,8 +98,9 @@ def postgres_server() -> Iterator[str]:
                 shutil.copytree(part, folder / part.name)
             program = folder / program.relative_to(package.parent)
             subprocess.run(["chown", "-R", user, scratch], check=True)
-        data, silent = str(folder / "data"), {"stdout": subprocess.DEVNULL, "user": user, "cwd": scratch}
-        initdb = [program.with_name("initdb"), "-D", data, "-U", "recsys", "--auth=trust", "--no-sync"]
+        data = str(folder / "data")
+        silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "user": user, "cwd": scratch}
+        initdb = [str(program.with_name("initdb")), "-D", data, "-U", "recsys", "--auth=trust", "--no-sync"]
         subprocess.run([*initdb, "--encoding=utf8", "--locale=C"], check=True, **silent)
         command = [str(program), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", scratch, "-F"]
         with running(command, port, folder, user):

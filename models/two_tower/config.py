@@ -27,12 +27,12 @@ class TwoTowerConfig(BaseModel):
     epochs: int = Field(4, ge=1)
     budget_s: float | None = Field(None, gt=0, description="stop after this many seconds, whatever `epochs`")
     id_dropout: float = Field(0.1, ge=0, lt=1)
-    album_dropout: float = Field(0.5, ge=0, le=1, description="of tracks without their id: album dropped too")
+    album_dropout: float = Field(0.0, ge=0, le=1, description="of tracks without their id: album dropped too")
     artist_dropout: float = Field(
         0.0, ge=0, le=1, description="of tracks without their id: artist dropped too"
     )
     newborn: bool = Field(
-        True, description="new tracks are shown by content until their first day of plays ends"
+        False, description="new tracks are shown by content until their first day of plays ends"
     )
     min_plays: int = Field(1, ge=0, description="tracks with fewer training plays have no id vector")
     skip_weight: float = Field(0.7, ge=0, le=1, description="weight of a skipped play as a positive")

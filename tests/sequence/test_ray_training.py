@@ -79,6 +79,7 @@ def test_workers_on_ray_train_what_one_process_trains_though_one_of_them_is_kill
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_whose_data_cannot_train_ends_with_one_line(tiny_root: Path, tmp_path: Path) -> None:
     home = Home.of(shutil.copytree(tiny_root, tmp_path / "home"))
     lake = Lake(home.lake)
