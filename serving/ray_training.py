@@ -119,6 +119,8 @@ def _fit(job: Job, workers: int, parts: dict[str, Any]) -> Any:
         result = trainer.fit()
     except TrainingFailedError as error:
         raise NotReady(f"training on Ray failed: {str(error).strip().splitlines()[-1]}") from error
+    if refused := (result.metrics or {}).get("refused"):
+        raise NotReady(refused)
     return result.checkpoint
 
 
@@ -168,44 +170,51 @@ def _part(rank: int) -> str:
 
 
 def _work(told: dict[str, Any]) -> None:
-    """One worker: its listeners' plays, then training; the first of the team hands over checkpoints and the model."""
+    """One worker: its listeners' plays, then training. What trying again cannot mend is handed over, not raised."""
+    import ray.train
+
+    job, team = Job(**told), ProcessTeam()
+    with tempfile.TemporaryDirectory() as place:
+        saved = ray.train.get_checkpoint()
+        if saved is not None:
+            saved.to_directory(place)
+        try:
+            _train(job, team, _own_plays(job, team), Path(place))
+        except NotReady as refused:
+            ray.train.report({"refused": str(refused)})
+
+
+def _train(job: Job, team: ProcessTeam, dataset: Dataset, local: Path) -> None:
+    """Trains; the first of the team hands over checkpoints and the model."""
     import ray.train
 
     from models.sequence.train import train
 
-    job, team = Job(**told), ProcessTeam()
-    config = SequenceConfig.model_validate(job.config)
-    dataset = _own_plays(job, team)
     curve: Curve = []
-    with tempfile.TemporaryDirectory() as place:
-        local = Path(place)
-        saved = ray.train.get_checkpoint()
-        if saved is not None:
-            saved.to_directory(str(local))
 
-        def hand_over(folder: Path, step: int) -> None:
-            mine = ray.train.Checkpoint.from_directory(str(folder)) if team.rank == 0 else None
-            ray.train.report({"step": step}, checkpoint=mine)
+    def hand_over(folder: Path, step: int) -> None:
+        mine = ray.train.Checkpoint.from_directory(str(folder)) if team.rank == 0 else None
+        ray.train.report({"step": step}, checkpoint=mine)
 
-        def tell(done: int, total: int) -> None:
-            if team.rank == 0:
-                write_whole(Path(job.storage) / PROGRESS, orjson.dumps([done, total]))
+    def tell(done: int, total: int) -> None:
+        if team.rank == 0:
+            write_whole(Path(job.storage) / PROGRESS, orjson.dumps([done, total]))
 
-        model = train(
-            dataset,
-            job.until_ms,
-            config,
-            log=lambda step, metrics: curve.append((step, metrics)),
-            progress=tell,
-            checkpoint_dir=local,
-            team=team,
-            saved=hand_over,
-        )
-        with tempfile.TemporaryDirectory() as final:
-            if team.rank == 0:
-                model.save(Path(final))
-                (Path(final) / CURVE).write_bytes(orjson.dumps(curve))
-            hand_over(Path(final), curve[-1][0] if curve else 0)
+    model = train(
+        dataset,
+        job.until_ms,
+        SequenceConfig.model_validate(job.config),
+        log=lambda step, metrics: curve.append((step, metrics)),
+        progress=tell,
+        checkpoint_dir=local,
+        team=team,
+        saved=hand_over,
+    )
+    with tempfile.TemporaryDirectory() as final:
+        if team.rank == 0:
+            model.save(Path(final))
+            (Path(final) / CURVE).write_bytes(orjson.dumps(curve))
+        hand_over(Path(final), curve[-1][0] if curve else 0)
 
 
 def _own_plays(job: Job, team: ProcessTeam) -> Dataset:

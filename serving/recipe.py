@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,9 @@ class Recipe:
             self._track("two_tower", config, curve, {}, folder)
             return {"steps": curve[-1][0] if curve else 0, "lineage": [a.release for a in model.lineage]}
 
-        return self.stages.run("two_tower", {**self.base, "config": config.model_dump()}, work, force)
+        done = self.stages.run("two_tower", {**self.base, "config": config.model_dump()}, work, force)
+        # What is built on it is built anew where its weights began elsewhere.
+        return replace(done, key="+".join([done.key, *done.result.get("lineage", [])]))
 
     def sequence(self, force: bool = False) -> Done:
         """The transformer; by several workers on Ray where its settings say so."""

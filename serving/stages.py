@@ -1,6 +1,6 @@
 """Stages that finish once: each writes into its own folder, and a marker says for which inputs it is done.
 
-An interrupted stage leaves no marker and starts again; a finished one is skipped unless its inputs changed.
+A stage that fails or is interrupted leaves what there was before; a finished one is skipped unless its inputs changed.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Stages:
                     self.say(f"{name}: done before ({kept['seconds']:.0f} s)")
                 self.told.add(name)
                 return Done(name, folder, key, kept["result"], kept["seconds"], True)
-        marker.unlink(missing_ok=True)
         partial = self.home.work / f"{name}.partial"
         partial.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
         result = work(partial)
         seconds = time.perf_counter() - begin
+        marker.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         _write(marker, {"key": key, "result": result, "seconds": seconds})

@@ -49,13 +49,15 @@ class Codebooks:
         return cls(tuple(centroids), tuple(prices))
 
     def encode(self, vectors: F32) -> I64:
-        """(n, levels) the cheapest code at each level."""
-        left, found = vectors, list[I64]()
-        for book, price in zip(self.centroids, self.prices, strict=True):
-            code = np.argmin(_costs(left, book, price), axis=1)
-            left = left - book[code]
-            found.append(code.astype(np.int64))
-        return np.stack(found, axis=1)
+        """(n, levels) the cheapest code at each level.
+
+        One track at a time: matrix products round by the number of rows, and between two codes that cost the same a
+        track must not be decided by its company.
+        """
+        found = np.empty((len(vectors), len(self.centroids)), np.int64)
+        for row, vector in enumerate(vectors):
+            found[row] = next(self.cells(vector))
+        return found
 
     def decode(self, codes: I64) -> F32:
         """(n, dim) the sum of the centroids of codes (n, levels or more)."""

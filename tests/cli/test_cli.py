@@ -93,7 +93,7 @@ def test_no_command_at_all_shows_the_help() -> None:
     ("words", "said"),
     [
         (["simulate", "--profile", "huge"], "choose one of tiny, demo, large"),
-        (["train", "ranking"], "choose one of two-tower, sequence, ranker"),
+        (["train", "ranking"], "choose one of two-tower, sequence, semantic, ranker"),
         (["train", "sequence", "--budget", "soon"], "looks like 90s, 60m or 2h"),
         (["train", "sequence", "--from", "1"], "sequence is always trained from scratch"),
         (["train", "two-tower", "--from", "99"], "recsys release list"),

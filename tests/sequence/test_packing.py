@@ -117,7 +117,7 @@ def test_the_product_network_is_the_same_on_packed_rows(toy: Any) -> None:
     with torch.no_grad():
         network.items.track.weight.normal_()
         network.run.weight.normal_()
-    windows = tiles(plays, 8, np.random.default_rng(0))
+    windows = tiles(plays.offsets, 8, np.random.default_rng(0))
     arguments = (plays, gap_before(plays), windows, 8, TRACKS)
     padded, packed = window_batch(*arguments), window_batch(*arguments, packed=True)
     assert np.array_equal(padded.row, packed.row)
