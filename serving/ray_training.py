@@ -37,7 +37,7 @@ BLOCKS_PER_WORKER = 4
 RESTARTS = 3
 """How often a run goes on after workers died; then the error is the user's to see."""
 EVENTS = {name: kind for name, kind in TABLES["events"].items() if name != "payload"}
-CURVE, PROGRESS = "curve.json", "progress.json"
+CURVE, PROGRESS, REFUSED = "curve.json", "progress.json", "refused.txt"
 
 Curve = list[tuple[int, dict[str, float]]]
 
@@ -119,8 +119,9 @@ def _fit(job: Job, workers: int, parts: dict[str, Any]) -> Any:
         result = trainer.fit()
     except TrainingFailedError as error:
         raise NotReady(f"training on Ray failed: {str(error).strip().splitlines()[-1]}") from error
-    if refused := (result.metrics or {}).get("refused"):
-        raise NotReady(refused)
+    refused = Path(job.storage) / REFUSED
+    if refused.exists():
+        raise NotReady(refused.read_text())
     return result.checkpoint
 
 
@@ -180,8 +181,9 @@ def _work(told: dict[str, Any]) -> None:
             saved.to_directory(place)
         try:
             _train(job, team, _own_plays(job, team), Path(place))
-        except NotReady as refused:
-            ray.train.report({"refused": str(refused)})
+        except NotReady as refused:  # in all workers alike
+            if team.rank == 0:
+                (Path(job.storage) / REFUSED).write_text(str(refused))
 
 
 def _train(job: Job, team: ProcessTeam, dataset: Dataset, local: Path) -> None:

@@ -135,7 +135,7 @@ def test_whole_releases_are_the_same_to_the_byte(untouched_root: Path, tmp_path:
         recipe.release()
     for part in ("two_tower", "sequence", "ranker", "index"):
         assert differing(homes[0].work / part, homes[1].work / part) == []
-    a, b = (home.releases / "v1" for home in homes)
+    a, b = (max(home.releases.glob("v*")) for home in homes)  # the registry that was copied knows one already
     assert set(differing(a, b)) <= {"manifest.json"}  # versions of the lake: an erasure makes some
     features = [pl.read_parquet(home.features / "listener_profiles.parquet") for home in homes]
     key = ["user_id", "event_timestamp"]
