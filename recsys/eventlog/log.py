@@ -22,6 +22,7 @@ from recsys.eventlog.recent import Recent
 from recsys.eventlog.sealing import is_sealed
 from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
 from recsys.events import Event
+from recsys.files import write_whole
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
 from recsys.vault import Vault
@@ -88,6 +89,8 @@ class LocalEventLog:
             self._lock_file = (folder / "lock").open("ab")
             with self._exclusive():
                 self.identity = self._segments.identity()
+                if vault is not None:
+                    _same_vault(folder, vault)
                 self._enter(self._first_needed())
             self._catch_up(alone=False)  # the long way, without holding up those who write
             with self._exclusive():
@@ -133,8 +136,6 @@ class LocalEventLog:
                 trusted any more.
         """
         with self._syncing:
-            if self._vault is not None:
-                self._vault.sync()  # a record is durable once the key that opens it is
             if self._synced >= place:
                 return
             with self._leader:
@@ -365,3 +366,16 @@ class LocalEventLog:
             yield
         finally:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+
+def _same_vault(folder: Path, vault: Vault) -> None:
+    """Notes whose keys seal a log. Under others every record would look like one of somebody who was erased.
+
+    Raises:
+        BadInput: it was sealed under another master key.
+    """
+    note = folder / "vault"
+    if not note.exists():
+        write_whole(note, vault.fingerprint.encode())
+    elif note.read_text() != vault.fingerprint:
+        raise BadInput(f"{folder} was sealed with another vault: restore the home's vault/ and master key")

@@ -60,7 +60,6 @@ def _sealed_copy(path: Path, vault: Vault) -> int:
             position = group.stop
         new.flush()
         os.fsync(new.fileno())
-    vault.sync()
     beside.replace(path)
     sync_folder(path.parent)
     return count

@@ -79,8 +79,6 @@ class KafkaEventLog:
         Waits in any case: what only stands in a producer's buffer would end with this process.
         """
         request = _Request(entries_of(events, self._vault))
-        if self._vault is not None:
-            self._vault.sync()
         self._topic.check(request.entries)
         with self._queue_lock:
             self._queue.append(request)

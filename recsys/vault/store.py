@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recsys.errors import LogUnavailable
-from recsys.sqlite import write_ahead
 
 Row = tuple[bytes, bytes, bytes]
 """Tag, id, wrapped key."""
@@ -24,6 +22,7 @@ _AT_ONCE = 500
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS keys (tag BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, wrapped BLOB NOT NULL)"
     " WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS master (one INTEGER PRIMARY KEY, value BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS erased (tag BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID",
 )
 
@@ -44,10 +43,9 @@ class KeyRows:
         found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if found is None:
             found = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
-            write_ahead(found, _PATIENCE)
-            found.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # `sync` makes new keys durable with the records they seal
+            # A rollback journal: no file beside the keys that an unlucky close could unlink under a running server.
+            found.execute("PRAGMA journal_mode=DELETE")
+            found.execute("PRAGMA synchronous=FULL")  # a key is durable before the first record that it seals
             found.execute("PRAGMA secure_delete=ON")
             self._mine.connection = found
         return found
@@ -74,12 +72,10 @@ class KeyRows:
         return None if row is None else (bytes(row[0]), bytes(row[1]), bytes(row[2]))
 
     def destroy(self, tag: bytes, at: int) -> bool:
-        """Removes a key for good and notes the erasure; whether there was one. Overwritten, and out of the WAL."""
-        with _reported(self._path):
-            with self._transaction("IMMEDIATE") as connection:
-                found = connection.execute("DELETE FROM keys WHERE tag = ?", (tag,)).rowcount > 0
-                connection.execute("INSERT OR IGNORE INTO erased VALUES (?, ?)", (tag, at))
-            self._empty_wal()
+        """Removes a key for good and notes the erasure; whether there was one. Its bytes are overwritten."""
+        with _reported(self._path), self._transaction("IMMEDIATE") as connection:
+            found = connection.execute("DELETE FROM keys WHERE tag = ?", (tag,)).rowcount > 0
+            connection.execute("INSERT OR IGNORE INTO erased VALUES (?, ?)", (tag, at))
         return found
 
     def erased_tags(self) -> frozenset[bytes]:
@@ -87,34 +83,17 @@ class KeyRows:
         with _reported(self._path):
             return frozenset(bytes(tag) for (tag,) in self._connection.execute("SELECT tag FROM erased"))
 
-    def sync(self) -> None:
-        """Makes every row that was committed durable."""
-        wal = self._path.with_name(self._path.name + "-wal")
-        for path in (wal, self._path):
-            with suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDONLY)
-                try:
-                    os.fdatasync(handle)
-                finally:
-                    os.close(handle)
+    def check(self, value: bytes) -> bool:
+        """Whether `value` is what the first process to ask gave: the same master key gives the same."""
+        with _reported(self._path), self._transaction("IMMEDIATE") as connection:
+            connection.execute("INSERT OR IGNORE INTO master VALUES (1, ?)", (value,))
+            (kept,) = connection.execute("SELECT value FROM master WHERE one = 1").fetchone()
+        return bytes(kept) == value
 
     def close(self) -> None:
         """Closes this thread's connection."""
         self._connection.close()
         self._mine.connection = None
-
-    def _empty_wal(self) -> None:
-        """Moves the log of changes into the file and cuts it to nothing; waits for readers.
-
-        Raises:
-            LogUnavailable: somebody read all the time; the caller tries again.
-        """
-        deadline = time.monotonic() + _PATIENCE
-        while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            if time.monotonic() > deadline:
-                raise LogUnavailable(f"{self._path} is being read all the time: try again")
-            time.sleep(0.05)
-        self.sync()
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from recsys.errors import Erased
+from recsys.errors import BadInput, Erased
 from recsys.files import write_whole
 from recsys.home import Home
 from recsys.vault.keys import ID_BYTES, KEY_BYTES, ListenerKey
-from recsys.vault.master import master_of
+from recsys.vault.master import VARIABLE, master_of
 from recsys.vault.store import KeyRows, Row
 
 STALE_SECONDS = 0.2
@@ -51,13 +51,14 @@ class Vault:
         path = folder / "listeners.sqlite"
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
+        if not self._rows.check(self.fingerprint.encode()):
+            raise BadInput(f"{path} holds keys of another master key: restore this home's own ({VARIABLE})")
         self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()
-        self._syncing = threading.Lock()
         self._by_user: dict[str, ListenerKey] = {}
         self._by_id: dict[bytes, ListenerKey | None] = {}
         self._gone: frozenset[bytes] = frozenset()
         self._seen: tuple[int, ...] | None = None
-        self._epoch, self._next_look, self._unsynced = -1, 0.0, False
+        self._epoch, self._next_look = -1, 0.0
         self._look()
 
     @classmethod
@@ -78,6 +79,7 @@ class Vault:
             Erased: one of them was erased.
         """
         self._look()
+        epoch = self._epoch
         unknown = [user_id for user_id in user_ids if user_id not in self._by_user]
         if not unknown:
             return
@@ -88,10 +90,11 @@ class Vault:
             found |= made
         if gone:
             raise Erased("a listener of this batch was erased: nothing more is recorded of them")
+        keys = {tags[tag]: self._unwrapped(row) for tag, row in found.items()}
         with self._lock:
-            self._unsynced = True
-            for tag, row in found.items():
-                self._keep(tags[tag], self._unwrapped(row))
+            if self._epoch == epoch:  # else one of them may be destroyed by now
+                for user_id, key in keys.items():
+                    self._keep(user_id, key)
 
     def key(self, user_id: str) -> ListenerKey:
         """The key of a listener; made where there is none. Raises Erased."""
@@ -105,6 +108,7 @@ class Vault:
         """The key that an envelope names; None once it was destroyed."""
         if time.monotonic() >= self._next_look:
             self._look()
+        epoch = self._epoch
         key_id = bytes(self._cipher[1].update(envelope))[:ID_BYTES]
         try:
             return self._by_id[key_id]
@@ -112,8 +116,9 @@ class Vault:
             row = self._rows.of_id(key_id)  # a key is committed before the first record that it seals
             found = None if row is None else self._unwrapped(row)
             with self._lock:
-                self._by_id[key_id] = found
-                _trim(self._by_id)
+                if self._epoch == epoch:  # else it may be destroyed by now
+                    self._by_id[key_id] = found
+                    _trim(self._by_id)
             return found
 
     def envelope(self, key: ListenerKey) -> bytes:
@@ -149,12 +154,10 @@ class Vault:
         self._look()
         return found
 
-    def sync(self) -> None:
-        """Makes the keys that this process used durable; before the records they seal are acknowledged."""
-        with self._syncing:  # who finds it being done waits until it is
-            if self._unsynced:
-                self._unsynced = False
-                self._rows.sync()
+    @property
+    def fingerprint(self) -> str:
+        """Tells one master key from another, and nothing else of it."""
+        return self._master.sign(b"recsys vault")[:32]
 
     def close(self) -> None:
         """Closes this thread's connection; a later call opens it again."""

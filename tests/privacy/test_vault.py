@@ -1,0 +1,74 @@
+"""The keys that seal the log: none is lost with the process that made it, and another vault is never taken for ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import BadInput
+from recsys.eventlog import LocalEventLog
+from recsys.ids import public_id
+from recsys.vault import Vault
+from serving.privacy.residue import residue
+from tests.eventlog.samples import play
+
+ROOT = Path(__file__).parents[2]
+SERVER = """
+    import os, signal, sys
+    from pathlib import Path
+    from recsys.vault import Vault
+    vault = Vault(Path(sys.argv[1]))
+    vault.prepare([sys.argv[2]])
+    print("one", flush=True)
+    sys.stdin.readline()
+    vault.prepare([sys.argv[3]])
+    print("two", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_key_outlives_its_process_whoever_opened_and_searched_the_vault_meanwhile(tmp_path: Path) -> None:
+    one, two = public_id("test", "one"), public_id("test", "two")
+    folder = tmp_path / "vault"
+    command = [sys.executable, "-c", textwrap.dedent(SERVER), str(folder), one, two]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stdout.readline() == "one\n"
+    beside = Vault(folder)
+    assert beside.holds(beside.listener(one))
+    assert residue(tmp_path, [one]) == []
+    beside.close()  # the last connection that this process has
+    server.stdin.write("\n")
+    server.stdin.flush()
+    assert server.stdout.readline() == "two\n"
+    server.wait(timeout=60)
+    after = Vault(folder)
+    assert after.holds(after.listener(two))
+
+
+def test_keys_of_another_master_key_are_refused(tmp_path: Path) -> None:
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    Vault(ours).prepare([public_id("test", "one")])
+    Vault(other)
+    shutil.copy(other / "master.key", ours / "master.key")
+    with pytest.raises(BadInput, match="another master key"):
+        Vault(ours)
+
+
+def test_a_log_whose_vault_is_gone_is_refused_and_reads_again_with_it(tmp_path: Path) -> None:
+    events = [play(i) for i in range(6)]
+    LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault")).append(events)
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
+    again = LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault"))
+    assert [record.event for record in again.read()] == events
