@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import polars as pl
 
-from benchmarks.cold_rankers import VARIANTS, Ranker, knn, newest
+from benchmarks.cold_rankers import VARIANTS, Ranker, cold_head, knn, newest
 from benchmarks.results import table, write
 from models.two_tower import TwoTowerConfig, cold
 from models.two_tower.train import train
@@ -129,7 +129,7 @@ def one_split(data: Dataset, hide: float, seed: int, config: TwoTowerConfig) -> 
             "popularity of the genre": popular,
             "content kNN": knn(data.items, best),
             "two_tower": tower.score,
-            "cold head": _cold(head, pool),
+            "cold head": cold_head(head, pool),
         }
         for name, ranker in rankers.items():
             out["recall"][pool_name, name] = _recall(ranker, batch, rows, targets, asked, pool)
@@ -148,17 +148,6 @@ def _of_genre(data: Dataset) -> Ranker:
     sums = np.bincount(kind[known], plays[known], minlength=size) + 5 * plays[known].mean()
     score = (sums / (np.bincount(kind[known], minlength=size) + 5))[kind].astype(np.float32)
     return lambda batch: np.repeat(score[None], len(batch), axis=0)
-
-
-def _cold(head: cold.ColdHead, pool: np.ndarray) -> Ranker:
-    tracks = np.flatnonzero(pool)
-
-    def score(batch: QueryBatch) -> np.ndarray:
-        out = np.full((len(batch), len(pool)), -np.inf, np.float32)
-        out[:, tracks] = head.score(batch, tracks)
-        return out
-
-    return score
 
 
 def _recall(

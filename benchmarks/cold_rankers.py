@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from models.two_tower.cold import kinds
+from models.two_tower.cold import ColdHead, kinds
 from recsys.evaluation.protocol import Scores
 from recsys.items import UNKNOWN_DAY, Items
 from recsys.plays import Outcome
@@ -53,6 +53,18 @@ def artists(items: Items) -> Ranker:
     def score(batch: QueryBatch) -> Scores:
         counts = streamed(batch, items.artist.astype(np.int64), 1e9)
         return np.asarray((counts > 0) + day, np.float32)
+
+    return score
+
+
+def cold_head(head: ColdHead, pool: np.ndarray) -> Ranker:
+    """The head over the tracks of `pool` (n,) alone."""
+    tracks = np.flatnonzero(pool)
+
+    def score(batch: QueryBatch) -> Scores:
+        out = np.full((len(batch), len(pool)), -np.inf, np.float32)
+        out[:, tracks] = head.score(batch, tracks)
+        return out
 
     return score
 

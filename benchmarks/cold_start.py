@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
-from benchmarks.cold_rankers import VARIANTS, Knn, Ranker, artists, knn, newest
+from benchmarks.cold_rankers import VARIANTS, Knn, Ranker, artists, cold_head, knn, newest
 from benchmarks.results import table, write
 from models.two_tower import TwoTower, TwoTowerConfig, cold
 from models.two_tower.train import train
@@ -92,17 +92,6 @@ def tuned(world: World, task: Task, pool: np.ndarray) -> Knn:
     return VARIANTS[int(np.argmax(scores))]
 
 
-def cold_ranker(head: cold.ColdHead, unplayed: np.ndarray) -> Ranker:
-    tracks = np.flatnonzero(unplayed)
-
-    def score(batch: Any) -> np.ndarray:
-        out = np.full((len(batch), len(unplayed)), -np.inf, np.float32)
-        out[:, tracks] = head.score(batch, tracks)
-        return out
-
-    return score
-
-
 def tracks_table(
     world: World, models: dict[str, Ranker], head: cold.ColdHead, window: str, cap: int
 ) -> dict[str, Any]:
@@ -121,7 +110,7 @@ def tracks_table(
             **models,
         }
         if pool_name == "unplayed":
-            rankers["cold head"] = cold_ranker(head, world.unplayed)
+            rankers["cold head"] = cold_head(head, world.unplayed)
         for kind, wanted in kinds.items():
             found = {name: recalls(ranker, task, wanted, pool) for name, ranker in rankers.items()}
             out["rows"] += [_row(pool_name, kind, name, *pair, task) for name, pair in found.items()]

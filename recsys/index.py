@@ -7,7 +7,6 @@ scores, ids = index.search(queries, k=500, allowed=bitmaps)     # recsys.retriev
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import BadInput, ReleaseRefused
+from recsys.files import sha256
 from recsys.plays import I64
 from recsys.retrieval.bitmaps import Bitmaps, Layout
 from recsys.retrieval.calibrate import calibrate
@@ -125,7 +125,7 @@ class Index:
         np.save(folder / "vectors.npy", self._vectors)
         load_faiss().write_index(self._handle, str(folder / "index.faiss"))
         names = ["vectors.npy", "index.faiss", *(self._retriever.save(folder) if self._retriever else [])]
-        digests = {name: _digest(folder / name) for name in names}
+        digests = {name: sha256(folder / name) for name in names}
         body = {"format": _FORMAT, "report": asdict(self.report), "sha256": digests}
         (folder / "report.json").write_text(json.dumps(body, indent=1))
 
@@ -134,7 +134,7 @@ class Index:
         """Raises ReleaseRefused where a file is missing, damaged, swapped or of another version."""
         try:
             body = json.loads((folder / "report.json").read_text())
-            whole = all(_digest(folder / name) == digest for name, digest in body["sha256"].items())
+            whole = all(sha256(folder / name) == digest for name, digest in body["sha256"].items())
             if body["format"] != _FORMAT or not whole:
                 raise ReleaseRefused(f"index in {folder} is damaged: build it again or roll back")
             told = body["report"]
@@ -276,8 +276,3 @@ def _exact(scores: F32, ids: I64, k: int) -> tuple[F32, I64]:
         scores, ids = scores[part], ids[part]
     order = np.lexsort((ids, -scores))
     return scores[order], ids[order]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

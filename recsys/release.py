@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.errors import ReleaseRefused
+from recsys.files import sha256
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -48,7 +49,7 @@ def seal(
     metrics: dict[str, float],
 ) -> Manifest:
     """Writes the manifest of everything in `folder`; afterwards no file may change."""
-    files = {str(p.relative_to(folder)): _sha256(p) for p in _files(folder)}
+    files = {str(p.relative_to(folder)): sha256(p) for p in _files(folder)}
     manifest = Manifest(version=version, files=files, data=data, until=until, config=config, metrics=metrics)
     (folder / MANIFEST).write_bytes(orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2))
     return manifest
@@ -86,7 +87,7 @@ def verify(folder: Path) -> Manifest:
     for path, digest in sorted(manifest.files.items()):
         if path not in present:
             raise ReleaseRefused(f"release {manifest.version}: {path} is missing")
-        if _sha256(folder / path) != digest:
+        if sha256(folder / path) != digest:
             raise ReleaseRefused(f"release {manifest.version}: {path} does not match its digest")
     extra = sorted(present - set(manifest.files))
     if extra:
@@ -96,8 +97,3 @@ def verify(folder: Path) -> Manifest:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

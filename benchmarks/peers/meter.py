@@ -6,6 +6,7 @@ recsys.evaluation.metrics, and a test holds them equal.
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import time
@@ -18,6 +19,33 @@ from numpy.typing import NDArray
 
 DEPTH = 20
 ITEMS = 3416
+
+
+QUIET = {
+    "max_epochs": 10_000,
+    "accelerator": "cpu",
+    "devices": 1,
+    "limit_val_batches": 0,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+"""Options of Lightning's trainer: nothing but training; when to stop is the meter's to say."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every peer's script has."""
+    out = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out.add_argument("--split", type=Path, required=True)
+    out.add_argument("--out", type=Path, required=True, help="an unfinished run found there goes on")
+    out.add_argument("--length", type=int, default=50)
+    out.add_argument("--seed", type=int, default=0)
+    out.add_argument("--until", type=float, default=0.17, help="stop at this NDCG@10")
+    out.add_argument("--budget", type=float, default=7200, help="stop after these CPU seconds of training")
+    return out
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ Klenitskiy & Vasilev (RecSys 2023, with the full softmax) and in RecTools' own b
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from rectools.models.nn.transformers.ligr import LiGRLayers
 from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
 
 sys.path.insert(0, str(Path(__file__).parent))
-from meter import ITEMS, Meter, Split, best_unseen
+from meter import ITEMS, QUIET, Meter, Split, best_unseen, parser
 
 LAYERS = {"sasrec": SASRecTransformerLayers, "ligr": LiGRLayers}
 
@@ -84,18 +83,10 @@ class Judge(pl.Callback):  # type: ignore[misc]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="an unfinished run found there goes on")
-    parser.add_argument("--layers", choices=sorted(LAYERS), default="sasrec")
-    parser.add_argument("--loss", choices=("softmax", "sampled_softmax", "gBCE"), default="softmax")
-    parser.add_argument("--length", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--until", type=float, default=0.17, help="stop at this NDCG@10")
-    parser.add_argument("--budget", type=float, default=7200, help="stop after these CPU seconds of training")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--layers", choices=sorted(LAYERS), default="sasrec")
+    options.add_argument("--loss", choices=("softmax", "sampled_softmax", "gBCE"), default="softmax")
+    given = options.parse_args()
 
     torch.set_num_threads(1)
     pl.seed_everything(given.seed)
@@ -129,17 +120,7 @@ def main() -> None:
     model._build_model_from_dataset(interactions(split.train))
     last = given.out / "last.ckpt"
     model.lightning_model.is_fitted = last.exists()  # else training starts from new weights
-    trainer = pl.Trainer(
-        max_epochs=10_000,
-        accelerator="cpu",
-        devices=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[Judge(meter, model, split)],
-    )
+    trainer = pl.Trainer(**QUIET, callbacks=[Judge(meter, model, split)])
     loader = model.data_preparator.get_dataloader_train()
     trainer.fit(model.lightning_model, loader, ckpt_path=last if last.exists() else None)
 

@@ -10,7 +10,6 @@ factors, 4 heads, dropout .3), which cost three times as much.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from replay.nn.sequential import SasRec
 from replay.nn.transform.template import make_default_sasrec_transforms
 
 sys.path.insert(0, str(Path(__file__).parent))
-from meter import ITEMS, Meter, Split, best_unseen
+from meter import ITEMS, QUIET, Meter, Split, best_unseen, parser
 
 SIZES = {
     "published": {"embedding_dim": 64, "num_heads": 1, "num_blocks": 2, "dropout": 0.1},
@@ -88,17 +87,9 @@ class Judge(lightning.Callback):  # type: ignore[misc]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="an unfinished run found there goes on")
-    parser.add_argument("--size", choices=sorted(SIZES), default="published")
-    parser.add_argument("--length", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--until", type=float, default=0.17, help="stop at this NDCG@10")
-    parser.add_argument("--budget", type=float, default=7200, help="stop after these CPU seconds of training")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--size", choices=sorted(SIZES), default="published")
+    given = options.parse_args()
 
     torch.set_num_threads(1)
     lightning.seed_everything(given.seed)
@@ -119,17 +110,7 @@ def main() -> None:
         transforms={"train": make_default_sasrec_transforms(schema)["train"]},
     )
     module = LightningModule(SasRec.from_params(schema, **size), OptimizerFactory(learning_rate=1e-3))
-    trainer = lightning.Trainer(
-        max_epochs=10_000,
-        accelerator="cpu",
-        devices=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[Judge(meter, split, given.length)],
-    )
+    trainer = lightning.Trainer(**QUIET, callbacks=[Judge(meter, split, given.length)])
     last = given.out / "last.ckpt"
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from models.semantic_ids.model import SemanticIds
 from models.semantic_ids.network import Network
 from models.semantic_ids.vectors import TABLES, Space
 from recsys.errors import ReleaseRefused
+from recsys.files import sha256
 from recsys.items import Items
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def save(model: SemanticIds, folder: Path) -> None:
     manifest = {
         "format": FORMAT,
         "config": model.config.model_dump(),
-        "files": {name: _digest(folder / name) for name in (_WEIGHTS, _CODES, _NAMES)},
+        "files": {name: sha256(folder / name) for name in (_WEIGHTS, _CODES, _NAMES)},
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1))
 
@@ -54,7 +54,7 @@ def load(folder: Path, items: Items) -> SemanticIds:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
         for name in (_WEIGHTS, _CODES, _NAMES):
-            if manifest["format"] != FORMAT or manifest["files"][name] != _digest(folder / name):
+            if manifest["format"] != FORMAT or manifest["files"][name] != sha256(folder / name):
                 raise ReleaseRefused(_message(folder, f"{name} is damaged or of another version"))
         config = SemanticConfig(**manifest["config"])
         names = json.loads((folder / _NAMES).read_text())
@@ -90,8 +90,3 @@ def _codes(folder: Path, names: dict[str, Any], config: SemanticConfig) -> tuple
 
 def _message(folder: Path, what: str) -> str:
     return f"semantic ids in {folder}: {what}; train them again or roll back to an earlier release"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

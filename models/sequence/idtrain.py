@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -108,10 +109,11 @@ class Run:
         rng = np.random.default_rng([self.config.seed, 1, turn])
         plans = row_plans(self.sequences.offsets, self.config, rng)[part :: self.config.parts]
         made = (id_batch(self.sequences, self.network.size, plan, self.config) for plan in plans)
-        for at, batch in enumerate(ahead(made)):
-            loss = self.advance(batch, (self.epoch + at / len(plans)) / self.config.epochs)
-            total += loss * len(batch.target)
-            count += len(batch.target)
+        with closing(ahead(made)) as batches:
+            for at, batch in enumerate(batches):
+                loss = self.advance(batch, (self.epoch + at / len(plans)) / self.config.epochs)
+                total += loss * len(batch.target)
+                count += len(batch.target)
         self.epoch += 1
         self.cpu_s += process_time() - began
         return Epoch(self.epoch, self.cpu_s, float(total) / max(count, 1), count)

@@ -22,11 +22,6 @@ class Plan:
     column: I64  # (s,) of its first token
     rows: int
 
-    @property
-    def order(self) -> I64:
-        """(s,) sequences by row and column."""
-        return np.lexsort((self.column, self.row)).astype(np.int64)
-
 
 def best_fit(lengths: I64, width: int) -> Plan:
     """Best-fit decreasing (Johnson et al., SIAM J. Computing 1974): at most 11/9 of the fewest rows and one.

@@ -1,6 +1,6 @@
 """The next batches of training, made by a thread while the present one is computed.
 
-for batch in ahead(make(epoch), depth=4): ...
+with closing(ahead(make(epoch), depth=4)) as batches: ...   # closed, the thread ends with an error as well
 """
 
 from __future__ import annotations

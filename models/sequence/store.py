@@ -18,6 +18,7 @@ from models.sequence.evidence import EvidenceModel
 from models.sequence.model import SequenceModel
 from models.sequence.network import Network
 from recsys.errors import ReleaseRefused
+from recsys.files import sha256
 from recsys.items import Items
 
 FORMAT = 1
@@ -39,7 +40,7 @@ def save(model: SequenceModel, folder: Path) -> None:
         "format": FORMAT,
         "config": model.config.model_dump(),
         "items": items_digest(model.items),
-        "files": {name: _digest(folder / name) for name in (WEIGHTS, COUNTS)},
+        "files": {name: sha256(folder / name) for name in (WEIGHTS, COUNTS)},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
 
@@ -54,7 +55,7 @@ def load(folder: Path, items: Items) -> SequenceModel:
         manifest = json.loads((folder / MANIFEST).read_text())
         files = manifest["files"]
         for name in (WEIGHTS, COUNTS):
-            if _digest(folder / name) != files[name]:
+            if sha256(folder / name) != files[name]:
                 raise ReleaseRefused(
                     f"{folder / name} is not the file this model was saved with: train again"
                 )
@@ -76,10 +77,6 @@ def load(folder: Path, items: Items) -> SequenceModel:
 def items_digest(items: Items) -> str:
     """Identifies the tracks a dense model belongs to: their ids, in order."""
     return hashlib.sha256("\n".join(items.track_ids).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _columns(name: str, matrix: Sparse) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recsys.errors import ReleaseRefused
+from recsys.files import sha256
 
 FORMAT = 1
 State: TypeAlias = dict[str, NDArray[Any]]
@@ -24,7 +24,7 @@ def write(folder: Path, state: State, vocabulary: str, settings: str) -> None:
     np.savez(folder / _NAMES[0], **state)  # type: ignore[arg-type]
     (folder / _NAMES[1]).write_text(vocabulary)
     (folder / _NAMES[2]).write_text(settings)
-    digests = {name: _digest(folder / name) for name in _NAMES}
+    digests = {name: sha256(folder / name) for name in _NAMES}
     (folder / "manifest.json").write_text(json.dumps({"format": FORMAT, "sha256": digests}, indent=1))
 
 
@@ -37,7 +37,7 @@ def read(folder: Path) -> tuple[State, dict[str, list[str]], dict[str, Any]]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         for name in _NAMES:
-            if manifest["format"] != FORMAT or manifest["sha256"][name] != _digest(folder / name):
+            if manifest["format"] != FORMAT or manifest["sha256"][name] != sha256(folder / name):
                 raise ReleaseRefused(_message(folder, f"{name} is damaged or of another version"))
         with np.load(folder / _NAMES[0], allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in arrays.files}
@@ -57,8 +57,3 @@ def fill(network: nn.Module, state: State, folder: Path) -> None:
 
 def _message(folder: Path, what: str) -> str:
     return f"two-tower model in {folder}: {what}; train it again or roll back to an earlier release"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

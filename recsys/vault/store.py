@@ -85,10 +85,13 @@ class KeyRows:
 
     def check(self, value: bytes) -> bool:
         """Whether `value` is what the first process to ask gave: the same master key gives the same."""
-        with _reported(self._path), self._transaction("IMMEDIATE") as connection:
-            connection.execute("INSERT OR IGNORE INTO master VALUES (1, ?)", (value,))
-            (kept,) = connection.execute("SELECT value FROM master WHERE one = 1").fetchone()
-        return bytes(kept) == value
+        query = "SELECT value FROM master WHERE one = 1"
+        with _reported(self._path):
+            kept = self._connection.execute(query).fetchone()
+            if kept is None:  # or another process is first: then its value counts
+                self._connection.execute("INSERT OR IGNORE INTO master VALUES (1, ?)", (value,))
+                kept = self._connection.execute(query).fetchone()
+        return bytes(kept[0]) == value
 
     def close(self) -> None:
         """Closes this thread's connection."""
