@@ -179,6 +179,8 @@ def _work(told: dict[str, Any]) -> None:
         saved = ray.train.get_checkpoint()
         if saved is not None:
             saved.to_directory(place)
+            if (Path(place) / CURVE).exists():  # the model itself: a worker died after all was handed over
+                return
         try:
             _train(job, team, _own_plays(job, team), Path(place))
         except NotReady as refused:  # in all workers alike

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 CHUNK = 2048
 """Positions at a time: with 3,400 items in bfloat16 14 MB, which stays in cache."""
@@ -52,8 +53,12 @@ def softmax_loss(
 
 
 class _SoftmaxLoss(torch.autograd.Function):
-    """One more candidate with a zero vector stands for the positive; offsets ride along as two more dimensions (what
-    bfloat16 keeps of them, and the rest), so that the matrix product adds them and returns their gradient."""
+    """The positive against all others together: sigmoid of s+ less their log-sum, in float32, times their softmax.
+
+    A probability near 1 would be rounded to 1 in bfloat16, and its position would stop to learn; the margin is not.
+    Offsets ride along as two more dimensions (what bfloat16 keeps of them, and the rest), so that the matrix product
+    adds them and returns their gradient; one more candidate without a chance stands where no true item is among them.
+    """
 
     @staticmethod
     def forward(
@@ -68,7 +73,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         chunk: int,
     ) -> Tensor:
         (p, d), m = states.shape, len(vectors)
-        left, weighed, right = _widened(states, vectors, offsets, weight, compute)
+        left, right = _widened(states, vectors, offsets, compute)
         rows = torch.arange(min(chunk, p), device=states.device)
         loss, hit = positive.new_zeros(()), torch.where(hit < 0, m, hit)
         to_states, to_positive = torch.empty_like(states), torch.empty_like(positive)
@@ -78,13 +83,16 @@ class _SoftmaxLoss(torch.autograd.Function):
             count = part.stop - at
             scores = left[at : at + chunk] @ right.T
             scores[rows[:count], hit[part]] = NEVER
-            scores[:count, m] = positive[part].to(compute)
-            share = torch.softmax(scores, 1)
-            own = share[:count, m].float()
-            loss -= (own.clamp_min(1e-38).log() * weight[part]).sum()
-            to_positive[part] = (own - 1) * weight[part]
-            to_states[part] = (share @ right)[:count, :d] * weight[part, None]
-            to_right += share.T @ weighed[at : at + chunk]
+            others = torch.softmax(scores, 1)
+            # the greatest share is 1 / sum(exp(s - greatest s))
+            log_sum = (scores.amax(1).float() - others.amax(1).float().log())[:count]
+            lead = positive[part] - log_sum
+            loss += (functional.softplus(-lead) * weight[part]).sum()
+            unsure = torch.sigmoid(-lead) * weight[part]
+            to_positive[part] = -unsure
+            to_states[part] = (others @ right)[:count, :d] * unsure[:, None]
+            left[at : at + count] *= unsure[:, None]
+            to_right += others.T @ left[at : at + chunk]
         ctx.save_for_backward(to_states, to_right[:m, :d], to_right[:m, d], to_positive)
         return loss
 
@@ -93,20 +101,17 @@ class _SoftmaxLoss(torch.autograd.Function):
         return (*(saved * gradients[0] for saved in ctx.saved_tensors), None, None, None, None)
 
 
-def _widened(
-    states: Tensor, vectors: Tensor, offsets: Tensor, weight: Tensor, compute: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """States (p, d + 8) with ones, the same times their weights, and vectors (m + 1, d + 8) with the offsets; rows of
-    no weight and candidates of no chance fill up to multiples of ROUND."""
+def _widened(states: Tensor, vectors: Tensor, offsets: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+    """States (p, d + 8) with ones, and vectors (m + 1, d + 8) with the offsets; rows of zeros and candidates of no
+    chance fill up to multiples of ROUND."""
     (p, d), m = states.shape, len(vectors)
     left = torch.zeros(_rounded(p), d + 8, dtype=compute, device=states.device)
-    weighed, right = torch.zeros_like(left), left.new_zeros(_rounded(m + 1), d + 8)
+    right = left.new_zeros(_rounded(m + 1), d + 8)
     left[:p, :d], left[:p, d : d + 2] = states, 1.0
-    weighed[:p, :d], weighed[:p, d] = states * weight[:, None], weight
     kept = offsets.to(compute)
     right[:m, :d], right[:m, d], right[:m, d + 1] = vectors, kept, offsets - kept.to(offsets.dtype)
-    right[m + 1 :, d] = NEVER
-    return left, weighed, right
+    right[m:, d] = NEVER
+    return left, right
 
 
 def _rounded(size: int) -> int:

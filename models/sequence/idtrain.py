@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.sequence.checkpoint import Checkpoint, restore, store
+from models.sequence.checkpoint import Checkpoint, restore, settled, store
 from models.sequence.fused import softmax_loss
 from models.sequence.idbatches import IdBatch, id_batch, row_plans
 from models.sequence.idmodel import IdModel
@@ -54,7 +54,7 @@ def train_ids(
     """Trains on sequences of ids below `items`, oldest first.
 
     The result depends on data and config alone (seed, thread count and precision among them), also when training was
-    interrupted and goes on from `folder`, where the state is kept after each pass.
+    interrupted and goes on from `folder`, where the state is kept after each pass, in the precision it began with.
 
     Args:
         after_epoch: called after each pass with the model of that moment (its averaged weights if config.average),
@@ -66,6 +66,7 @@ def train_ids(
     """
     if not (sequences.counts >= 2).any():
         raise NotReady("no sequence has two items: there is nothing to predict")
+    config = settled(config, folder)
     with own_torch(config.num_threads):
         run = Run.of(sequences, items, config)
         if folder is not None:

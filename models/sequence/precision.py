@@ -14,11 +14,16 @@ from torch.nn import functional
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 
-def compute_type(precision: Precision) -> torch.dtype:
-    """The type of matrix factors in training; "auto" is bfloat16 where the processor multiplies it natively."""
+def settled_precision(precision: Precision) -> Precision:
+    """ "auto" is bfloat16 where the processor multiplies it natively, else float32."""
     if precision == "auto":
-        return torch.bfloat16 if has_bfloat16() else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+        return "bfloat16" if has_bfloat16() else "float32"
+    return precision
+
+
+def compute_type(precision: Precision) -> torch.dtype:
+    """The type of matrix factors in training."""
+    return torch.bfloat16 if settled_precision(precision) == "bfloat16" else torch.float32
 
 
 def has_bfloat16() -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.sequence.checkpoint import Checkpoint, restore, store
+from models.sequence.checkpoint import Checkpoint, restore, settled, store
 from models.sequence.config import SequenceConfig
 from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import EvidenceModel
@@ -62,7 +62,8 @@ def train(
     """Trains on plays that started before `until_ms`.
 
     Without `budget_s` the result depends on data and config alone (its seed and thread count among them), also
-    when training was interrupted and goes on from `checkpoint_dir`.
+    when training was interrupted and goes on from `checkpoint_dir`. With precision "auto" it depends on whether the
+    processor multiplies bfloat16 (of a team, the first one's); the model's config names what was taken.
 
     Args:
         log: called with the step and {"loss", "learning_rate"} now and then.
@@ -75,6 +76,8 @@ def train(
     Raises:
         NotReady: fewer than two plays before `until_ms`.
     """
+    config = settled(config, checkpoint_dir)
+    config = config.model_copy(update={"precision": team.gather(config.precision)[0]})
     plays = dataset.plays.before(until_ms)
     if int(sum_counts(team, np.array([plays.rows]))[0]) < 2:
         raise NotReady("no plays to train on before the split: simulate or import a longer log")

@@ -63,6 +63,19 @@ def test_bfloat16_products_stay_within_two_percent(hits: bool) -> None:
         assert (mine - theirs).norm() < 0.02 * theirs.norm()
 
 
+@pytest.mark.parametrize("lead", [4.0, 6.5, 9.0, 14.0])
+def test_a_sure_position_still_learns_in_bfloat16(lead: float) -> None:
+    x = inputs(3, False)
+    with torch.no_grad():
+        log_sum = (x["states"] @ x["vectors"].T + x["offsets"]).logsumexp(1)
+        x["positive"].copy_(log_sum + lead)
+    precise = {k: v.detach().double().requires_grad_() if v.is_floating_point() else v for k, v in x.items()}
+    fused, exact = softmax_loss(**x, compute=torch.bfloat16), plain(precise)
+    assert abs(float(fused.detach()) / float(exact.detach()) - 1) < 0.03
+    for mine, theirs in zip(gradients(x, fused), gradients(precise, exact), strict=True):
+        assert 0 < (mine - theirs).norm() < 0.03 * theirs.norm()
+
+
 def test_offsets_keep_more_than_bfloat16_holds() -> None:
     x = inputs(2, False)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from models.sequence.config import SequenceConfig
 from models.sequence.loss import Proposal, sampled_softmax
 from models.sequence.mixing import gather
 from models.sequence.network import Network, TokenTensors
+from models.sequence.precision import has_bfloat16
 from models.sequence.tokens import request_tokens
 from models.sequence.train import _evidence, train
 from models.sequence.windows import newest, tiles
@@ -175,6 +176,22 @@ def test_a_checkpoint_of_other_settings_is_refused(toy: Any, data: Any, tmp_path
     train(data, data.split.end, config, checkpoint_dir=tmp_path)
     with pytest.raises(BadInput, match="other settings"):
         train(data, data.split.end, config.model_copy(update={"seed": 1}), checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("begun", ["float32", "bfloat16"])
+def test_a_run_goes_on_in_the_precision_it_began_with(toy: Any, data: Any, tmp_path: Any, begun: str) -> None:
+    config = toy.config.model_copy(update={"steps": 4, "mixing_steps": 0, "checkpoint_steps": 2})
+    here = config.model_copy(update={"precision": begun})
+    train(data, data.split.end, here, checkpoint_dir=tmp_path)
+    automatic = config.model_copy(update={"precision": "auto"})
+    model = train(data, data.split.end, automatic, checkpoint_dir=tmp_path)
+    assert model.config == here
+
+
+def test_a_model_says_in_which_precision_it_was_trained(toy: Any, data: Any) -> None:
+    config = toy.config.model_copy(update={"steps": 1, "mixing_steps": 0, "precision": "auto"})
+    named = train(data, data.split.end, config).config.precision
+    assert named == ("bfloat16" if has_bfloat16() else "float32")
 
 
 def test_a_budget_ends_training_in_time(toy: Any, data: Any) -> None:
