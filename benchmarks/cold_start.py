@@ -7,7 +7,8 @@ played them before the cut) and HIDDEN (a random share of all tracks, whose play
 every history). Queries are session starts of the window whose session holds such a track; Recall@100 of those tracks.
 The pool is the full catalog that the listener may hear. "unplayed" rows are lists of tracks without training plays,
 what a source of cold tracks would propose; baselines get both kinds of list. Content kNN's variant is chosen on the
-validation window, for each kind of list.
+validation window, for each kind of list. "every track" are all the tracks of a session: what new tracks cost the rest.
+`--warm` adds a bound: models and histories that do know the plays of the hidden tracks, under the same lists.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ class World:
         young = data.items.release_day > cut // MS_PER_DAY - NEW_DAYS
         return cls(data, known, hidden, young & ~heard & ~hidden, ~heard)
 
-    def task(self, window: str, cap: int) -> Task:
-        """Session starts; histories without the hidden tracks."""
+    def task(self, window: str, cap: int, hide: bool = True) -> Task:
+        """Session starts; histories without the hidden tracks, or with them."""
         split = self.data.split
         start, end = (split.valid, split.test) if window == "valid" else (split.test, split.end)
         (task,) = build_tasks(self.data, start, end, names=("home",), cap=cap)
+        if not hide:
+            return task
         histories = cold.without(task.batch.histories, self.hidden)
         return replace(task, batch=replace(task.batch, histories=histories, memo={}))
 
@@ -93,7 +96,7 @@ def tuned(world: World, task: Task, pool: np.ndarray) -> Knn:
 
 
 def tracks_table(
-    world: World, models: dict[str, Ranker], head: cold.ColdHead, window: str, cap: int
+    world: World, models: dict[str, Ranker], head: cold.ColdHead, window: str, cap: int, warm: Ranker | None
 ) -> dict[str, Any]:
     """Recall of every ranker, kind of list and kind of track; ratios of ours to the best baseline."""
     task, valid = world.task(window, cap), world.task("valid", cap)
@@ -101,6 +104,9 @@ def tracks_table(
     out: dict[str, Any] = {"window": window, "rows": [], "ratios": [], "knn": {}}
     kinds = {"new": world.new, "hidden": world.hidden, "all unseen": world.new | world.hidden}
     for pool_name, pool in (("full catalog", everything), ("unplayed", world.unplayed)):
+        if pool is everything:
+            found = {name: recalls(ranker, task, everything, pool) for name, ranker in models.items()}
+            out["rows"] += [_row(pool_name, "every track", name, *pair, task) for name, pair in found.items()]
         chosen = tuned(world, valid, pool)
         out["knn"][pool_name] = str(chosen)
         rankers = {
@@ -108,13 +114,15 @@ def tracks_table(
             BASELINES[1]: artists(items),
             BASELINES[2]: knn(items, chosen),
             **models,
+            "cold head": cold_head(head, pool),
         }
-        if pool_name == "unplayed":
-            rankers["cold head"] = cold_head(head, world.unplayed)
         for kind, wanted in kinds.items():
             found = {name: recalls(ranker, task, wanted, pool) for name, ranker in rankers.items()}
             out["rows"] += [_row(pool_name, kind, name, *pair, task) for name, pair in found.items()]
             out["ratios"] += _ratios(pool_name, kind, found, task)
+        if warm is not None:
+            pair = recalls(warm, world.task(window, cap, hide=False), world.hidden, pool)
+            out["rows"].append(_row(pool_name, "hidden", "two_tower that knows them", *pair, task))
     return out
 
 
@@ -167,7 +175,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     models: dict[str, Ranker] = {"two_tower": tower.score}
     if given.sequence is not None:
         models["sequence"] = _sequence(world, given.sequence, cpu)
-    figures = tracks_table(world, models, head, given.window, given.cap)
+    warm = train(data, data.split.valid, config).score if given.warm else None
+    figures = tracks_table(world, models, head, given.window, given.cap, warm)
     figures["listeners"] = by_plays(world.known, tower, given.window)
     return {**figures, "cpu_s": cpu, "settings": config.model_dump(), "hide": given.hide, "seed": given.seed}
 
@@ -203,6 +212,7 @@ def main() -> None:
     parser.add_argument("--hide", type=float, default=0.1, help="share of tracks hidden from training")
     parser.add_argument("--window", choices=("valid", "test"), default="test")
     parser.add_argument("--sequence", type=int, help="epochs of the sequence model; without: left out")
+    parser.add_argument("--warm", action="store_true", help="also a model that knows the hidden tracks")
     parser.add_argument("--settings", type=json.loads, default={}, help="TwoTowerConfig fields as JSON")
     parser.add_argument("--cap", type=int, default=2000, help="session starts looked at")
     parser.add_argument("--seed", type=int, default=0)

@@ -39,6 +39,9 @@ class SequenceConfig(BaseModel):
     mixing_learning_rate: float = Field(3e-3, gt=0)
     head_rules: int = Field(32, ge=1, description="candidates from co-occurrence, a position")
     head_repeats: int = Field(24, ge=1, description="candidates from the own history, a position")
+    head_kin: int = Field(
+        32, ge=1, description="candidates by the last play's artist, and as many by others just heard"
+    )
     mixing_negatives: int = Field(512, ge=1, description="sampled candidates shared by a mixing step")
     rule_window: int = Field(10, ge=1, description="plays that vote for their successors")
     rule_decay: float = Field(0.8, gt=0, le=1)

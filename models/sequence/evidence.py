@@ -9,6 +9,7 @@ context: a pointer-generator in spirit (See, Liu & Manning, ACL 2017), with base
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -29,7 +30,9 @@ REPEATS = (
     *("count", "activation", "last_skipped", "skips", "in_session"),
 )
 GROUP = ("is_last", "recent", "long")
-FEATURES = (*RULES, *REPEATS, *(f"artist_{g}" for g in GROUP), *(f"album_{g}" for g in GROUP))
+STANDING = ("popularity", "unheard")
+"""Of the track alone: the log of how much followed it, and whether nothing ever did, as of a track just out."""
+FEATURES = (*RULES, *REPEATS, *(f"artist_{g}" for g in GROUP), *(f"album_{g}" for g in GROUP), *STANDING)
 RULE_SCALE = 200.0
 
 
@@ -113,6 +116,12 @@ class EvidenceModel:
     window: int
     decay: float
 
+    @cached_property
+    def standing(self) -> F32:
+        """(n, len(STANDING))"""
+        total = self.successors.total
+        return np.stack([np.log1p(total), total == 0], axis=1).astype(np.float32)
+
     @classmethod
     def of(cls, successors: Successors, items: Items, window: int, decay: float) -> EvidenceModel:
         artists = Groups.of(items.artist, items.frame["artist_id"])
@@ -168,6 +177,7 @@ class EvidenceModel:
                 evidence.own.repeats.at(owner, tracks),
                 evidence.own.artists.at(owner, self.artist.number[tracks]),
                 evidence.own.albums.at(owner, self.album.number[tracks]),
+                self.standing[tracks],
             ]
         ).astype(np.float32)
 
@@ -182,7 +192,9 @@ class EvidenceModel:
             (evidence.own.artists, artists),
             (evidence.own.albums, albums),
         )
-        return np.concatenate([near, following, *(table.columns(key) for table, key in tables)], axis=2)
+        own = (table.columns(key) for table, key in tables)
+        standing = np.broadcast_to(self.standing[tracks], (b, len(tracks), len(STANDING)))
+        return np.concatenate([near, following, *own, standing], axis=2)
 
     def scores(self, histories: Plays, now: I64, weights: F32) -> F32:
         """(b, n) weighted sums of the features for every track; `weights` (b, len(FEATURES))."""
@@ -203,11 +215,12 @@ class EvidenceModel:
         return Own(_repeats(known, now, len(self.artist.number)), artists, albums)
 
     def _weighted(self, own: Own, weights: F32) -> F32:
-        """(b, n) what the listeners' own plays of a track, its artist and its album add."""
+        """(b, n) what the listeners' own plays of a track, its artist and its album add, and the track's standing."""
         r, p, g = len(RULES), len(REPEATS), len(GROUP)
         out = own.repeats.dense(weights[:, r : r + p])
         out += own.artists.dense(weights[:, r + p : r + p + g])[:, self.artist.number]
-        out += own.albums.dense(weights[:, r + p + g :])[:, self.album.number]
+        out += own.albums.dense(weights[:, r + p + g : r + p + 2 * g])[:, self.album.number]
+        out += weights[:, -len(STANDING) :] @ self.standing.T
         return out
 
     def _add_rules(self, out: F32, recent: Plays, weights: F32) -> None:

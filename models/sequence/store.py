@@ -21,7 +21,7 @@ from recsys.errors import ReleaseRefused
 from recsys.files import sha256
 from recsys.items import Items
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS, COUNTS = "sequence.json", "sequence.pt", "sequence_successors.npz"
 
 

@@ -24,7 +24,7 @@ from models.sequence.cooccurrence import count_successors
 from models.sequence.evidence import EvidenceModel
 from models.sequence.fused import softmax_loss
 from models.sequence.loss import Negatives, Proposal, sampled_softmax
-from models.sequence.mixing import Candidates, gather
+from models.sequence.mixing import Candidates, Material, gather
 from models.sequence.model import SequenceModel
 from models.sequence.network import Network
 from models.sequence.optimize import adamw, update
@@ -243,15 +243,13 @@ class _Run:
         """One pass; made by another thread, so it asks nothing of the team."""
         plays = self.whole.plays
         gaps, size = gap_before(plays), self.config.mixing_batch_size
+        material = Material.of(self.items, evidence, self.proposal)
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(windows))
         for number, at in enumerate(range(0, len(windows), size), self.step):
             batch = self._batch(self.whole, gaps, windows.take(order[at : at + size]))
             rng = np.random.default_rng([self.config.seed, 3, number])
             some = len(batch.row) > 0
-            yield (
-                batch,
-                gather(plays, batch.row, evidence, self.proposal, self.config, rng) if some else None,
-            )
+            yield batch, gather(plays, batch.row, material, self.config, rng) if some else None
 
     def _mixed(self, steps: int, one_pass: int, began: float) -> float:
         if self.config.budget_s is None:
@@ -332,7 +330,7 @@ def _mixing_loss(network: Network, states: Tensor, found: Candidates) -> Tensor:
     positive = scores[:, 0] + (weights * found.target_features).sum(-1)
     head = scores[:, 1:] + torch.einsum("pf,pmf->pm", weights, found.head_features)
     tail = _plain(network, states, found.tail) + torch.einsum("pf,pmf->pm", weights, found.tail_features)
-    negative = torch.cat([head, tail - found.log_expected], dim=1)
+    negative = torch.cat([head - found.head_log_expected, tail - found.log_expected], dim=1)
     masked = torch.cat([found.head_masked, found.tail_masked], dim=1)
     return sampled_softmax(positive, negative, torch.zeros(1), masked)
 

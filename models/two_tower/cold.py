@@ -97,7 +97,8 @@ def fit(model: TwoTower, dataset: Dataset, until_ms: int, seed: int = 0) -> Cold
     Raises:
         NotReady: no hidden track was played in those days.
     """
-    rng, plays = np.random.default_rng(seed), dataset.plays.before(until_ms)
+    # a stream of its own: a caller that hid tracks by the same seed would have taken the very same ones away
+    rng, plays = np.random.default_rng([seed, 0xC01D]), dataset.plays.before(until_ms)
     heard = np.bincount(plays.track[plays.track >= 0], minlength=len(dataset.items))
     recent = dataset.items.release_day > until_ms // MS_PER_DAY - DAYS
     hidden = (heard > 0) & (recent | (rng.random(len(heard)) < HIDDEN_SHARE))
@@ -157,9 +158,13 @@ def _session_start(plays: Plays) -> I64:
 
 
 def _logit(x: F32) -> F32:
-    """(features,) of the conditional logit whose choice is the first of each row; NaN rows are not in it."""
+    """(features,) of the conditional logit whose choice is the first of each row; NaN rows are not in it.
+
+    A feature that does not vary over the examples says nothing about them, and gets no weight.
+    """
     absent = np.isnan(x[..., 0])
-    scale = np.nanstd(x, axis=(0, 1)) + 1e-6
+    spread = np.nanstd(x, axis=(0, 1))
+    scale = np.where(spread > 1e-4, spread, np.inf).astype(np.float32)
     inputs = torch.from_numpy(np.nan_to_num(x) / scale)
     mask = torch.from_numpy(absent)
     weight = torch.zeros(x.shape[2], requires_grad=True)

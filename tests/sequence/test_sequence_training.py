@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.sequence.config import SequenceConfig
 from models.sequence.loss import Proposal, sampled_softmax
-from models.sequence.mixing import gather
+from models.sequence.mixing import Material, gather
 from models.sequence.network import Network, TokenTensors
 from models.sequence.precision import has_bfloat16
 from models.sequence.tokens import request_tokens
@@ -118,7 +118,8 @@ def test_mixing_candidates_are_distinct_and_never_the_target(toy: Any, data: Any
     proposal = Proposal.of(np.bincount(plays.track, minlength=TRACKS), 0.5)
     evidence = _evidence(plays, data.items, config)
     rows = np.array([0, 5, 29, 30, 47])
-    found = gather(plays, rows, evidence, proposal, config, np.random.default_rng(0))
+    material = Material.of(data.items, evidence, proposal)
+    found = gather(plays, rows, material, config, np.random.default_rng(0))
     assert np.array_equal(found.target.numpy(), plays.track[rows])
     for p, target in enumerate(found.target.tolist()):
         head = found.head[p][~found.head_masked[p]].tolist()

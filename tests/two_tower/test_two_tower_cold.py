@@ -71,3 +71,21 @@ def test_a_log_without_plays_of_hidden_tracks_is_refused(head: cold.ColdHead, ch
     silent = replace(checkerboard, plays=checkerboard.plays.before(0))
     with pytest.raises(NotReady, match="too short"):
         cold.fit(head.model, silent, checkerboard.split.valid)
+
+
+def test_it_finds_examples_where_the_caller_hid_a_tenth_by_the_same_seed(
+    head: cold.ColdHead, checkerboard: Dataset
+) -> None:
+    hidden = np.random.default_rng(0).random(60) < cold.HIDDEN_SHARE
+    known = replace(checkerboard, plays=cold.without(checkerboard.plays, hidden))
+    other = cold.fit(head.model, known, checkerboard.split.valid, seed=0)
+    assert np.abs(other.weight).max() > 0
+
+
+def test_what_does_not_vary_over_the_examples_gets_no_weight(
+    head: cold.ColdHead, checkerboard: Dataset
+) -> None:
+    features = head.features(batch(checkerboard), np.arange(60))
+    constant = features.std(axis=(0, 1)) < 1e-5
+    assert constant.any()
+    assert (head.weight[constant] == 0).all()
