@@ -71,8 +71,11 @@ class Forgetting:
         return [pair for pair in good if pair[0] not in gone], [(place, reason) for place in gone]
 
     def status(self, log: EventLog) -> dict[str, int]:
-        """Erasures that are not done, and sealed records that reads of this process passed over."""
-        return {"open": len(self.privacy.requests.open()), "shredded": log.shredded}
+        """Erasures that are not done, those of them whose last try failed, and sealed records that reads of this
+        process passed over."""
+        left = self.privacy.requests.open()
+        failed = sum(request.problem is not None for request in left)
+        return {"open": len(left), "failed": failed, "shredded": log.shredded}
 
     def start(self) -> None:
         """Goes on with what an earlier process left open."""
@@ -87,7 +90,8 @@ class Forgetting:
     def resume(self) -> None:
         """Ends what is open; what fails stays open, for the next start or `recsys privacy resume`."""
         with self._performing:
-            try:
-                self.privacy.resume(now_ms)
-            except Exception:
-                logger.exception("an erasure is not done yet; `recsys privacy resume` goes on with it")
+            for request_id, failure in self.privacy.resume(now_ms).failed.items():
+                logger.error(
+                    "erasure %s is not done yet (%s); `recsys privacy resume` goes on with it\n%s",
+                    *(request_id, failure.why, failure.where),
+                )

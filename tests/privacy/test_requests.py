@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from music.privacy.model import Case, State
-from music.privacy.service import Facts, Privacy
+from music.privacy.service import Facts, Privacy, Work
 from music.privacy.store import Requests
 from recsys.errors import BadInput, UnknownId
 from recsys.vault import Vault
@@ -35,7 +36,20 @@ class Remove:
         return {"found": found}
 
 
-def privacy(folder: Path, steps: list[Remove]) -> Privacy:
+@dataclass
+class Refuse:
+    """A place that cannot let go of one listener."""
+
+    name: str
+    user: str
+
+    def __call__(self, case: Case) -> Facts:
+        if case.user_id == self.user:
+            raise OSError(f"{case.user_id} is held by another")
+        return {}
+
+
+def privacy(folder: Path, steps: Sequence[Work]) -> Privacy:
     return Privacy(Requests(folder / "privacy"), steps, Vault(folder / "vault"), frozenset({"first"}))
 
 
@@ -52,11 +66,11 @@ def test_a_run_that_dies_at_any_step_is_ended_by_the_next(tmp_path: Path, dies: 
         step.dies = False
     later = privacy(tmp_path, steps)  # another process
     assert [r.user_id for r in later.requests.open()] == [USER]
-    [receipt] = later.resume(lambda: 7)
+    [receipt] = later.resume(lambda: 7).receipts
     assert list(receipt.removed) == list(NAMES)
     assert all(step.holds == {"other"} for step in steps)
     assert [len(step.calls) for step in steps] == [1 + (name == dies) for name in NAMES]
-    assert later.resume(lambda: 8) == []
+    assert later.resume(lambda: 8).receipts == []
 
 
 def test_a_request_is_made_once_and_its_first_step_takes_effect_at_once(tmp_path: Path) -> None:
@@ -98,3 +112,20 @@ def test_ids_that_are_none_are_refused(tmp_path: Path) -> None:
         service.request("me", 5)
     with pytest.raises(UnknownId):
         service.run("0194ce42-9a78-7fef-a3f3-000000000000", lambda: 5)
+
+
+def test_a_request_that_fails_keeps_no_other_from_its_end_and_is_tried_again(tmp_path: Path) -> None:
+    place = Refuse("second", "Y" * 22)
+    service = privacy(tmp_path, [Remove("first", set()), place])
+    failing, other = (service.request(user, at) for user, at in (("Y" * 22, 5), (USER, 6)))
+    (tmp_path / "privacy" / "0194ce42-9a78-7fef-a3f3-000000000000.request.json").write_text("{")
+    done = service.resume(lambda: 7)
+    assert [receipt.id for receipt in done.receipts] == [other.id]
+    assert set(done.failed) == {failing.id, "0194ce42-9a78-7fef-a3f3-000000000000"}
+    assert done.failed[failing.id].why == "OSError: (the listener) is held by another"
+    assert "test_requests.py" in done.failed[failing.id].where
+    noted = privacy(tmp_path, []).requests.get(failing.id)  # another process
+    assert noted.problem == done.failed[failing.id].why
+    place.user = ""
+    assert [receipt.id for receipt in service.resume(lambda: 8).receipts] == [failing.id]
+    assert service.requests.get(failing.id).problem is None

@@ -37,12 +37,19 @@ class Requests:
 
     def get(self, request_id: str) -> Request:
         """Raises UnknownId, BadInput."""
-        return Request.model_validate_json(self._read(self._request(request_id), request_id))
+        path = self._request(request_id)
+        try:
+            return Request.model_validate_json(self._read(path, request_id))
+        except ValidationError as error:
+            raise BadInput(f"{path} is no request ({error.errors()[0]['msg']}): restore it") from None
+
+    def ids(self) -> list[str]:
+        """Of all requests, oldest first: they are UUIDv7."""
+        return [path.name.partition(".")[0] for path in sorted(self.folder.glob("*.request.json"))]
 
     def all(self) -> list[Request]:
-        """Oldest first: their ids are UUIDv7."""
-        paths = sorted(self.folder.glob("*.request.json"))
-        return [self.get(path.name.partition(".")[0]) for path in paths]
+        """Oldest first. Raises BadInput."""
+        return [self.get(request_id) for request_id in self.ids()]
 
     def of(self, listener: str) -> Request | None:
         """The request about a listener, by keyed hash."""
