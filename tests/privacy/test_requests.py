@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from music.privacy.model import Case, State
+from music.privacy.model import Case, State, Step
 from music.privacy.service import Facts, Privacy, Work
 from music.privacy.store import Requests
 from recsys.errors import BadInput, UnknownId
@@ -25,10 +27,15 @@ class Remove:
     name: str
     holds: set[str]
     dies: bool = False
+    begun: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event | None = None
     calls: list[int] = field(default_factory=list)
 
     def __call__(self, case: Case) -> Facts:
         self.calls.append(case.now)
+        self.begun.set()
+        if self.may_end is not None:
+            assert self.may_end.wait(60)
         found = case.user_id in self.holds
         self.holds.discard(case.user_id)
         if self.dies:
@@ -51,6 +58,16 @@ class Refuse:
 
 def privacy(folder: Path, steps: Sequence[Work]) -> Privacy:
     return Privacy(Requests(folder / "privacy"), steps, Vault(folder / "vault"), frozenset({"first"}))
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """Does something in a thread meanwhile; its locks are on files of its own, as another process's are."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def asked_and_run(service: Privacy) -> None:
@@ -129,3 +146,57 @@ def test_a_request_that_fails_keeps_no_other_from_its_end_and_is_tried_again(tmp
     place.user = ""
     assert [receipt.id for receipt in service.resume(lambda: 8).receipts] == [failing.id]
     assert service.requests.get(failing.id).problem is None
+
+
+def test_who_asks_while_another_is_erased_is_answered_and_their_first_step_is_done(tmp_path: Path) -> None:
+    slow = Remove("second", set(), may_end=threading.Event())
+    running = privacy(tmp_path, [Remove("first", set()), slow])
+    with beside(lambda: asked_and_run(running)):
+        assert slow.begun.wait(60)
+        first = Remove("first", {"Y" * 22})
+        asking = privacy(tmp_path, [first, Remove("second", set())])
+        answers = []
+        with beside(lambda: answers.extend(asking.request(user, 9) for user in ("Y" * 22, USER))) as asked:
+            asked.join(10)
+            answered = not asked.is_alive()
+            assert slow.may_end is not None
+            slow.may_end.set()
+    assert answered
+    assert first.holds == set()
+    assert first.calls == [9]  # for the other one alone: the run had done it for the first
+    assert [answer.user_id for answer in answers] == ["Y" * 22, USER]
+    assert running.requests.get(answers[1].id).state == State.DONE
+    assert [receipt.id for receipt in asking.resume(lambda: 10).receipts] == [answers[0].id]
+
+
+def test_a_run_that_finds_a_request_being_made_waits_for_its_first_step_and_does_it_once(
+    tmp_path: Path,
+) -> None:
+    steps = [Remove(name, {USER}) for name in NAMES]
+    steps[0].may_end = threading.Event()
+    service = privacy(tmp_path, steps)
+    with beside(lambda: service.request(USER, 5)):
+        assert steps[0].begun.wait(60)
+        with beside(lambda: service.resume(lambda: 6)) as run:
+            run.join(0.5)
+            assert run.is_alive()
+            steps[0].may_end.set()
+    assert [step.calls for step in steps] == [[5], [6], [6]]
+    assert service.requests.all()[0].state == State.DONE
+
+
+def test_a_request_that_is_read_while_it_is_written_is_whole(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [Remove("first", set())])
+    request = service.request(USER, 5).after(Step(name="long", at=5, facts={"text": "x" * 2_000_000}))
+    written = threading.Event()
+
+    def write() -> None:
+        try:
+            for _ in range(60):
+                service.requests.put(request)
+        finally:
+            written.set()
+
+    with beside(write):
+        while not written.is_set():
+            assert service.requests.get(request.id).user_id == USER

@@ -63,7 +63,12 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Privacy:
-    """The requests of one home, and the steps that serve them."""
+    """The requests of one home, and the steps that serve them; safe for several processes.
+
+    A request is made, and its steps at once are done, under a short lock, so that nobody who asks waits for the
+    erasure of another. `run` does those steps under the same lock where they are missing; from then on the request
+    is written by the run alone.
+    """
 
     requests: Requests
     steps: Sequence[Work]
@@ -73,7 +78,7 @@ class Privacy:
     def request(self, user_id: str, now: int) -> Request:
         """Notes that a listener is to be erased, and does what is to take effect at once.
 
-        The same listener again gives the same request, done or not.
+        The same listener again gives the same request, done or not. It does not wait for a run.
 
         Raises:
             BadInput: not a public id.
@@ -101,14 +106,16 @@ class Privacy:
             UnknownId: no such request.
             RecsysError: a step could not be done; the request stays and says why, and `run` goes on there.
         """
-        with self.requests.alone():
-            request = self.requests.get(request_id)
-            if request.state == State.DONE:
+        with self.requests.running():
+            if self.requests.get(request_id).state == State.DONE:
                 return self.requests.receipt(request_id)
             try:
+                with self.requests.alone():
+                    request = self._through(self.requests.get(request_id), clock, self.at_once)
                 return self._ended(request, clock)
             except Exception as error:
-                self.requests.put(self.requests.get(request_id).failed(_said(error)))
+                with self.requests.alone():
+                    self.requests.put(self.requests.get(request_id).failed(_said(error)))
                 raise
 
     def resume(self, clock: Clock) -> Resumed:

@@ -28,8 +28,12 @@ class Requests:
     folder: Path
 
     def alone(self) -> AbstractContextManager[None]:
-        """One erasure at a time, of all processes of this machine."""
+        """For making a request and for its steps that take effect at once: short, of all processes."""
         return alone(self.folder / "lock")
+
+    def running(self) -> AbstractContextManager[None]:
+        """For the rest of an erasure, one at a time, of all processes. Taken before `alone`, never inside it."""
+        return alone(self.folder / "run.lock")
 
     def put(self, request: Request) -> None:
         """Durable once this returns; what the file said before is overwritten first."""
@@ -76,7 +80,12 @@ class Requests:
 
     def _read(self, path: Path, request_id: str) -> bytes:
         try:
-            return path.read_bytes()
+            while True:
+                with path.open("rb") as file:
+                    body = file.read()
+                    # Replaced meanwhile: what was read may be blanked already.
+                    if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                        return body
         except FileNotFoundError:
             raise UnknownId(f"no {path.suffixes[0][1:]} {request_id}: see `recsys privacy list`") from None
 
