@@ -250,10 +250,10 @@ class Service:
         good, forbidden = by_clients(good)
         received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
-        good, erased = self.forgetting.living(good)
+        good = [(place, event.model_copy(update={"received_at": received})) for place, event in good]
+        good, results, erased = self.forgetting.append(self.log, good)
         refused += forbidden + untimely + erased
-        events = [event.model_copy(update={"received_at": received}) for _, event in good]
-        results = self.log.append(events) if events else []
+        events = [event for _, event in good]
         for (place, _), result in zip(good, results, strict=True):
             if result == Appended.CONFLICT:
                 refused.append((place, "event_id was used before with another body"))

@@ -131,6 +131,11 @@ class Vault:
             self._look()
         return bool(self._gone) and self._master.tag(user_id) in self._gone
 
+    def erased_of(self, user_ids: Collection[str]) -> set[str]:
+        """Those of some listeners who were erased, as the key store says now: `erased` may be STALE_SECONDS late."""
+        tags = {self._master.tag(user_id): user_id for user_id in user_ids}
+        return {tags[tag] for tag in self._rows.of_tags(list(tags))[1]}
+
     def listener(self, user_id: str) -> str:
         """A listener's name where the id may not stand: a keyed hash, in hex."""
         return self._master.tag(user_id).hex()

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from music.privacy.model import Request, State
 from music.privacy.service import Privacy
+from recsys.errors import Erased
 from recsys.events import Event
 from recsys.home import Home
-from recsys.ports import EventLog
+from recsys.ports import Appended, EventLog
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask
 from recsys.vault import Vault
@@ -21,6 +22,8 @@ from serving.privacy.wiring import privacy_of
 
 logger = logging.getLogger(__name__)
 Placed = list[tuple[int, Event]]
+"""Events with their places in a batch."""
+ERASED = "user_id: this listener was erased; give them a new id"
 
 
 class Remembering(Protocol):
@@ -61,14 +64,28 @@ class Forgetting:
         """`named` of a batch."""
         return [self.named(ask) for ask in asks]
 
-    def living(self, good: Placed) -> tuple[Placed, list[tuple[int, str]]]:
-        """Events that may be logged, and the places of those that may not."""
+    def append(self, log: EventLog, offered: Placed) -> tuple[Placed, list[Appended], list[tuple[int, str]]]:
+        """Logs events; those of erased listeners are refused one by one, also of who is erased just now.
+
+        Returns the events that were offered to the log, what became of each, and the places of the others.
+
+        Raises:
+            LogUnavailable: nothing was made durable.
+        """
         self.follow()
-        gone = [place for place, event in good if self._vault.erased(event.user_id)]
-        if not gone:
-            return good, []
-        reason = "user_id: this listener was erased; give them a new id"
-        return [pair for pair in good if pair[0] not in gone], [(place, reason) for place in gone]
+        gone = {event.user_id for _, event in offered if self._vault.erased(event.user_id)}
+        while True:
+            good = [(place, event) for place, event in offered if event.user_id not in gone]
+            try:
+                results = log.append([event for _, event in good]) if good else []
+            except Erased:  # since the look above, and before anything was written
+                more = self._vault.erased_of({event.user_id for _, event in good})
+                if not more:
+                    raise
+                gone |= more
+            else:
+                refused = [(place, ERASED) for place, event in offered if event.user_id in gone]
+                return good, results, refused
 
     def status(self, log: EventLog) -> dict[str, int]:
         """Erasures that are not done, those of them whose last try failed, and sealed records that reads of this
