@@ -20,9 +20,9 @@ from recsys.eventlog.frame import Entry, entries_of, known_after, pack, read_gro
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
 from recsys.eventlog.sealing import is_sealed
-from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
+from recsys.eventlog.segments import Segments, damaged, unavailable
 from recsys.events import Event
-from recsys.files import write_whole
+from recsys.files import sync_folder, write_whole
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
 from recsys.vault import Vault

@@ -15,8 +15,9 @@ from recsys.errors import Erased
 from recsys.eventlog.frame import Group, entry, packed, read_group
 from recsys.eventlog.log import LocalEventLog
 from recsys.eventlog.sealing import is_sealed, seal
-from recsys.eventlog.segments import damaged, sync_folder
+from recsys.eventlog.segments import damaged
 from recsys.events import Event
+from recsys.files import sync_folder
 from recsys.vault import ListenerKey, Vault
 
 

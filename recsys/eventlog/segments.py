@@ -13,6 +13,7 @@ from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog.frame import read_group, skim, starts_at
 from recsys.eventlog.sealing import ID_END, decoded
 from recsys.events import Event
+from recsys.files import sync_folder
 from recsys.ports import Record
 from recsys.schemas import EventKind
 from recsys.vault import Vault
@@ -119,15 +120,6 @@ class Segments:
                 break
             at, position = after, next_position
         return at, position
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes created and renamed files of a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def unavailable(folder: Path, error: OSError) -> LogUnavailable:
