@@ -114,6 +114,11 @@ class LocalEventLog:
         return request.outcomes
 
     @property
+    def start(self) -> int:
+        """The oldest offset that is held."""
+        return self._segments.bases()[0]
+
+    @property
     def end(self) -> int:
         """The offset that the next event will get.
 
@@ -193,7 +198,7 @@ class LocalEventLog:
     def in_clear(self, text: str) -> int:
         """Records from before there were keys that hold a text: what `recsys privacy seal` has still to do."""
         wanted = text.encode()
-        lines = self._segments.lines(self._segments.bases()[0], self.end)
+        lines = self._segments.lines(self.start, self.end)
         return sum(wanted in line for _, line in lines if not is_sealed(line))
 
     def _forget_erased(self) -> None:
@@ -203,7 +208,7 @@ class LocalEventLog:
 
     def _reach(self, offset: int) -> int:
         """The log's end, where it reaches back to `offset`."""
-        first, end = self._segments.bases()[0], self.end
+        first, end = self.start, self.end
         if not first <= offset <= end:
             raise BadInput(f"offset {offset} is not in the log, which spans {first} to {end}")
         return end
@@ -372,10 +377,11 @@ def _same_vault(folder: Path, vault: Vault) -> None:
     """Notes whose keys seal a log. Under others every record would look like one of somebody who was erased.
 
     Raises:
-        BadInput: it was sealed under another master key.
+        BadInput: it was sealed with the keys of another vault.
     """
     note = folder / "vault"
-    if not note.exists():
-        write_whole(note, vault.fingerprint.encode())
-    elif note.read_text() != vault.fingerprint:
+    noted = note.read_text() if note.exists() else vault.fingerprint
+    if noted == vault.fingerprint:  # what logs noted before vaults had an identity
+        write_whole(note, vault.identity.encode())
+    elif noted != vault.identity:
         raise BadInput(f"{folder} was sealed with another vault: restore the home's vault/ and master key")

@@ -51,6 +51,7 @@ class Vault:
         path = folder / "listeners.sqlite"
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
+        self.identity = self._rows.identity().hex()  # homes may share a master key, never a key store
         if not self._rows.check(self.fingerprint.encode()):
             raise BadInput(f"{path} holds keys of another master key: restore this home's own ({VARIABLE})")
         self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()

@@ -97,6 +97,23 @@ def test_keys_of_another_master_key_are_refused(tmp_path: Path) -> None:
         Vault(ours)
 
 
+def test_a_log_whose_key_store_is_gone_is_refused_where_the_master_key_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kept.key"))
+    events = [play(i) for i in range(6)]
+    LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault")).append(events)
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
+    note = tmp_path / "log" / "vault"
+    note.write_text(Vault(tmp_path / "vault").fingerprint)  # as logs noted it before
+    for _ in range(2):
+        again = LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault"))
+        assert [record.event for record in again.read()] == events
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
+
+
 def test_a_log_whose_vault_is_gone_is_refused_and_reads_again_with_it(tmp_path: Path) -> None:
     events = [play(i) for i in range(6)]
     LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault")).append(events)
