@@ -13,10 +13,11 @@ from music.privacy.service import Privacy
 from recsys.errors import Erased
 from recsys.events import Event
 from recsys.home import Home
+from recsys.ids import public_id
 from recsys.ports import Appended, EventLog
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask
-from recsys.vault import Vault
+from recsys.vault import Newcomers, Vault
 from serving.clock import now_ms
 from serving.privacy.wiring import privacy_of
 
@@ -37,9 +38,11 @@ class Remembering(Protocol):
 class Forgetting:
     """One server's view of who was erased; checks cost a microsecond where nobody was lately."""
 
-    def __init__(self, home: Home, store: SteadyStore, remembering: Sequence[Remembering]) -> None:
-        """`store` and `remembering`: what this process has in memory of listeners."""
-        self._vault = Vault.of_home(home)
+    def __init__(
+        self, home: Home, store: SteadyStore, remembering: Sequence[Remembering], vault: Vault
+    ) -> None:
+        """`store` and `remembering`: what this process has in memory of listeners; `vault`: the home's."""
+        self._vault, self._newcomers = vault, Newcomers(vault)
         self.privacy: Privacy = privacy_of(home, vault=self._vault)
         self._store, self._remembering, self._epoch = store, remembering, self._vault.epoch
         self._performing = threading.Lock()
@@ -59,6 +62,15 @@ class Forgetting:
         if ask.user_id is not None and self._vault.erased(ask.user_id):
             return replace(ask, user_id=None)
         return ask
+
+    def nobody(self, ask: Ask, request_id: str | None) -> str:
+        """The made-up id of an answer that is not to be under the asker's own; "" where it is.
+
+        Of a request whose id is given it follows from that, so that a simulation can be repeated.
+        """
+        if request_id is not None:
+            return public_id("anonymous", request_id)
+        return self._newcomers.take() if ask.user_id is None or ask.context.incognito else ""
 
     def all_named(self, asks: Sequence[Ask]) -> list[Ask]:
         """`named` of a batch."""

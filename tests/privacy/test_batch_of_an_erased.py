@@ -19,7 +19,7 @@ from tests.eventlog.samples import play
 def test_of_a_batch_with_somebody_erased_since_the_check_the_others_are_acknowledged(tmp_path: Path) -> None:
     home = Home.of(tmp_path)
     log, store = open_log(home), SteadyStore(open_store(home))
-    forgetting = Forgetting(home, store, [])
+    forgetting = Forgetting(home, store, [], Vault.of_home(home))
     events = [(place, play(place)) for place in range(6)]  # of three listeners, in turn
     gone = events[1][1].user_id
     forgetting.follow()  # from now on this server does not look for STALE_SECONDS

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from recsys.engines import open_log, open_store
 from recsys.home import Home
 from recsys.steady_store import SteadyStore
+from recsys.vault import Vault
 from serving.cli.app import app
 from serving.privacy.forgetting import Forgetting
 from serving.privacy.wiring import privacy_of
@@ -45,7 +46,7 @@ def test_the_server_logs_and_counts_what_failed(tmp_path: Path, caplog: pytest.L
     home = Home.of(tmp_path / "home")
     stuck, _ = asked(home)
     log, store = open_log(home), SteadyStore(open_store(home))
-    forgetting = Forgetting(home, store, [])
+    forgetting = Forgetting(home, store, [], Vault.of_home(home))
     with caplog.at_level(logging.ERROR):
         forgetting.resume()
     [line] = [record.getMessage() for record in caplog.records]
