@@ -20,7 +20,7 @@ from recsys.eventlog.frame import Entry, entries_of, known_after, pack, read_gro
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
 from recsys.eventlog.sealing import is_sealed
-from recsys.eventlog.segments import Segments, damaged, unavailable
+from recsys.eventlog.segments import Segments, damaged, drop_leftovers, unavailable
 from recsys.events import Event
 from recsys.files import sync_folder, write_whole
 from recsys.ports import Appended, Record
@@ -89,6 +89,7 @@ class LocalEventLog:
             self._lock_file = (folder / "lock").open("ab")
             with self._exclusive():
                 self.identity = self._segments.identity()
+                drop_leftovers(folder)
                 if vault is not None:
                     _same_vault(folder, vault)
                 self._enter(self._first_needed())
