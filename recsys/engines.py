@@ -13,20 +13,23 @@ from recsys.state_store import PATIENCE, LocalStore, StateStore
 from recsys.vault import Vault
 
 
-def open_log(home: Home, url: str | None = None) -> EventLog:
+def open_log(home: Home, url: str | None = None, vault: Vault | None = None) -> EventLog:
     """The log at `url` (default: what the home names, else the embedded one), sealed with the home's keys.
+
+    `vault`: the home's, where the caller has it open.
 
     Raises:
         BadInput: a URL of another kind.
         LogUnavailable: it cannot be reached.
     """
     url = url if url is not None else home.engines.log
+    keys = vault or Vault.of_home(home)
     if not url:
-        return LocalEventLog(home.log, vault=Vault.of_home(home))
+        return LocalEventLog(home.log, vault=keys)
     if url.startswith("kafka://"):
         from recsys.eventlog_kafka import KafkaEventLog
 
-        return KafkaEventLog.of_url(url, Vault.of_home(home))
+        return KafkaEventLog.of_url(url, keys)
     raise BadInput("RECSYS_LOG must look like kafka://host:9092/topic; leave it out for the embedded log")
 
 

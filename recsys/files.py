@@ -20,6 +20,15 @@ def write_whole(path: Path, body: bytes) -> None:
     beside.replace(path)
 
 
+def sync_folder(folder: Path) -> None:
+    """Makes created and renamed files of a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sha256(path: Path) -> str:
     """The digest of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -92,6 +92,15 @@ def move(log: EventLog, lake: Lake, group: str = "lake", batch: int = 20_000) ->
         duplicates += len(records) - rows.height
 
 
+def position(log: EventLog, lake: Lake, group: str = "lake") -> int:
+    """The oldest offset that the log holds and the lake may lack.
+
+    As the lake says: what a log remembers of a group is a copy of it, and brokers forget those of idle groups.
+    """
+    moved = lake.cursor("events", f"{group}@{log.identity}").position if lake.has("events") else 0
+    return max(moved, log.start)
+
+
 def new_rows(lake: Lake, rows: pl.DataFrame, slack_days: int = 0) -> pl.DataFrame:
     """Rows of `events` whose ids neither the lake nor an earlier row has.
 

@@ -67,6 +67,11 @@ class EventLog(Protocol):
         ...
 
     @property
+    def start(self) -> int:
+        """The oldest offset that is held; what was before, retention has taken."""
+        ...
+
+    @property
     def end(self) -> int:
         """The offset that the next event will get."""
         ...

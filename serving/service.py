@@ -25,7 +25,6 @@ from recsys.engines import open_log, open_store
 from recsys.errors import LogUnavailable, StoreUnavailable
 from recsys.events import by_clients, parse_batch, split_by_clock
 from recsys.home import Home
-from recsys.ids import public_id
 from recsys.ingest import Mover
 from recsys.lake import Lake
 from recsys.ports import Appended
@@ -34,6 +33,7 @@ from recsys.state_store import StateStore, StateUpdater
 from recsys.state_tail import read_state
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask, Assignment, Context, Decision, Query, UserState
+from recsys.vault import Vault
 from serving import batched
 from serving.background import repeating
 from serving.clock import now_ms
@@ -71,9 +71,9 @@ class Service:
     def __init__(
         self, home: Home, settings: ServiceSettings, given: Config | None, background: bool, load: Loader
     ) -> None:
-        self.settings, self.place = settings, home
+        self.settings, self.place, keys = settings, home, Vault.of_home(home)
         self._trials = Trials(home, settings, given)
-        self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home)
+        self.catalog, self.log = Catalog.open(home.catalog_url), open_log(home, vault=keys)
         self.store = _patient_store(home)
         self.quick = SteadyStore(open_store(home, patience=settings.ladder.state_ms / 1000))
         self._lake, self._freshness = Lake(home.lake), Freshness()
@@ -90,7 +90,7 @@ class Service:
         self._folder = Folder(self._updater, self.log, settings.poll_seconds) if background else None
         self._explainer = Explainer(self.state, self.store, self._trials.of(self._fleet.of), settings.reasons)
         remembering = (self._recent, self._explainer, self._shadow)
-        self.forgetting = Forgetting(home, self.quick, remembering)
+        self.forgetting = Forgetting(home, self.quick, remembering, keys)
         self._threads: list[threading.Thread] = []
         self._fold(STARTUP_SECONDS)
         if background:
@@ -190,8 +190,8 @@ class Service:
 
     def _query(self, ask: Ask, request_id: str | None = None) -> Query:
         now = now_ms() if ask.now is None else ask.now
+        anonymous = self.forgetting.nobody(ask, request_id)
         request_id = request_id or new_request_id(now)
-        anonymous = public_id("anonymous", request_id)
         known = self.state(ask.user_id or anonymous)
         looked_up = "state" if known.offset == UNKNOWN else "stale_state" if self.quick.stood_in else ""
         user = allowed(known, anonymous if ask.context.incognito else None)
@@ -250,10 +250,10 @@ class Service:
         good, forbidden = by_clients(good)
         received = datetime.fromtimestamp(now_ms() / 1000, UTC)
         good, untimely = split_by_clock(good, received)
-        good, erased = self.forgetting.living(good)
+        good = [(place, event.model_copy(update={"received_at": received})) for place, event in good]
+        good, results, erased = self.forgetting.append(self.log, good)
         refused += forbidden + untimely + erased
-        events = [event.model_copy(update={"received_at": received}) for _, event in good]
-        results = self.log.append(events) if events else []
+        events = [event for _, event in good]
         for (place, _), result in zip(good, results, strict=True):
             if result == Appended.CONFLICT:
                 refused.append((place, "event_id was used before with another body"))

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from recsys.errors import BadInput
-from recsys.eventlog.segments import sync_folder
+from recsys.files import sync_folder
 
 
 def read_commit(folder: Path, group: str) -> int:

@@ -20,9 +20,9 @@ from recsys.eventlog.frame import Entry, entries_of, known_after, pack, read_gro
 from recsys.eventlog.index import IdIndex
 from recsys.eventlog.recent import Recent
 from recsys.eventlog.sealing import is_sealed
-from recsys.eventlog.segments import Segments, damaged, sync_folder, unavailable
+from recsys.eventlog.segments import Segments, damaged, drop_leftovers, unavailable
 from recsys.events import Event
-from recsys.files import write_whole
+from recsys.files import sync_folder, write_whole
 from recsys.ports import Appended, Record
 from recsys.schemas import EventKind
 from recsys.vault import Vault
@@ -89,6 +89,7 @@ class LocalEventLog:
             self._lock_file = (folder / "lock").open("ab")
             with self._exclusive():
                 self.identity = self._segments.identity()
+                drop_leftovers(folder)
                 if vault is not None:
                     _same_vault(folder, vault)
                 self._enter(self._first_needed())
@@ -112,6 +113,11 @@ class LocalEventLog:
         if wait:
             self._settle(request.place)
         return request.outcomes
+
+    @property
+    def start(self) -> int:
+        """The oldest offset that is held."""
+        return self._segments.bases()[0]
 
     @property
     def end(self) -> int:
@@ -193,7 +199,7 @@ class LocalEventLog:
     def in_clear(self, text: str) -> int:
         """Records from before there were keys that hold a text: what `recsys privacy seal` has still to do."""
         wanted = text.encode()
-        lines = self._segments.lines(self._segments.bases()[0], self.end)
+        lines = self._segments.lines(self.start, self.end)
         return sum(wanted in line for _, line in lines if not is_sealed(line))
 
     def _forget_erased(self) -> None:
@@ -203,7 +209,7 @@ class LocalEventLog:
 
     def _reach(self, offset: int) -> int:
         """The log's end, where it reaches back to `offset`."""
-        first, end = self._segments.bases()[0], self.end
+        first, end = self.start, self.end
         if not first <= offset <= end:
             raise BadInput(f"offset {offset} is not in the log, which spans {first} to {end}")
         return end
@@ -372,10 +378,11 @@ def _same_vault(folder: Path, vault: Vault) -> None:
     """Notes whose keys seal a log. Under others every record would look like one of somebody who was erased.
 
     Raises:
-        BadInput: it was sealed under another master key.
+        BadInput: it was sealed with the keys of another vault.
     """
     note = folder / "vault"
-    if not note.exists():
-        write_whole(note, vault.fingerprint.encode())
-    elif note.read_text() != vault.fingerprint:
+    noted = note.read_text() if note.exists() else vault.fingerprint
+    if noted == vault.fingerprint:  # what logs noted before vaults had an identity
+        write_whole(note, vault.identity.encode())
+    elif noted != vault.identity:
         raise BadInput(f"{folder} was sealed with another vault: restore the home's vault/ and master key")

@@ -15,8 +15,9 @@ from recsys.errors import Erased
 from recsys.eventlog.frame import Group, entry, packed, read_group
 from recsys.eventlog.log import LocalEventLog
 from recsys.eventlog.sealing import is_sealed, seal
-from recsys.eventlog.segments import damaged, sync_folder
+from recsys.eventlog.segments import begun_copy, damaged
 from recsys.events import Event
+from recsys.files import sync_folder
 from recsys.vault import ListenerKey, Vault
 
 
@@ -48,9 +49,8 @@ def _clear(path: Path) -> bool:
 
 
 def _sealed_copy(path: Path, vault: Vault) -> int:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     position = count = 0
-    with path.open("rb") as old, beside.open("wb") as new:
+    with path.open("rb") as old, begun_copy(path) as new:
         size = os.fstat(old.fileno()).st_size
         while position < size:
             group = read_group(old, position)
@@ -60,7 +60,7 @@ def _sealed_copy(path: Path, vault: Vault) -> int:
             position = group.stop
         new.flush()
         os.fsync(new.fileno())
-    beside.replace(path)
+        Path(new.name).replace(path)
     sync_folder(path.parent)
     return count
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +15,7 @@ from recsys.errors import BadInput, LogUnavailable
 from recsys.eventlog.frame import read_group, skim, starts_at
 from recsys.eventlog.sealing import ID_END, decoded
 from recsys.events import Event
+from recsys.files import alone, sync_folder
 from recsys.ports import Record
 from recsys.schemas import EventKind
 from recsys.vault import Vault
@@ -121,13 +124,20 @@ class Segments:
         return at, position
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes created and renamed files of a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def begun_copy(path: Path) -> BinaryIO:
+    """A file beside a segment, to take its place; as long as it is open nobody takes it for a leftover."""
+    with alone(path.parent / "lock"):
+        file = path.with_name(f".{path.name}.{os.getpid()}").open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Removes copies that killed processes began (under the file lock)."""
+    for path in folder.glob(".*.seg.*"):
+        with suppress(BlockingIOError, FileNotFoundError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its process number may be another's by now
+            path.unlink()
 
 
 def unavailable(folder: Path, error: OSError) -> LogUnavailable:

@@ -48,14 +48,21 @@ class KafkaEventLog:
     """
 
     def __init__(self, settings: KafkaSettings, vault: Vault | None = None) -> None:
-        """Opens the topic, and makes it where it is missing. Raises LogUnavailable, BadInput.
+        """Opens the topic, and makes it where it is missing.
 
-        `vault` seals what is appended, and opens what is read.
+        Args:
+            vault: seals what is appended, and opens what is read.
+
+        Raises:
+            LogUnavailable: no broker answers.
+            BadInput: the topic cannot be used, or holds records that another vault sealed.
         """
         self._settings, self._vault = settings, vault
         self._epoch = vault.epoch if vault is not None else 0
         self.shredded = 0  # records passed over because their listener's key is destroyed
-        self._topic = Topic(settings)
+        self._mark = bytes.fromhex(vault.identity) if vault is not None else b""
+        self._known_ours = vault is None  # whether the topic is known to be sealed by this vault
+        self._topic = Topic(settings, self._mark)
         self.identity = self._topic.identity
         self._lock = threading.Lock()
         self._bodies: dict[bytes, tuple[int, int]] = {}  # id -> (offset, body) of the record that counts
@@ -95,6 +102,9 @@ class KafkaEventLog:
             waiting, self._queue = self._queue, []
         error: RecsysError | None = LogUnavailable("the append was interrupted: send the batch again")
         try:
+            if not self._known_ours:  # a topic without a record of ours may be another home's by now
+                self._read_on(None)
+                self._known_ours = True
             fresh: dict[bytes, Entry] = {}
             for one in (one for request in waiting for one in request.entries):
                 if _id(one) not in self._bodies:
@@ -131,8 +141,24 @@ class KafkaEventLog:
 
     def _read_on(self, stop: int | None) -> None:
         """Takes in what the topic holds up to `stop`, or to its end."""
-        for message in self._topic.fetch(self._next, stop):
+        for message in self._fetch(self._next, stop):
             self._take(message)
+
+    def _fetch(self, start: int, stop: int | None) -> Iterator[Message]:
+        """As the topic's. Under another vault every record would look like one of somebody who was erased.
+
+        Raises:
+            BadInput: another vault sealed a record.
+        """
+        for message in self._topic.fetch(start, stop):
+            if message.vault and self._mark:
+                if message.vault != self._mark:
+                    raise BadInput(
+                        f"topic {self._settings.topic} was sealed with another vault (record {message.offset}): "
+                        "restore the home's vault/ and master key, or give each home a topic of its own"
+                    )
+                self._known_ours = True
+            yield message
 
     def _take(self, message: Message) -> None:
         known = self._bodies.get(message.event_id)
@@ -145,6 +171,11 @@ class KafkaEventLog:
             if message.offset - self._bodies[oldest][0] > self._settings.horizon_events:
                 del self._bodies[oldest]
         self._next = message.offset + 1
+
+    @property
+    def start(self) -> int:
+        """The oldest offset that the topic held when it was opened."""
+        return self._low
 
     @property
     def end(self) -> int:
@@ -170,7 +201,7 @@ class KafkaEventLog:
     def find(self, event_id: str, offset: int = 0) -> Event | None:
         """See recsys.ports.EventLog."""
         wanted = event_id.encode()
-        for message in self._topic.fetch(offset, self._reach(offset)):
+        for message in self._fetch(offset, self._reach(offset)):
             if message.event_id == wanted:
                 return self._event(message)
         return None
@@ -178,7 +209,7 @@ class KafkaEventLog:
     def in_clear(self, text: str) -> int:
         """Records from before there were keys that hold a text: the topic's retention has to take them."""
         wanted, end = text.encode(), self.end
-        found = (m.line for m in self._topic.fetch(self._low, end) if not is_sealed(m.line))
+        found = (m.line for m in self._fetch(self._low, end) if not is_sealed(m.line))
         return sum(wanted in line for line in found)
 
     def _reach(self, offset: int) -> int:
@@ -188,7 +219,7 @@ class KafkaEventLog:
         return end
 
     def _records(self, offset: int, stop: int, skip: Collection[EventKind]) -> Iterator[Record]:
-        for message in self._topic.fetch(offset, stop):
+        for message in self._fetch(offset, stop):
             if message.offset not in self._repeats and message.kind not in skip:
                 event = self._event(message)
                 if event is None:

@@ -24,6 +24,7 @@ from recsys.eventlog.sealing import is_sealed, kind_in_clear
 logger = logging.getLogger(__name__)
 _BODY = "body"  # header: the 8-byte digest of what the event says
 _KIND = "kind"  # header: the event's kind, so that a reader who leaves it out need not decode the event
+_VAULT = "vault"  # header: whose keys sealed the record
 _IDLE_READERS = 4
 
 
@@ -67,13 +68,17 @@ class Message:
     body: int
     line: bytes
     kind: str = ""  # empty where its writer did not say
+    vault: bytes = b""  # (16 bytes) identity of the vault that sealed it; empty where its writer did not say
 
 
 class Topic:
     """Access to the topic; `produce` by one thread at a time, `fetch` by any number."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, vault: bytes = b"") -> None:
         """Connects, and makes the topic where it is missing.
+
+        Args:
+            vault: identity of the vault that seals what is produced; goes with each sealed record.
 
         Raises:
             BadInput: the topic has several partitions, or the confluent-kafka package is not installed.
@@ -84,7 +89,7 @@ class Topic:
             from confluent_kafka import admin
         except ImportError:
             raise BadInput('Kafka needs one more package: pip install "recsys[engines]"') from None
-        self._kafka, self._settings = kafka, settings
+        self._kafka, self._settings, self._vault = kafka, settings, vault
         self._base = {"bootstrap.servers": settings.servers, "logger": logger, **settings.options}
         self._admin = admin.AdminClient(self._base)
         self._producer: Any = None
@@ -150,8 +155,11 @@ class Topic:
             safe = {"enable.idempotence": True, "acks": "all", "delivery.timeout.ms": wait, "linger.ms": 2}
             size = {"message.max.bytes": self._settings.message_bytes}
             self._producer = self._kafka.Producer({**self._base, **safe, **size})
-        kind = kind_in_clear(entry.event.kind) if is_sealed(entry.line) else entry.event.kind.value
+        sealed = is_sealed(entry.line)
+        kind = kind_in_clear(entry.event.kind) if sealed else entry.event.kind.value
         headers = {_BODY: entry.body.to_bytes(8, "little"), _KIND: kind.encode()}
+        if sealed and self._vault:
+            headers[_VAULT] = self._vault
         while True:
             try:
                 self._producer.produce(
@@ -291,6 +299,5 @@ def _message(message: Any) -> Message:
     if message.key() is None or message.value() is None or len(headers.get(_BODY, b"")) != 8:
         raise BadInput(f"record {message.offset()} of topic {message.topic()} is no event: remove its writer")
     body = int.from_bytes(headers[_BODY], "little")
-    return Message(
-        message.offset(), message.key(), body, message.value(), (headers.get(_KIND) or b"").decode()
-    )
+    kind, vault = headers.get(_KIND) or b"", headers.get(_VAULT) or b""
+    return Message(message.offset(), message.key(), body, message.value(), kind.decode(), vault)

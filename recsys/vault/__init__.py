@@ -7,6 +7,7 @@ vault.destroy(user_id)                      # from then on nothing sealed for th
 """
 
 from recsys.vault.keys import ListenerKey
+from recsys.vault.newcomers import Newcomers
 from recsys.vault.vault import STALE_SECONDS, Vault, erasures
 
-__all__ = ["STALE_SECONDS", "ListenerKey", "Vault", "erasures"]
+__all__ = ["STALE_SECONDS", "ListenerKey", "Newcomers", "Vault", "erasures"]

@@ -9,6 +9,7 @@ import base64
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import new as hmac
@@ -18,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from recsys.errors import BadInput
-from recsys.files import alone
+from recsys.files import sync_folder
 
 VARIABLE = "RECSYS_MASTER_KEY_FILE"
 _BYTES = 32
@@ -84,9 +85,7 @@ def master_of(folder: Path, made: bool) -> Master:
             raise BadInput(
                 f"{path} is missing: restore the master key, without it the event log cannot be read"
             )
-        with alone(folder / "master.lock"):
-            if not path.exists():
-                _private(path, base64.b64encode(secrets.token_bytes(_BYTES)) + b"\n")
+        _offer(path, base64.b64encode(secrets.token_bytes(_BYTES)) + b"\n")
     try:
         secret = base64.b64decode(path.read_bytes(), validate=False)
     except (OSError, ValueError) as error:
@@ -96,16 +95,25 @@ def master_of(folder: Path, made: bool) -> Master:
     return Master.of(secret)
 
 
-def _private(path: Path, body: bytes) -> None:
-    """Writes a new file of mode 0600, whole and durable."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(name, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+def _offer(path: Path, body: bytes) -> None:
+    """A new file of mode 0600, whole and durable; where another is first, of this home or one beside it, theirs stays.
+
+    Raises:
+        BadInput: it cannot be made there.
+    """
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(name, path)  # unlike a rename it never takes the place of a key that is in use
+        finally:
+            os.unlink(name)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be made ({error.strerror}): put {_BYTES} random bytes in base64 there"
+        ) from None

@@ -19,6 +19,7 @@ Row = tuple[bytes, bytes, bytes]
 """Tag, id, wrapped key."""
 _PATIENCE = 30.0
 _AT_ONCE = 500
+_MASTER, _IDENTITY = 1, 2
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS keys (tag BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, wrapped BLOB NOT NULL)"
     " WITHOUT ROWID",
@@ -85,13 +86,21 @@ class KeyRows:
 
     def check(self, value: bytes) -> bool:
         """Whether `value` is what the first process to ask gave: the same master key gives the same."""
-        query = "SELECT value FROM master WHERE one = 1"
+        return self._first(_MASTER, value) == value
+
+    def identity(self) -> bytes:
+        """(16 bytes) random, made with the file: tells this key store from any other."""
+        return self._first(_IDENTITY, os.urandom(16))
+
+    def _first(self, place: int, value: bytes) -> bytes:
+        """What stands at a place of the table `master`: the value of whoever was first to offer one."""
+        query = "SELECT value FROM master WHERE one = ?"
         with _reported(self._path):
-            kept = self._connection.execute(query).fetchone()
-            if kept is None:  # or another process is first: then its value counts
-                self._connection.execute("INSERT OR IGNORE INTO master VALUES (1, ?)", (value,))
-                kept = self._connection.execute(query).fetchone()
-        return bytes(kept[0]) == value
+            kept = self._connection.execute(query, (place,)).fetchone()
+            if kept is None:
+                self._connection.execute("INSERT OR IGNORE INTO master VALUES (?, ?)", (place, value))
+                kept = self._connection.execute(query, (place,)).fetchone()
+        return bytes(kept[0])
 
     def close(self) -> None:
         """Closes this thread's connection."""

@@ -51,6 +51,7 @@ class Vault:
         path = folder / "listeners.sqlite"
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
+        self.identity = self._rows.identity().hex()  # homes may share a master key, never a key store
         if not self._rows.check(self.fingerprint.encode()):
             raise BadInput(f"{path} holds keys of another master key: restore this home's own ({VARIABLE})")
         self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()
@@ -130,6 +131,11 @@ class Vault:
         if time.monotonic() >= self._next_look:
             self._look()
         return bool(self._gone) and self._master.tag(user_id) in self._gone
+
+    def erased_of(self, user_ids: Collection[str]) -> set[str]:
+        """Those of some listeners who were erased, as the key store says now: `erased` may be STALE_SECONDS late."""
+        tags = {self._master.tag(user_id): user_id for user_id in user_ids}
+        return {tags[tag] for tag in self._rows.of_tags(list(tags))[1]}
 
     def listener(self, user_id: str) -> str:
         """A listener's name where the id may not stand: a keyed hash, in hex."""

@@ -42,25 +42,30 @@ def erase(user: UserArgument, home: HomeOption = None, as_json: JsonOption = Fal
 
 @privacy.command()
 def resume(home: HomeOption = None) -> None:
-    """Go on with every erasure that was asked for and is not done."""
+    """Go on with every erasure that was asked for and is not done. One that fails stays open; the others go on."""
     from serving.clock import now_ms
     from serving.privacy.wiring import privacy_of
 
     done = privacy_of(open_home(home)).resume(now_ms)
-    console.print(f"{len(done)} erasures done" if done else "nothing was open")
+    for request_id, failure in done.failed.items():
+        console.print(f"  {request_id} is not done: {failure.why}", highlight=False, markup=False)
+    nothing = not done.receipts and not done.failed
+    console.print("nothing was open" if nothing else f"{len(done.receipts)} erasures done")
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @privacy.command("list")
 def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """All erasures: id, state, when; never whom."""
+    """All erasures: id, state, when, and why one that is open did not end; never whom."""
     from serving.privacy.wiring import privacy_of
 
     found = privacy_of(open_home(home)).requests.all()
-    rows = [r.model_dump(include={"id", "state", "requested_at", "done_at"}) for r in found]
+    rows = [r.model_dump(include={"id", "state", "requested_at", "done_at", "problem"}) for r in found]
     if as_json:
         print_json(rows)
         return
-    table = Table("request", "state", "asked (UTC ms)", "done (UTC ms)")
+    table = Table("request", "state", "asked (UTC ms)", "done (UTC ms)", "problem")
     for row in rows:
         table.add_row(*("" if v is None else str(v) for v in row.values()))
     console.print(table)

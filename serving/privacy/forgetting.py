@@ -10,17 +10,21 @@ from typing import Protocol
 
 from music.privacy.model import Request, State
 from music.privacy.service import Privacy
+from recsys.errors import Erased
 from recsys.events import Event
 from recsys.home import Home
-from recsys.ports import EventLog
+from recsys.ids import public_id
+from recsys.ports import Appended, EventLog
 from recsys.steady_store import SteadyStore
 from recsys.types import Ask
-from recsys.vault import Vault
+from recsys.vault import Newcomers, Vault
 from serving.clock import now_ms
 from serving.privacy.wiring import privacy_of
 
 logger = logging.getLogger(__name__)
 Placed = list[tuple[int, Event]]
+"""Events with their places in a batch."""
+ERASED = "user_id: this listener was erased; give them a new id"
 
 
 class Remembering(Protocol):
@@ -34,9 +38,11 @@ class Remembering(Protocol):
 class Forgetting:
     """One server's view of who was erased; checks cost a microsecond where nobody was lately."""
 
-    def __init__(self, home: Home, store: SteadyStore, remembering: Sequence[Remembering]) -> None:
-        """`store` and `remembering`: what this process has in memory of listeners."""
-        self._vault = Vault.of_home(home)
+    def __init__(
+        self, home: Home, store: SteadyStore, remembering: Sequence[Remembering], vault: Vault
+    ) -> None:
+        """`store` and `remembering`: what this process has in memory of listeners; `vault`: the home's."""
+        self._vault, self._newcomers = vault, Newcomers(vault)
         self.privacy: Privacy = privacy_of(home, vault=self._vault)
         self._store, self._remembering, self._epoch = store, remembering, self._vault.epoch
         self._performing = threading.Lock()
@@ -57,22 +63,48 @@ class Forgetting:
             return replace(ask, user_id=None)
         return ask
 
+    def nobody(self, ask: Ask, request_id: str | None) -> str:
+        """The made-up id of an answer that is not to be under the asker's own; "" where it is.
+
+        Of a request whose id is given it follows from that, so that a simulation can be repeated.
+        """
+        if request_id is not None:
+            return public_id("anonymous", request_id)
+        return self._newcomers.take() if ask.user_id is None or ask.context.incognito else ""
+
     def all_named(self, asks: Sequence[Ask]) -> list[Ask]:
         """`named` of a batch."""
         return [self.named(ask) for ask in asks]
 
-    def living(self, good: Placed) -> tuple[Placed, list[tuple[int, str]]]:
-        """Events that may be logged, and the places of those that may not."""
+    def append(self, log: EventLog, offered: Placed) -> tuple[Placed, list[Appended], list[tuple[int, str]]]:
+        """Logs events; those of erased listeners are refused one by one, also of who is erased just now.
+
+        Returns the events that were offered to the log, what became of each, and the places of the others.
+
+        Raises:
+            LogUnavailable: nothing was made durable.
+        """
         self.follow()
-        gone = [place for place, event in good if self._vault.erased(event.user_id)]
-        if not gone:
-            return good, []
-        reason = "user_id: this listener was erased; give them a new id"
-        return [pair for pair in good if pair[0] not in gone], [(place, reason) for place in gone]
+        gone = {event.user_id for _, event in offered if self._vault.erased(event.user_id)}
+        while True:
+            good = [(place, event) for place, event in offered if event.user_id not in gone]
+            try:
+                results = log.append([event for _, event in good]) if good else []
+            except Erased:  # since the look above, and before anything was written
+                more = self._vault.erased_of({event.user_id for _, event in good})
+                if not more:
+                    raise
+                gone |= more
+            else:
+                refused = [(place, ERASED) for place, event in offered if event.user_id in gone]
+                return good, results, refused
 
     def status(self, log: EventLog) -> dict[str, int]:
-        """Erasures that are not done, and sealed records that reads of this process passed over."""
-        return {"open": len(self.privacy.requests.open()), "shredded": log.shredded}
+        """Erasures that are not done, those of them whose last try failed, and sealed records that reads of this
+        process passed over."""
+        left = self.privacy.requests.open()
+        failed = sum(request.problem is not None for request in left)
+        return {"open": len(left), "failed": failed, "shredded": log.shredded}
 
     def start(self) -> None:
         """Goes on with what an earlier process left open."""
@@ -87,7 +119,8 @@ class Forgetting:
     def resume(self) -> None:
         """Ends what is open; what fails stays open, for the next start or `recsys privacy resume`."""
         with self._performing:
-            try:
-                self.privacy.resume(now_ms)
-            except Exception:
-                logger.exception("an erasure is not done yet; `recsys privacy resume` goes on with it")
+            for request_id, failure in self.privacy.resume(now_ms).failed.items():
+                logger.error(
+                    "erasure %s is not done yet (%s); `recsys privacy resume` goes on with it\n%s",
+                    *(request_id, failure.why, failure.where),
+                )

@@ -6,15 +6,18 @@ found = residue(folder, [user_id])       # paths, relative, that still hold it
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
-import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
 
 _CHUNK = 8 * 2**20
 
@@ -54,44 +57,67 @@ def _search(folder: Path, texts: Sequence[str], skip: Collection[Path]) -> list[
 def _holds(path: Path, texts: Sequence[str], forms: Sequence[bytes]) -> bool:
     if any(text in path.name for text in texts):
         return True
-    overlap = max(map(len, forms))
     try:
         with path.open("rb") as file:
-            before = b""
-            while chunk := file.read(_CHUNK):
-                block = before + chunk
-                if any(form in block for form in forms):
-                    return True
-                before = block[-overlap:]
-        return any(form in inner for inner in _inside(path, texts) for form in forms)
+            magic = file.read(4)
+            file.seek(0)
+            if _found(_pieces(file), forms):
+                return True
     except FileNotFoundError:  # a server writes and removes files meanwhile
         return False
-    except (zipfile.BadZipFile, zlib.error, pl.exceptions.PolarsError):  # half written: read raw above
-        return False
+    try:
+        return any(_found(stream, forms) for stream in _inside(path, magic))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, pa.ArrowException):
+        return False  # gone, or half written: read raw above
 
 
-def _inside(path: Path, texts: Sequence[str]) -> Iterator[bytes]:
-    """What is packed in a file, as far as packing hides it."""
-    if path.suffix == ".parquet":
-        yield from _parquet(path, texts)
+def _found(stream: Iterable[bytes], forms: Sequence[bytes]) -> bool:
+    """Whether a form is in a stream, also where it goes from one piece into the next."""
+    overlap, before = max(map(len, forms)) - 1, b""
+    for piece in stream:
+        block = before + piece
+        if any(form in block for form in forms):
+            return True
+        before = block[-overlap:]
+    return False
+
+
+def _pieces(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    while piece := file.read(_CHUNK):
+        yield piece
+
+
+def _inside(path: Path, magic: bytes) -> Iterator[Iterator[bytes]]:
+    """Streams of what is packed in a file, as far as packing hides it; never a whole one in memory."""
+    if magic == b"PAR1":
+        yield from _parquet(path)
+    elif magic.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as packed:
+            yield _pieces(packed)
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            yield from (archive.read(name) for name in archive.namelist())
-    elif path.suffix == ".gz":
-        yield zlib.decompressobj(31).decompress(path.read_bytes())
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    yield _pieces(member)
 
 
-def _parquet(path: Path, texts: Sequence[str]) -> Iterator[bytes]:
-    """Values of text columns that hold one of the texts (checkpoints of Delta have them inside structs)."""
-    frame = pl.read_parquet(path, hive_partitioning=False)
-    if "_delta_log" in path.parts:
-        yield frame.write_ndjson().encode()
-        return
-    for name, kind in frame.schema.items():
-        if kind == pl.String:
-            held = frame[name].drop_nulls().str.contains_any(list(texts))
-            if held.any():
-                yield "\n".join(texts).encode()
+def _parquet(path: Path) -> Iterator[Iterator[bytes]]:
+    """Texts and bytes of each column, a few rows at a time, also those inside lists, maps and structs."""
+    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        leaves = [file.schema.column(i) for i in range(len(file.schema))]
+        for leaf in leaves:
+            if leaf.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
+                yield _values(file, leaf.path)
+
+
+def _values(file: parquet.ParquetFile, column: str) -> Iterator[bytes]:
+    for group in range(file.num_row_groups):
+        about = file.metadata.row_group(group)
+        rows = max(1, _CHUNK * about.num_rows // max(about.total_byte_size, 1))
+        for batch in file.iter_batches(rows, row_groups=[group], columns=[column], use_threads=False):
+            for array in batch.columns:
+                held = array.dictionary if pa.types.is_dictionary(array.type) else array
+                yield from (buffer.to_pybytes() for buffer in held.buffers() if buffer is not None)
 
 
 if __name__ == "__main__":

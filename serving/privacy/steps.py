@@ -23,7 +23,7 @@ from recsys.eventlog.rewrite import seal_old
 from recsys.features.erase import erase_features
 from recsys.files import write_whole
 from recsys.home import Home
-from recsys.ingest import move
+from recsys.ingest import move, position
 from recsys.lake import Lake
 from recsys.lake_erase import count_rows, erase_rows
 from recsys.schemas import EventKind
@@ -75,7 +75,7 @@ class Key:
         log = open_log(self.home)
         try:  # decisions that no lake has yet
             kinds = set(EventKind) - {EventKind.DECISION}
-            late = log.read(log.committed("lake"), skip=kinds)
+            late = log.read(position(log, Lake(self.home.lake)), skip=kinds)
             decisions = [r.event.event_id for r in late if r.event.user_id == case.user_id]
         finally:
             log.close()

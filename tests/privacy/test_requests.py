@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from music.privacy.model import Case, State
-from music.privacy.service import Facts, Privacy
+from music.privacy.model import Case, State, Step
+from music.privacy.service import Facts, Privacy, Work
 from music.privacy.store import Requests
 from recsys.errors import BadInput, UnknownId
 from recsys.vault import Vault
@@ -24,10 +27,15 @@ class Remove:
     name: str
     holds: set[str]
     dies: bool = False
+    begun: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event | None = None
     calls: list[int] = field(default_factory=list)
 
     def __call__(self, case: Case) -> Facts:
         self.calls.append(case.now)
+        self.begun.set()
+        if self.may_end is not None:
+            assert self.may_end.wait(60)
         found = case.user_id in self.holds
         self.holds.discard(case.user_id)
         if self.dies:
@@ -35,8 +43,31 @@ class Remove:
         return {"found": found}
 
 
-def privacy(folder: Path, steps: list[Remove]) -> Privacy:
+@dataclass
+class Refuse:
+    """A place that cannot let go of one listener."""
+
+    name: str
+    user: str
+
+    def __call__(self, case: Case) -> Facts:
+        if case.user_id == self.user:
+            raise OSError(f"{case.user_id} is held by another")
+        return {}
+
+
+def privacy(folder: Path, steps: Sequence[Work]) -> Privacy:
     return Privacy(Requests(folder / "privacy"), steps, Vault(folder / "vault"), frozenset({"first"}))
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """Does something in a thread meanwhile; its locks are on files of its own, as another process's are."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def asked_and_run(service: Privacy) -> None:
@@ -52,11 +83,11 @@ def test_a_run_that_dies_at_any_step_is_ended_by_the_next(tmp_path: Path, dies: 
         step.dies = False
     later = privacy(tmp_path, steps)  # another process
     assert [r.user_id for r in later.requests.open()] == [USER]
-    [receipt] = later.resume(lambda: 7)
+    [receipt] = later.resume(lambda: 7).receipts
     assert list(receipt.removed) == list(NAMES)
     assert all(step.holds == {"other"} for step in steps)
     assert [len(step.calls) for step in steps] == [1 + (name == dies) for name in NAMES]
-    assert later.resume(lambda: 8) == []
+    assert later.resume(lambda: 8).receipts == []
 
 
 def test_a_request_is_made_once_and_its_first_step_takes_effect_at_once(tmp_path: Path) -> None:
@@ -98,3 +129,74 @@ def test_ids_that_are_none_are_refused(tmp_path: Path) -> None:
         service.request("me", 5)
     with pytest.raises(UnknownId):
         service.run("0194ce42-9a78-7fef-a3f3-000000000000", lambda: 5)
+
+
+def test_a_request_that_fails_keeps_no_other_from_its_end_and_is_tried_again(tmp_path: Path) -> None:
+    place = Refuse("second", "Y" * 22)
+    service = privacy(tmp_path, [Remove("first", set()), place])
+    failing, other = (service.request(user, at) for user, at in (("Y" * 22, 5), (USER, 6)))
+    (tmp_path / "privacy" / "0194ce42-9a78-7fef-a3f3-000000000000.request.json").write_text("{")
+    done = service.resume(lambda: 7)
+    assert [receipt.id for receipt in done.receipts] == [other.id]
+    assert set(done.failed) == {failing.id, "0194ce42-9a78-7fef-a3f3-000000000000"}
+    assert done.failed[failing.id].why == "OSError: (the listener) is held by another"
+    assert "test_requests.py" in done.failed[failing.id].where
+    noted = privacy(tmp_path, []).requests.get(failing.id)  # another process
+    assert noted.problem == done.failed[failing.id].why
+    place.user = ""
+    assert [receipt.id for receipt in service.resume(lambda: 8).receipts] == [failing.id]
+    assert service.requests.get(failing.id).problem is None
+
+
+def test_who_asks_while_another_is_erased_is_answered_and_their_first_step_is_done(tmp_path: Path) -> None:
+    slow = Remove("second", set(), may_end=threading.Event())
+    running = privacy(tmp_path, [Remove("first", set()), slow])
+    with beside(lambda: asked_and_run(running)):
+        assert slow.begun.wait(60)
+        first = Remove("first", {"Y" * 22})
+        asking = privacy(tmp_path, [first, Remove("second", set())])
+        answers = []
+        with beside(lambda: answers.extend(asking.request(user, 9) for user in ("Y" * 22, USER))) as asked:
+            asked.join(10)
+            answered = not asked.is_alive()
+            assert slow.may_end is not None
+            slow.may_end.set()
+    assert answered
+    assert first.holds == set()
+    assert first.calls == [9]  # for the other one alone: the run had done it for the first
+    assert [answer.user_id for answer in answers] == ["Y" * 22, USER]
+    assert running.requests.get(answers[1].id).state == State.DONE
+    assert [receipt.id for receipt in asking.resume(lambda: 10).receipts] == [answers[0].id]
+
+
+def test_a_run_that_finds_a_request_being_made_waits_for_its_first_step_and_does_it_once(
+    tmp_path: Path,
+) -> None:
+    steps = [Remove(name, {USER}) for name in NAMES]
+    steps[0].may_end = threading.Event()
+    service = privacy(tmp_path, steps)
+    with beside(lambda: service.request(USER, 5)):
+        assert steps[0].begun.wait(60)
+        with beside(lambda: service.resume(lambda: 6)) as run:
+            run.join(0.5)
+            assert run.is_alive()
+            steps[0].may_end.set()
+    assert [step.calls for step in steps] == [[5], [6], [6]]
+    assert service.requests.all()[0].state == State.DONE
+
+
+def test_a_request_that_is_read_while_it_is_written_is_whole(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [Remove("first", set())])
+    request = service.request(USER, 5).after(Step(name="long", at=5, facts={"text": "x" * 2_000_000}))
+    written = threading.Event()
+
+    def write() -> None:
+        try:
+            for _ in range(60):
+                service.requests.put(request)
+        finally:
+            written.set()
+
+    with beside(write):
+        while not written.is_set():
+            assert service.requests.get(request.id).user_id == USER

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from recsys.errors import BadInput
 from recsys.eventlog import LocalEventLog
 from recsys.ids import public_id
 from recsys.vault import Vault
+from recsys.vault.master import VARIABLE
 from serving.privacy.residue import residue
 from tests.eventlog.samples import play
 
@@ -56,6 +60,34 @@ def test_a_key_outlives_its_process_whoever_opened_and_searched_the_vault_meanwh
     assert after.holds(after.listener(two))
 
 
+def test_homes_that_share_a_new_master_key_agree_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for turn in range(10):
+        key = tmp_path / f"{turn}.key"
+        monkeypatch.setenv(VARIABLE, str(key))
+        homes = [tmp_path / f"{turn}-{i}" for i in range(6)]
+        start = threading.Barrier(len(homes))
+
+        def opened(folder: Path, start: threading.Barrier = start) -> str:
+            start.wait()
+            return Vault(folder).fingerprint
+
+        with ThreadPoolExecutor(len(homes)) as pool:
+            assert len(set(pool.map(opened, homes))) == 1
+        assert [Vault(folder).holds("00" * 16) for folder in homes] == [False] * 6  # each opens again
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_master_key_that_cannot_be_made_is_said_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "missing" / "master.key"))
+    with pytest.raises(BadInput, match="32 random bytes"):
+        Vault(tmp_path / "vault")
+
+
 def test_keys_of_another_master_key_are_refused(tmp_path: Path) -> None:
     ours, other = tmp_path / "ours", tmp_path / "other"
     Vault(ours).prepare([public_id("test", "one")])
@@ -63,6 +95,23 @@ def test_keys_of_another_master_key_are_refused(tmp_path: Path) -> None:
     shutil.copy(other / "master.key", ours / "master.key")
     with pytest.raises(BadInput, match="another master key"):
         Vault(ours)
+
+
+def test_a_log_whose_key_store_is_gone_is_refused_where_the_master_key_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kept.key"))
+    events = [play(i) for i in range(6)]
+    LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault")).append(events)
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
+    note = tmp_path / "log" / "vault"
+    note.write_text(Vault(tmp_path / "vault").fingerprint)  # as logs noted it before
+    for _ in range(2):
+        again = LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault"))
+        assert [record.event for record in again.read()] == events
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
 
 
 def test_a_log_whose_vault_is_gone_is_refused_and_reads_again_with_it(tmp_path: Path) -> None:

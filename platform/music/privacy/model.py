@@ -42,15 +42,21 @@ class Request(BaseModel):
     user_id: str | None
     requested_at: int  # UTC ms
     done_at: int | None = None
+    problem: str | None = None  # why the last try to end it did not, without the id
     steps: tuple[Step, ...] = ()
 
     def after(self, step: Step) -> Request:
         """The request with one more step done."""
-        return self.model_copy(update={"state": State.RUNNING, "steps": (*self.steps, step)})
+        return self.model_copy(update={"state": State.RUNNING, "problem": None, "steps": (*self.steps, step)})
+
+    def failed(self, problem: str) -> Request:
+        """The request after a try that did not end it; `problem` may say the id, which is left out."""
+        said = problem.replace(self.user_id, "(the listener)") if self.user_id else problem
+        return self.model_copy(update={"problem": said})
 
     def ended(self, at: int) -> Request:
         """The request when all is done, without the id."""
-        return self.model_copy(update={"state": State.DONE, "done_at": at, "user_id": None})
+        return self.model_copy(update={"state": State.DONE, "done_at": at, "user_id": None, "problem": None})
 
     def did(self, name: str) -> bool:
         return any(step.name == name for step in self.steps)

@@ -10,6 +10,7 @@ can be repeated, and says in numbers what it found.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 from music.privacy.model import Case, Receipt, Request, State, Step
 from music.privacy.store import Requests
-from recsys.errors import BadInput, NotReady
+from recsys.errors import BadInput, NotReady, RecsysError
 from recsys.ids import is_public_id, uuid7
 
 Facts = dict[str, Any]
@@ -45,8 +46,29 @@ class Hashing(Protocol):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a request could not be ended, without whom it is about."""
+
+    why: str
+    where: str  # lines of code, innermost last
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What became of the requests that were open."""
+
+    receipts: list[Receipt]
+    failed: dict[str, Failure]  # by request; each stays open and is tried again next time
+
+
+@dataclass(frozen=True)
 class Privacy:
-    """The requests of one home, and the steps that serve them."""
+    """The requests of one home, and the steps that serve them; safe for several processes.
+
+    A request is made, and its steps at once are done, under a short lock, so that nobody who asks waits for the
+    erasure of another. `run` does those steps under the same lock where they are missing; from then on the request
+    is written by the run alone.
+    """
 
     requests: Requests
     steps: Sequence[Work]
@@ -56,7 +78,7 @@ class Privacy:
     def request(self, user_id: str, now: int) -> Request:
         """Notes that a listener is to be erased, and does what is to take effect at once.
 
-        The same listener again gives the same request, done or not.
+        The same listener again gives the same request, done or not. It does not wait for a run.
 
         Raises:
             BadInput: not a public id.
@@ -82,22 +104,30 @@ class Privacy:
 
         Raises:
             UnknownId: no such request.
-            RecsysError: a step could not be done; the request stays, and `run` goes on there.
+            RecsysError: a step could not be done; the request stays and says why, and `run` goes on there.
         """
-        with self.requests.alone():
-            request = self.requests.get(request_id)
-            if request.state == State.DONE:
+        with self.requests.running():
+            if self.requests.get(request_id).state == State.DONE:
                 return self.requests.receipt(request_id)
-            request = self._through(request, clock, None)
-            ended = request.ended(clock())
-            receipt = self._receipt(ended)
-            self.requests.put_receipt(receipt)
-            self.requests.put(ended)
-        return receipt
+            try:
+                with self.requests.alone():
+                    request = self._through(self.requests.get(request_id), clock, self.at_once)
+                return self._ended(request, clock)
+            except Exception as error:
+                with self.requests.alone():
+                    self.requests.put(self.requests.get(request_id).failed(_said(error)))
+                raise
 
-    def resume(self, clock: Clock) -> list[Receipt]:
-        """Ends every request that was asked for and is not done (after a crash)."""
-        return [self.run(request.id, clock) for request in self.requests.open()]
+    def resume(self, clock: Clock) -> Resumed:
+        """Tries every request that was asked for and is not done (after a crash); none keeps others from it."""
+        receipts, failed = [], {}
+        for request_id in self.requests.ids():
+            try:
+                if self.requests.get(request_id).state != State.DONE:
+                    receipts.append(self.run(request_id, clock))
+            except Exception as error:
+                failed[request_id] = self._failure(request_id, error)
+        return Resumed(receipts, failed)
 
     def checked(self, receipt: Receipt) -> None:
         """Whether a receipt is as it was written, by this home.
@@ -109,6 +139,20 @@ class Privacy:
             raise BadInput(f"receipt {receipt.id} was changed: its digest is of another text")
         if not compare_digest(self.hashing.seal(receipt.digest), receipt.seal):
             raise BadInput(f"receipt {receipt.id} was not written by this home")
+
+    def _ended(self, request: Request, clock: Clock) -> Receipt:
+        ended = self._through(request, clock, None).ended(clock())
+        receipt = self._receipt(ended)
+        self.requests.put_receipt(receipt)
+        self.requests.put(ended)
+        return receipt
+
+    def _failure(self, request_id: str, error: Exception) -> Failure:
+        try:
+            noted = self.requests.get(request_id).problem
+        except RecsysError:  # the request itself cannot be read
+            noted = None
+        return Failure(noted or _said(error), "".join(traceback.format_tb(error.__traceback__)))
 
     def _through(self, request: Request, clock: Clock, only: frozenset[str] | None) -> Request:
         for work in self.steps:
@@ -136,3 +180,8 @@ class Privacy:
         )
         digest = bare.digested()
         return bare.model_copy(update={"digest": digest, "seal": self.hashing.seal(digest)})
+
+
+def _said(error: Exception) -> str:
+    """What an error says; of one that is not ours its kind too."""
+    return str(error) if isinstance(error, RecsysError) else f"{type(error).__name__}: {error}"

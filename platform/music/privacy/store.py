@@ -28,8 +28,12 @@ class Requests:
     folder: Path
 
     def alone(self) -> AbstractContextManager[None]:
-        """One erasure at a time, of all processes of this machine."""
+        """For making a request and for its steps that take effect at once: short, of all processes."""
         return alone(self.folder / "lock")
+
+    def running(self) -> AbstractContextManager[None]:
+        """For the rest of an erasure, one at a time, of all processes. Taken before `alone`, never inside it."""
+        return alone(self.folder / "run.lock")
 
     def put(self, request: Request) -> None:
         """Durable once this returns; what the file said before is overwritten first."""
@@ -37,12 +41,19 @@ class Requests:
 
     def get(self, request_id: str) -> Request:
         """Raises UnknownId, BadInput."""
-        return Request.model_validate_json(self._read(self._request(request_id), request_id))
+        path = self._request(request_id)
+        try:
+            return Request.model_validate_json(self._read(path, request_id))
+        except ValidationError as error:
+            raise BadInput(f"{path} is no request ({error.errors()[0]['msg']}): restore it") from None
+
+    def ids(self) -> list[str]:
+        """Of all requests, oldest first: they are UUIDv7."""
+        return [path.name.partition(".")[0] for path in sorted(self.folder.glob("*.request.json"))]
 
     def all(self) -> list[Request]:
-        """Oldest first: their ids are UUIDv7."""
-        paths = sorted(self.folder.glob("*.request.json"))
-        return [self.get(path.name.partition(".")[0]) for path in paths]
+        """Oldest first. Raises BadInput."""
+        return [self.get(request_id) for request_id in self.ids()]
 
     def of(self, listener: str) -> Request | None:
         """The request about a listener, by keyed hash."""
@@ -69,7 +80,12 @@ class Requests:
 
     def _read(self, path: Path, request_id: str) -> bytes:
         try:
-            return path.read_bytes()
+            while True:
+                with path.open("rb") as file:
+                    body = file.read()
+                    # Replaced meanwhile: what was read may be blanked already.
+                    if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                        return body
         except FileNotFoundError:
             raise UnknownId(f"no {path.suffixes[0][1:]} {request_id}: see `recsys privacy list`") from None
 
