@@ -32,7 +32,7 @@ class TwoTowerConfig(BaseModel):
         0.0, ge=0, le=1, description="of tracks without their id: artist dropped too"
     )
     newborn: bool = Field(
-        False, description="new tracks are shown by content until their first day of plays ends"
+        True, description="new tracks are shown by content until their first day of plays ends"
     )
     min_plays: int = Field(1, ge=0, description="tracks with fewer training plays have no id vector")
     skip_weight: float = Field(0.7, ge=0, le=1, description="weight of a skipped play as a positive")
