@@ -135,6 +135,6 @@ FITS: dict[str, Entry] = {
     "item kNN": Entry("simple", item_knn, grid(decay=(0.95, 0.8, 0.5, 0.2))),
     "ALS": Entry("simple", als, _ALS),
     "EASE": Entry("simple", ease, _EASE),
-    "sequence": Entry("ours", sequence, ({"epochs": 4},), (0, 1, 2)),
+    "sequence": Entry("ours", sequence, grid(epochs=(4, 8), mixing_share=(0.25, 0.5)), (0, 1, 2)),
     "two-tower": Entry("ours", two_tower, seeds=(0, 1, 2)),
 }
