@@ -184,8 +184,12 @@ class Recipe:
         return {} if self.config.semantic is None else {"semantic": self.semantic()}
 
     def _checkpoints(self, part: str) -> Path:
-        """By the events' version: what was learned before somebody's erasure is never trained on after it."""
-        return self.home.work / f"{part}.{self.base.get('events', 0)}.checkpoint"
+        """By the events' version: what was learned before somebody's erasure is never trained on after it, nor kept."""
+        own = self.home.work / f"{part}.{self.base.get('events', 0)}.checkpoint"
+        for other in self.home.work.glob(f"{part}.*.checkpoint"):
+            if other != own:
+                shutil.rmtree(other, ignore_errors=True)
+        return own
 
     def _here(self, folder: Path, update: Callable[[int, int], None]) -> list[tuple[int, dict[str, float]]]:
         """Trains the transformer in this process."""

@@ -144,3 +144,14 @@ def test_whole_releases_are_the_same_to_the_byte(untouched_root: Path, tmp_path:
     keys = [store.keys(10_000) for store in stores]
     assert keys[0] == keys[1]
     assert stores[0].get_many(keys[0]) == stores[1].get_many(keys[1])
+
+
+def test_an_unfinished_run_on_an_earlier_version_of_the_log_is_removed(tmp_path: Path) -> None:
+    home = Home.of(tmp_path).make()
+    recipe = Recipe(home, FAST, lambda _: None, silent)
+    recipe.versions = {"events": 4}
+    for name in ("sequence.3", "sequence.4", "semantic.3"):
+        (home.work / f"{name}.checkpoint").mkdir(parents=True)
+    assert recipe._checkpoints("sequence").exists()
+    left = sorted(path.name for path in home.work.glob("*.checkpoint"))
+    assert left == ["semantic.3.checkpoint", "sequence.4.checkpoint"]
