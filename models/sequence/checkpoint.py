@@ -51,7 +51,7 @@ def settled(config: Config, folder: Path | None) -> Config:
     """
     asked = config.precision  # type: ignore[attr-defined]
     if asked == "auto" and folder is not None and (folder / FILE).exists():
-        asked = json.loads(_read(folder / FILE)["config"])["precision"]
+        asked = json.loads(_read(folder / FILE)["config"]).get("precision", asked)
     return config.model_copy(update={"precision": settled_precision(asked)})
 
 
@@ -65,7 +65,10 @@ def restore(folder: Path, config: BaseModel) -> Checkpoint | None:
     if not path.exists():
         return None
     found = _read(path)
-    if found.pop("config") != config.model_dump_json():
+    theirs = json.loads(found.pop("config"))
+    if theirs.get("precision") == "auto":  # of before precisions were settled
+        theirs["precision"] = settled_precision("auto")
+    if theirs != config.model_dump(mode="json"):
         raise BadInput(f"{path} is a run with other settings: use another checkpoint folder or delete it")
     return Checkpoint(**found)
 

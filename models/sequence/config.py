@@ -43,6 +43,7 @@ class SequenceConfig(BaseModel):
         32, ge=1, description="candidates by the last play's artist, and as many by others just heard"
     )
     mixing_negatives: int = Field(512, ge=1, description="sampled candidates shared by a mixing step")
+    mixing_unplayed: int = Field(128, ge=0, description="the same, of tracks that nobody has played")
     rule_window: int = Field(10, ge=1, description="plays that vote for their successors")
     rule_decay: float = Field(0.8, gt=0, le=1)
     rule_keep: int = Field(64, ge=1, description="successors kept per track")

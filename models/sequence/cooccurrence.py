@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sequence.team import SOLO, Team
+from models.sequence.team import SOLO, Team, sum_counts
 from recsys.plays import I64, Plays
 
 Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
@@ -27,11 +27,12 @@ class Successors:
     near: Sparse
     next: Sparse
     total: NDArray[np.float32]  # (n,) row totals of the raw counts behind `near`
+    plays: NDArray[np.float32]  # (n,)
 
     def padded(self, size: int) -> Successors:
         """With tracks after the others, `size` in all, that nothing has followed yet."""
-        total = np.pad(self.total, (0, size - len(self.total)))
-        return Successors(_padded(self.near, size), _padded(self.next, size), total)
+        total, plays = (np.pad(counts, (0, size - len(counts))) for counts in (self.total, self.plays))
+        return Successors(_padded(self.near, size), _padded(self.next, size), total, plays)
 
 
 def count_successors(plays: Plays, tracks: int, window: int, keep: int, team: Team = SOLO) -> Successors:
@@ -47,7 +48,8 @@ def count_successors(plays: Plays, tracks: int, window: int, keep: int, team: Te
     if team.size > 1:
         counts, first = sum(team.gather(counts)), sum(team.gather(first))
     near, total = _stochastic(counts, keep)
-    return Successors(near, _stochastic(first, keep)[0], total)
+    played = sum_counts(team, np.bincount(plays.track[plays.track >= 0], minlength=tracks))
+    return Successors(near, _stochastic(first, keep)[0], total, played.astype(np.float32))
 
 
 def _padded(matrix: Sparse, size: int) -> Sparse:

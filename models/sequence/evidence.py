@@ -1,9 +1,9 @@
 """Direct evidence for a track from the listener's plays: co-occurrence, repetition, artist and album runs.
 
-Music listening repeats; a pure embedding score forgets which exact track was played. So a candidate also gets
-a short row of features f(track | history), most of them zero for most tracks, that the network weighs by
-context: a pointer-generator in spirit (See, Liu & Manning, ACL 2017), with base-level activation of ACT-R
-(Anderson & Schooler, 1991) among the features. A feature depends on the history and the one track alone.
+Music listening repeats; a pure embedding score forgets which exact track was played. So a candidate also gets a short row
+of features f(track | history), most of them zero for most tracks, that the network weighs by context (and two of the
+track alone, its standing): a pointer-generator in spirit (See, Liu & Manning, ACL 2017), with base-level activation of
+ACT-R (Anderson & Schooler, 1991) among the features. A feature depends on the history and the one track alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REPEATS = (
 )
 GROUP = ("is_last", "recent", "long")
 STANDING = ("popularity", "unheard")
-"""Of the track alone: the log of how much followed it, and whether nothing ever did, as of a track just out."""
+"""Of the track alone: the log of its plays in the log that was counted, and whether it has none."""
 FEATURES = (*RULES, *REPEATS, *(f"artist_{g}" for g in GROUP), *(f"album_{g}" for g in GROUP), *STANDING)
 RULE_SCALE = 200.0
 
@@ -85,7 +85,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All features of b requests, sparse."""
+    """All features of b requests but STANDING, sparse."""
 
     near: Sparse  # (3 b, n) RULES but the last, one block of b rows after the other
     next: Sparse  # (b, n) the last of RULES
@@ -119,8 +119,8 @@ class EvidenceModel:
     @cached_property
     def standing(self) -> F32:
         """(n, len(STANDING))"""
-        total = self.successors.total
-        return np.stack([np.log1p(total), total == 0], axis=1).astype(np.float32)
+        plays = self.successors.plays
+        return np.stack([np.log1p(plays), plays == 0], axis=1).astype(np.float32)
 
     @classmethod
     def of(cls, successors: Successors, items: Items, window: int, decay: float) -> EvidenceModel:

@@ -16,7 +16,7 @@ from recsys.plays import I64
 from recsys.slate import scramble
 
 ARTISTS = 8
-"""Artists of a position at most: of the last play, then those most heard lately, then before."""
+"""Artists of a position at most: of the last play if it is known, then those most heard lately, then before."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Works:
 
 
 def artists_of(heard: Table) -> I64:
-    """(p, ARTISTS) artists of each position, the last play's first; -1 for none. `heard` has the columns GROUP."""
+    """(p, ARTISTS) known artists of each position, the last play's first; -1 for none. `heard` has columns GROUP."""
     is_last, recent, long = (-heard.values[:, GROUP.index(g)] for g in ("is_last", "recent", "long"))
     order = np.lexsort((heard.key, long, recent, is_last))  # the last of these counts first
     order = order[np.argsort(heard.owner[order], kind="stable")]

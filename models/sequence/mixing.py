@@ -1,9 +1,9 @@
 """Candidates and evidence for the mixing stage: what the network must rank where it matters.
 
-For each position the candidates are the strongest by co-occurrence and by repetition (always there: expected
-count 1), tracks of the artists just heard (kin.py), and a sample of the rest (both corrected by the log expected
-count; the parts do not overlap, so each estimates its own share of the sum). Evidence is counted on plays before
-the positions' days, as it will be in use, so no position sees itself.
+For each position the candidates are the strongest by co-occurrence and by repetition (always there: expected count 1),
+tracks of the artists just heard (kin.py), and samples of the rest, of what was played and of what nobody has played
+(corrected by the log expected count). The parts do not overlap, so each estimates its own share of the sum. Evidence is
+counted on plays before the positions' days, as it will be in use, so no position sees itself.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Candidates:
     target_features: Tensor  # (p, features)
     head: Tensor  # (p, h)
     head_features: Tensor  # (p, h, features)
-    head_masked: Tensor  # (p, h) padding, duplicates and the target itself
+    head_masked: Tensor  # (p, h) padding, duplicates, unreleased tracks and the target itself
     head_log_expected: Tensor  # (p, h)
     tail: Tensor  # (m,)
     tail_features: Tensor  # (p, m, features)
-    tail_masked: Tensor  # (p, m) tracks of the head, of the artists just heard, and the target
+    tail_masked: (
+        Tensor  # (p, m) tracks of the head, of the artists just heard, unreleased ones, and the target
+    )
     log_expected: Tensor  # (m,) of the tail
 
 
@@ -51,10 +53,21 @@ class Material:
     evidence: EvidenceModel
     proposal: Proposal
     works: Works
+    unplayed: I64  # tracks that the proposal never draws
 
     @classmethod
     def of(cls, items: Items, evidence: EvidenceModel, proposal: Proposal) -> Material:
-        return cls(items, evidence, proposal, Works.of(evidence.artist))
+        unplayed = np.flatnonzero(proposal.probability == 0)
+        return cls(items, evidence, proposal, Works.of(evidence.artist), unplayed)
+
+    def tail(self, config: SequenceConfig, rng: np.random.Generator) -> tuple[I64, NDArray[np.float32]]:
+        """(m,) tracks drawn for all positions of a step, and their log expected counts."""
+        played = self.proposal.draw((config.mixing_negatives,), rng)
+        k = min(config.mixing_unplayed, len(self.unplayed))
+        others = rng.choice(self.unplayed, k, replace=False)
+        expected = np.full(k, np.log(max(k, 1) / max(len(self.unplayed), 1)), np.float32)
+        counts = self.proposal.log_expected(played, len(played))
+        return np.concatenate([played, others]), np.concatenate([counts, expected])
 
 
 def gather(
@@ -65,7 +78,7 @@ def gather(
     rng: np.random.Generator,
 ) -> Candidates:
     """Candidates for predicting the given rows of a log from what came before each."""
-    evidence, proposal = material.evidence, material.proposal
+    evidence, released = material.evidence, material.items.release_day
     owner = np.searchsorted(plays.offsets, rows, side="right") - 1
     histories = plays.slices(np.maximum(plays.offsets[owner], rows - WINDOW), rows)
     found = evidence(histories, plays.start[rows])
@@ -78,13 +91,17 @@ def gather(
     salts = rng.integers(2**63, size=2)
     luck = [luck_of(plays.start[rows], int(salt)) for salt in salts]
     kin, expected = _kin(artists, material.works, config.head_kin, luck)
-    unreleased = material.items.release_day[kin] > plays.start[rows, None] // MS_PER_DAY
+    today = plays.start[rows, None] // MS_PER_DAY
     head = np.hstack([always, kin])
-    masked = (head < 0) | (head == target[:, None]) | np.hstack([doubled, unreleased | _within(kin, always)])
+    masked = (
+        (head < 0)
+        | (head == target[:, None])
+        | np.hstack([doubled, (released[kin] > today) | _within(kin, always)])
+    )
     features = np.zeros((*head.shape, evidence.width), np.float32)
     features[~masked] = evidence.at(found, np.nonzero(~masked)[0], head[~masked])
-    tail = proposal.draw((config.mixing_negatives,), rng)
-    elsewhere = _members(artists, evidence.artist.number[tail])
+    tail, tail_expected = material.tail(config, rng)
+    passed = _members(artists, evidence.artist.number[tail]) | (released[tail] > today)
     return Candidates(
         target=torch.from_numpy(target),
         target_features=torch.from_numpy(evidence.at(found, np.arange(len(rows)), target)),
@@ -94,8 +111,8 @@ def gather(
         head_log_expected=torch.from_numpy(np.hstack([np.zeros(always.shape, np.float32), expected])),
         tail=torch.from_numpy(tail),
         tail_features=torch.from_numpy(evidence.columns(found, tail)),
-        tail_masked=torch.from_numpy(_members(np.hstack([always, target[:, None]]), tail) | elsewhere),
-        log_expected=torch.from_numpy(proposal.log_expected(tail, len(tail))),
+        tail_masked=torch.from_numpy(_members(np.hstack([always, target[:, None]]), tail) | passed),
+        log_expected=torch.from_numpy(tail_expected),
     )
 
 

@@ -32,6 +32,7 @@ def save(model: SequenceModel, folder: Path) -> None:
     successors = model.evidence.successors
     arrays = {
         "total": successors.total,
+        "plays": successors.plays,
         **_columns("near", successors.near),
         **_columns("next", successors.next),
     }
@@ -98,4 +99,4 @@ def _successors(folder: Path, tracks: int) -> Successors:
             )
             for name in ("near", "next")
         )
-        return Successors(near, following, arrays["total"])
+        return Successors(near, following, arrays["total"], arrays["plays"])

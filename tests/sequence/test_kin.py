@@ -83,3 +83,18 @@ def test_an_artists_tracks_count_once_in_the_sum_over_all_candidates(toy: Any, d
         tail = found.tail[~found.tail_masked[p]].numpy()
         assert len(head) == len(set(head))
         assert not np.isin(evidence.artist.number[tail], heard[p]).any()
+
+
+def test_a_few_tracks_that_nobody_played_stand_for_all_of_them(toy: Any, data: Any) -> None:
+    counts = np.bincount(data.plays.track, minlength=len(data.items))
+    counts[30:] = 0
+    evidence = _evidence(data.plays, data.items, toy.config)
+    material = Material.of(data.items, evidence, Proposal.of(counts, 0.5))
+    config = toy.config.model_copy(update={"mixing_unplayed": 4})
+    tail, expected = material.tail(config, np.random.default_rng(0))
+    unplayed = tail >= 30
+    assert unplayed.sum() == len(set(tail[unplayed])) == 4
+    assert np.isclose(np.exp(-expected[unplayed]).sum(), 10)
+    everything, one = material.tail(toy.config, np.random.default_rng(0))
+    assert set(range(30, 40)) <= set(everything)
+    assert np.allclose(one[everything >= 30], 0)
