@@ -1,9 +1,10 @@
 """Direct evidence for a track from the listener's plays: co-occurrence, repetition, artist and album runs.
 
-Music listening repeats; a pure embedding score forgets which exact track was played. So a candidate also gets a short
-row of features f(track | history), most of them zero for most tracks, that the network weighs by context (and two of the
-track alone, its standing): a pointer-generator in spirit (See, Liu & Manning, ACL 2017), with base-level activation of
-ACT-R (Anderson & Schooler, 1991) among the features. A feature depends on the history and the one track alone.
+Music listening repeats; a pure embedding score forgets which exact track was played. So a candidate also gets a
+short row of features f(track | history), most of them zero for most tracks, that the network weighs by context
+(and two of the track alone, its standing): a pointer-generator in spirit (See, Liu & Manning, ACL 2017), with
+base-level activation of ACT-R (Anderson & Schooler, 1991) among the features. A feature depends on the history and
+the one track alone.
 """
 
 from __future__ import annotations
