@@ -103,9 +103,12 @@ class KeyRows:
         return bytes(kept[0])
 
     def close(self) -> None:
-        """Closes this thread's connection."""
-        self._connection.close()
+        """Closes this thread's connection, where it has one."""
+        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         self._mine.connection = None
+        if found is not None:
+            with _reported(self._path):
+                found.close()
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
