@@ -186,8 +186,23 @@ def _values(file: parquet.ParquetFile, column: str, group: int) -> Iterator[byte
     rows = max(1, _CHUNK * about.num_rows // max(about.total_byte_size, 1))
     for batch in file.iter_batches(rows, row_groups=[group], columns=[column], use_threads=False):
         for array in batch.columns:
-            held = array.dictionary if pa.types.is_dictionary(array.type) else array
-            yield from (buffer.to_pybytes() for buffer in held.buffers() if buffer is not None)
+            for held in (array, *_dictionaries(array)):
+                yield from (buffer.to_pybytes() for buffer in held.buffers() if buffer is not None)
+
+
+def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
+    """Values that codes at any depth stand for: the buffers of an array hold all but those."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        yield array.dictionary
+        yield from _dictionaries(array.dictionary)
+    elif isinstance(kind, pa.BaseExtensionType):
+        yield from _dictionaries(array.storage)
+    elif pa.types.is_struct(kind):
+        for i in range(kind.num_fields):
+            yield from _dictionaries(array.field(i))
+    elif pa.types.is_nested(kind):  # lists and maps of any layout
+        yield from _dictionaries(array.values)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def test_an_id_across_the_border_of_two_pieces_is_found_in_any_form(tmp_path: Pa
     assert residue(tmp_path, [USER]) == [f"held {number}" for number in range(7)]
 
 
+CODED = pa.array(["x", USER, "x"]).dictionary_encode()
 COLUMNS = {
     "text": pa.array(["x", None, f"by {USER}."]),
     "coded": pa.array(["x", "y", USER.encode().hex()]),
@@ -55,7 +56,15 @@ COLUMNS = {
     "struct": pa.array([{"who": {"id": "x"}}, {"who": {"id": USER}}, None]),
     "map": pa.array([[("x", "y")], [("z", USER)], []], pa.map_(pa.string(), pa.string())),
     "with.dot": pa.array(["x", USER, "y"]),
-    "dictionary": pa.array(["x", USER, "x"]).dictionary_encode(),
+    "dictionary": CODED,
+    "list of coded": pa.ListArray.from_arrays([0, 1, 1, 3], CODED),
+    "large list of coded": pa.LargeListArray.from_arrays([0, 1, 1, 3], CODED),
+    "fixed list of coded": pa.FixedSizeListArray.from_arrays(CODED, 1),
+    "struct of coded": pa.StructArray.from_arrays([CODED, pa.array([1, 2, 3])], ["id", "n"]),
+    "map of coded": pa.MapArray.from_arrays([0, 1, 1, 3], pa.array(["x", "y", "z"]), CODED),
+    "lists of structs of lists of coded": pa.ListArray.from_arrays(
+        [0, 1, 1, 3], pa.StructArray.from_arrays([pa.ListArray.from_arrays([0, 1, 1, 3], CODED)], ["ids"])
+    ),
 }
 
 
@@ -71,10 +80,13 @@ def test_an_id_in_any_kind_of_parquet_column_is_found(tmp_path: Path, name: str)
     assert residue(tmp_path, [OTHER]) == []
 
 
-def test_categories_that_polars_writes_are_searched(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"user": pl.Series([USER] * 50 + ["x"] * 50, dtype=pl.Categorical)})
-    frame.write_parquet(tmp_path / "held.parquet")
-    assert residue(tmp_path, [USER]) == ["held.parquet"]
+def test_categories_that_polars_writes_are_searched_at_any_depth(tmp_path: Path) -> None:
+    users = pl.Series("user", [USER] * 50 + ["x"] * 50, dtype=pl.Categorical)
+    shapes = {"flat": users, "list": users.implode(), "struct": users.to_frame().to_struct("user")}
+    for name, column in shapes.items():
+        pl.DataFrame({"user": column}).write_parquet(tmp_path / name, compression="gzip", statistics=False)
+        assert USER.encode() not in (tmp_path / name).read_bytes()
+    assert residue(tmp_path, [USER]) == ["flat", "list", "struct"]
 
 
 def test_files_that_are_half_written_end_no_search(tmp_path: Path) -> None:
