@@ -381,8 +381,8 @@ def _same_vault(folder: Path, vault: Vault) -> None:
         BadInput: it was sealed with the keys of another vault.
     """
     note = folder / "vault"
-    noted = note.read_text() if note.exists() else vault.fingerprint
-    if noted == vault.fingerprint:  # what logs noted before vaults had an identity
-        write_whole(note, vault.identity.encode())
-    elif noted != vault.identity:
+    noted = note.read_text() if note.exists() else ""
+    if noted and not vault.is_noted(noted):
         raise BadInput(f"{folder} was sealed with another vault: restore the home's vault/ and master key")
+    if noted != vault.note:
+        write_whole(note, vault.note.encode())

@@ -16,6 +16,7 @@ from recsys.vault.vault import Vault
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 64
+_NONE = "no keys ahead for those who come without an id: %s"
 
 
 class Newcomers:
@@ -29,21 +30,33 @@ class Newcomers:
     def take(self) -> str:
         """An id that nobody had. Where none is ready, one whose key is made by whoever seals for it first."""
         if len(self._ready) <= AT_ONCE // 2 and self._making.acquire(blocking=False):
-            threading.Thread(target=self._make, name="keys for newcomers", daemon=True).start()
+            self._begin()
         try:
             return self._ready.popleft()
         except IndexError:
             return _made_up()
 
+    def _begin(self) -> None:
+        try:
+            threading.Thread(target=self._make, name="keys for newcomers", daemon=True).start()
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:  # no thread to be had now: whoever comes is served without
+            self._making.release()
+            logger.warning(_NONE, error)
+
     def _make(self) -> None:
         try:
-            ids = [_made_up() for _ in range(AT_ONCE)]
-            self._vault.prepare(ids)
-            self._ready.extend(ids)
+            try:
+                ids = [_made_up() for _ in range(AT_ONCE)]
+                self._vault.prepare(ids)
+                self._ready.extend(ids)
+            finally:
+                self._vault.close()  # this thread's connection
         except LogUnavailable as error:
-            logger.warning("no keys ahead for those who come without an id: %s", error)
+            logger.warning(_NONE, error)
         finally:
-            self._vault.close()  # this thread's connection
             self._making.release()
 
 

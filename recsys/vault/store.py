@@ -86,26 +86,45 @@ class KeyRows:
 
     def check(self, value: bytes) -> bool:
         """Whether `value` is what the first process to ask gave: the same master key gives the same."""
+        if self._at(_MASTER) is None and not self._used():
+            self.identity()  # first: a file with the one and not the other is from before there were identities
         return self._first(_MASTER, value) == value
 
-    def identity(self) -> bytes:
-        """(16 bytes) random, made with the file: tells this key store from any other."""
-        return self._first(_IDENTITY, os.urandom(16))
+    def identity(self, offered: bytes = b"") -> bytes:
+        """(16 bytes) tells this key store from any other. One without gets what is offered, else a random one."""
+        return self._first(_IDENTITY, offered or os.urandom(16))
+
+    def known_identity(self) -> bytes:
+        """`identity`; empty where the file has none."""
+        return self._at(_IDENTITY) or b""
+
+    def _used(self) -> bool:
+        query = "SELECT EXISTS (SELECT 1 FROM keys) OR EXISTS (SELECT 1 FROM erased)"
+        with _reported(self._path):
+            return bool(self._connection.execute(query).fetchone()[0])
+
+    def _at(self, place: int) -> bytes | None:
+        with _reported(self._path):
+            kept = self._connection.execute("SELECT value FROM master WHERE one = ?", (place,)).fetchone()
+        return None if kept is None else bytes(kept[0])
 
     def _first(self, place: int, value: bytes) -> bytes:
         """What stands at a place of the table `master`: the value of whoever was first to offer one."""
-        query = "SELECT value FROM master WHERE one = ?"
-        with _reported(self._path):
-            kept = self._connection.execute(query, (place,)).fetchone()
-            if kept is None:
+        kept = self._at(place)
+        if kept is None:
+            with _reported(self._path):
                 self._connection.execute("INSERT OR IGNORE INTO master VALUES (?, ?)", (place, value))
-                kept = self._connection.execute(query, (place,)).fetchone()
-        return bytes(kept[0])
+            kept = self._at(place)
+        assert kept is not None
+        return kept
 
     def close(self) -> None:
-        """Closes this thread's connection."""
-        self._connection.close()
+        """Closes this thread's connection, where it has one."""
+        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         self._mine.connection = None
+        if found is not None:
+            with _reported(self._path):
+                found.close()
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:

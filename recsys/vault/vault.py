@@ -51,7 +51,6 @@ class Vault:
         path = folder / "listeners.sqlite"
         self._master = master_of(folder, path.exists() and path.stat().st_size > 0)
         self._rows = KeyRows(path)
-        self.identity = self._rows.identity().hex()  # homes may share a master key, never a key store
         if not self._rows.check(self.fingerprint.encode()):
             raise BadInput(f"{path} holds keys of another master key: restore this home's own ({VARIABLE})")
         self._stamp, self._mine, self._lock = folder / _STAMP, threading.local(), threading.Lock()
@@ -164,6 +163,28 @@ class Vault:
     def fingerprint(self) -> str:
         """Tells one master key from another, and nothing else of it."""
         return self._master.sign(b"recsys vault")[:32]
+
+    @property
+    def identity(self) -> str:
+        """Tells this key store from any other, in hex: homes may share a master key, never a key store."""
+        return self._rows.identity().hex()
+
+    @property
+    def note(self) -> str:
+        """What a log notes of the vault that seals it: identity and fingerprint."""
+        return f"{self.identity} {self.fingerprint}"
+
+    def is_noted(self, note: str) -> bool:
+        """Whether a log's note means this vault. Where it is refused, nothing is changed.
+
+        A key store without identity, a backup from before there were any, takes that of a log of its master key.
+        """
+        identity, _, master = note.partition(" ")
+        if identity == self.fingerprint:  # what logs noted before vaults had an identity
+            return True
+        if master == self.fingerprint:
+            return self._rows.identity(bytes.fromhex(identity)).hex() == identity
+        return self._rows.known_identity().hex() == identity  # noted without the fingerprint, for a while
 
     def close(self) -> None:
         """Closes this thread's connection; a later call opens it again."""

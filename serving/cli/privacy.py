@@ -60,8 +60,11 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """All erasures: id, state, when, and why one that is open did not end; never whom."""
     from serving.privacy.wiring import privacy_of
 
-    found = privacy_of(open_home(home)).requests.all()
-    rows = [r.model_dump(include={"id", "state", "requested_at", "done_at", "problem"}) for r in found]
+    requests = privacy_of(open_home(home)).requests
+    names = ("id", "state", "requested_at", "done_at", "problem")
+    rows = [{name: getattr(request, name) for name in names} for request in requests.all()]
+    for request_id, why in requests.unreadable().items():
+        rows.append(dict(zip(names, (request_id, "unreadable", None, None, why), strict=True)))
     if as_json:
         print_json(rows)
         return

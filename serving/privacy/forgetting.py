@@ -100,21 +100,24 @@ class Forgetting:
                 return good, results, refused
 
     def status(self, log: EventLog) -> dict[str, int]:
-        """Erasures that are not done, those of them whose last try failed, and sealed records that reads of this
-        process passed over."""
-        left = self.privacy.requests.open()
+        """Erasures that are not done, those of them whose last try failed, others whose file cannot be read, and
+        sealed records that reads of this process passed over."""
+        left, unreadable = self.privacy.requests.open(), len(self.privacy.requests.unreadable())
         failed = sum(request.problem is not None for request in left)
-        return {"open": len(left), "failed": failed, "shredded": log.shredded}
+        return {"open": len(left), "failed": failed, "unreadable": unreadable, "shredded": log.shredded}
 
     def start(self) -> None:
         """Goes on with what an earlier process left open."""
-        for request in self.privacy.requests.open()[:1]:
-            self.begun(request)
+        if self.privacy.requests.open() or self.privacy.requests.unreadable():
+            self._resume_beside()
 
     def begun(self, request: Request) -> None:
         """Does the rest of a request in a thread of its own."""
         if request.state != State.DONE:
-            threading.Thread(target=self.resume, name="erasing", daemon=True).start()
+            self._resume_beside()
+
+    def _resume_beside(self) -> None:
+        threading.Thread(target=self.resume, name="erasing", daemon=True).start()
 
     def resume(self) -> None:
         """Ends what is open; what fails stays open, for the next start or `recsys privacy resume`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,48 @@ def test_many_who_come_at_once_get_ids_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda _: newcomers.take(), range(500)))
     assert len(set(ids)) == 500
+
+
+def settled(newcomers: Newcomers) -> str:
+    """An id that is taken once no keys are being made."""
+    deadline = time.monotonic() + 60
+    while any(thread.name == "keys for newcomers" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return newcomers.take()
+
+
+def test_keys_are_made_ahead_again_once_the_key_store_can_be_opened_again(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    newcomers, path, away = Newcomers(vault), tmp_path / "listeners.sqlite", tmp_path / "away"
+    path.rename(away)
+    path.mkdir()
+    made = {newcomers.take(), settled(newcomers), settled(newcomers)}
+    assert len(made) == 3
+    settled(newcomers)
+    path.rmdir()
+    away.rename(path)
+    assert warm(vault, newcomers) not in made
+
+
+def test_a_vault_that_a_thread_never_used_is_closed_without_opening_it(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    (tmp_path / "listeners.sqlite").unlink()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(vault.close).result()
+    assert not (tmp_path / "listeners.sqlite").exists()
+
+
+def test_who_comes_while_no_thread_can_be_started_gets_an_id_and_keys_are_made_later(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    newcomers = Newcomers(vault)
+    before = threading.stack_size(2**47)  # more than a process can address
+    try:
+        made = {newcomers.take() for _ in range(3)}
+    finally:
+        threading.stack_size(before)
+    assert len(made) == 3
+    assert warm(vault, newcomers) not in made
 
 
 def test_an_answer_without_an_id_waits_for_no_key(tiny_home: Home) -> None:

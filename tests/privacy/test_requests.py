@@ -74,6 +74,11 @@ def asked_and_run(service: Privacy) -> None:
     service.run(service.request(USER, 5).id, lambda: 6)
 
 
+def spoilt_by_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize("dies", NAMES)
 def test_a_run_that_dies_at_any_step_is_ended_by_the_next(tmp_path: Path, dies: str) -> None:
     steps = [Remove(name, {USER, "other"}, dies=name == dies) for name in NAMES]
@@ -146,6 +151,38 @@ def test_a_request_that_fails_keeps_no_other_from_its_end_and_is_tried_again(tmp
     place.user = ""
     assert [receipt.id for receipt in service.resume(lambda: 8).receipts] == [failing.id]
     assert service.requests.get(failing.id).problem is None
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"\xff\0{"), spoilt_by_a_folder])
+def test_a_request_that_cannot_be_read_keeps_nobody_from_asking_and_being_erased(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    service = privacy(tmp_path, [Remove(name, {USER}) for name in NAMES])
+    broken = service.request("Y" * 22, 5)
+    spoil(tmp_path / "privacy" / f"{broken.id}.request.json")
+    asked = service.request(USER, 6)
+    assert service.request(USER, 7).id == asked.id
+    assert [request.id for request in service.requests.open()] == [asked.id]
+    assert list(service.requests.unreadable()) == [broken.id]
+    assert service.run(asked.id, lambda: 8).id == asked.id
+    assert set(service.resume(lambda: 9).failed) == {broken.id}
+
+
+def test_a_request_that_was_done_and_cannot_be_read_is_made_again_from_its_receipt(tmp_path: Path) -> None:
+    service = privacy(tmp_path, [Remove(name, {USER}) for name in NAMES])
+    request = service.request(USER, 5)
+    receipt = service.run(request.id, lambda: 6)
+    ended = service.requests.get(request.id)
+    path = tmp_path / "privacy" / f"{request.id}.request.json"
+    path.write_text("{")
+    again = service.resume(lambda: 7)
+    assert (again.receipts, again.failed) == ([], {})
+    assert service.requests.get(request.id) == ended
+    assert service.requests.receipt(request.id) == receipt
+    assert service.request(USER, 8).id == request.id
+    path.write_text("{")
+    service.requests.put_receipt(receipt.model_copy(update={"done_at": 7}))  # says nothing of what was done
+    assert set(service.resume(lambda: 9).failed) == {request.id}
 
 
 def test_who_asks_while_another_is_erased_is_answered_and_their_first_step_is_done(tmp_path: Path) -> None:

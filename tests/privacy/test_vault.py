@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,43 @@ def test_a_log_whose_vault_is_gone_is_refused_and_reads_again_with_it(tmp_path: 
         LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "new"))
     again = LocalEventLog(tmp_path / "log", vault=Vault(tmp_path / "vault"))
     assert [record.event for record in again.read()] == events
+
+
+def from_before_identities(store: Path) -> None:
+    """Makes a key store what it was before key stores had identities."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as connection:
+        assert connection.execute("DELETE FROM master WHERE one = 2").rowcount == 1
+
+
+def test_a_key_store_restored_from_before_identities_reads_the_log_of_its_master_key(tmp_path: Path) -> None:
+    vault, log, backup = tmp_path / "vault", tmp_path / "log", tmp_path / "backup"
+    events = [play(i) for i in range(6)]
+    LocalEventLog(log, vault=Vault(vault)).append(events)
+    shutil.copy(vault / "listeners.sqlite", backup)
+    from_before_identities(backup)
+    (log / "vault").write_text(Vault(vault).fingerprint)  # the home is upgraded after the backup was made
+    LocalEventLog(log, vault=Vault(vault))
+    identity = Vault(vault).identity
+    shutil.copy(backup, vault / "listeners.sqlite")
+    again = LocalEventLog(log, vault=Vault(vault))
+    assert [record.event for record in again.read()] == events
+    assert Vault(vault).identity == identity
+
+
+def test_a_restored_key_store_that_meets_the_log_of_another_first_still_reads_its_own(tmp_path: Path) -> None:
+    for home in ("ours", "theirs"):
+        LocalEventLog(tmp_path / home / "log", vault=Vault(tmp_path / home / "vault")).append([play(0)])
+    from_before_identities(tmp_path / "ours" / "vault" / "listeners.sqlite")
+    with pytest.raises(BadInput, match="another vault"):
+        LocalEventLog(tmp_path / "theirs" / "log", vault=Vault(tmp_path / "ours" / "vault"))
+    again = LocalEventLog(tmp_path / "ours" / "log", vault=Vault(tmp_path / "ours" / "vault"))
+    assert [record.event for record in again.read()] == [play(0)]
+
+
+def test_a_log_that_noted_the_identity_alone_notes_the_master_key_too(tmp_path: Path) -> None:
+    vault, log = tmp_path / "vault", tmp_path / "log"
+    LocalEventLog(log, vault=Vault(vault)).append([play(0)])
+    (log / "vault").write_text(Vault(vault).identity)
+    LocalEventLog(log, vault=Vault(vault))
+    from_before_identities(vault / "listeners.sqlite")
+    assert [record.event for record in LocalEventLog(log, vault=Vault(vault)).read()] == [play(0)]

@@ -85,6 +85,22 @@ class Receipt(BaseModel):
     digest: str = ""  # SHA-256 of everything above, as sorted JSON
     seal: str = ""  # keyed hash of the digest: made in this home
 
+    def request(self) -> Request:
+        """The request that it ended."""
+        steps = []
+        for name, facts in self.removed.items():
+            rest = {key: value for key, value in facts.items() if key != "at"}
+            steps.append(Step(name=name, at=facts["at"], facts=rest))
+        return Request(
+            id=self.id,
+            state=State.DONE,
+            listener=self.listener,
+            user_id=None,
+            requested_at=self.requested_at,
+            done_at=self.done_at,
+            steps=tuple(steps),
+        )
+
     def body(self) -> bytes:
         """What the digest is of."""
         return orjson.dumps(self.model_dump(exclude={"digest", "seal"}), option=orjson.OPT_SORT_KEYS)

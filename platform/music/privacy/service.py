@@ -119,11 +119,14 @@ class Privacy:
                 raise
 
     def resume(self, clock: Clock) -> Resumed:
-        """Tries every request that was asked for and is not done (after a crash); none keeps others from it."""
+        """Tries every request that was asked for and is not done (after a crash); none keeps others from it.
+
+        A request that cannot be read but has its receipt is done, and is made again from that.
+        """
         receipts, failed = [], {}
         for request_id in self.requests.ids():
             try:
-                if self.requests.get(request_id).state != State.DONE:
+                if not self._done(request_id):
                     receipts.append(self.run(request_id, clock))
             except Exception as error:
                 failed[request_id] = self._failure(request_id, error)
@@ -140,6 +143,21 @@ class Privacy:
         if not compare_digest(self.hashing.seal(receipt.digest), receipt.seal):
             raise BadInput(f"receipt {receipt.id} was not written by this home")
 
+    def _done(self, request_id: str) -> bool:
+        try:
+            return self.requests.get(request_id).state == State.DONE
+        except (BadInput, OSError):
+            try:
+                receipt = self.requests.receipt(request_id)
+                self.checked(receipt)
+            except (RecsysError, OSError):
+                receipt = None
+            if receipt is None or receipt.id != request_id:
+                raise
+            with self.requests.alone():
+                self.requests.put(receipt.request())
+            return True
+
     def _ended(self, request: Request, clock: Clock) -> Receipt:
         ended = self._through(request, clock, None).ended(clock())
         receipt = self._receipt(ended)
@@ -150,7 +168,7 @@ class Privacy:
     def _failure(self, request_id: str, error: Exception) -> Failure:
         try:
             noted = self.requests.get(request_id).problem
-        except RecsysError:  # the request itself cannot be read
+        except (RecsysError, OSError):  # the request itself cannot be read
             noted = None
         return Failure(noted or _said(error), "".join(traceback.format_tb(error.__traceback__)))
 

@@ -52,15 +52,19 @@ class Requests:
         return [path.name.partition(".")[0] for path in sorted(self.folder.glob("*.request.json"))]
 
     def all(self) -> list[Request]:
-        """Oldest first. Raises BadInput."""
-        return [self.get(request_id) for request_id in self.ids()]
+        """Those that can be read, oldest first: one that cannot keeps nobody from another."""
+        return self._read_all()[0]
+
+    def unreadable(self) -> dict[str, str]:
+        """Why the others cannot, by id."""
+        return self._read_all()[1]
 
     def of(self, listener: str) -> Request | None:
-        """The request about a listener, by keyed hash."""
+        """The request about a listener, by keyed hash; None also where its file cannot be read."""
         return next((request for request in self.all() if request.listener == listener), None)
 
     def open(self) -> list[Request]:
-        """Requests that are not done."""
+        """Requests that are not done, of those that can be read."""
         return [request for request in self.all() if request.state != State.DONE]
 
     def put_receipt(self, receipt: Receipt) -> Path:
@@ -71,6 +75,17 @@ class Requests:
     def receipt(self, request_id: str) -> Receipt:
         """Raises UnknownId, BadInput."""
         return read_receipt(self._read(self._receipt(request_id), request_id))
+
+    def _read_all(self) -> tuple[list[Request], dict[str, str]]:
+        found, unreadable = [], {}
+        for request_id in self.ids():
+            try:
+                found.append(self.get(request_id))
+            except UnknownId:  # removed meanwhile
+                continue
+            except (BadInput, OSError) as error:
+                unreadable[request_id] = str(error)
+        return found, unreadable
 
     def _request(self, request_id: str) -> Path:
         return self.folder / f"{checked(request_id)}.request.json"
