@@ -143,6 +143,7 @@ class _Final:
         began = process_time()
         self.evidence = _counted(self.training)
         self.counting_s = process_time() - began
+        folder.mkdir(parents=True, exist_ok=True)
         self.curve_file = folder / "curve.json"
         self.curve: list[dict[str, Any]] = []
         if self.curve_file.exists():
