@@ -3,12 +3,13 @@
     SIMILAR["conditional probability"].fit(data, until_ms, {"damping": 0.5}).score(batch)
 
 Markov, sequential rules, item kNN (cosine of co-occurrence) and EASE answer a seed as they are; here are the others.
-The product's similar tracks and artists are cosines of two-tower vectors (serving/parts/near.py).
+The product's similar tracks are cosines of two-tower vectors (serving/parts/near.py), its similar artists those of
+models/artists.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +90,28 @@ def tower_vectors(data: Dataset, until: int, settings: Settings) -> Model:
     return ByVector(NearArtistSource(model, log.items, counts[None, :]).vectors, "tower_vectors")
 
 
+def neighbors(data: Dataset, until: int, settings: Settings) -> Model:
+    """The product's similar artists: audiences, smoothed by two-tower vectors."""
+    import torch
+    from scipy import sparse
+
+    from models.artists import ArtistConfig, train
+    from models.two_tower.config import TwoTowerConfig
+    from models.two_tower.train import train as train_tower
+
+    torch.set_num_threads(1)
+    own = {name: value for name, value in settings.items() if name in ArtistConfig.model_fields}
+    log = data.tracks if isinstance(data, ArtistLevel) else data
+    tower = train_tower(log, until, TwoTowerConfig(epochs=4, seed=settings.get("seed", 0)))
+    items = log.items
+    if log is data:  # a log of artists: each is the one track of its own
+        items = replace(items, artist=np.arange(len(items), dtype=np.int32), artist_ids=items.track_ids)
+    found = train(log.plays.before(until), items, tower.unit_vectors, ArtistConfig(**own))
+    offsets = np.arange(len(found.ids) + 1) * found.ids.shape[1]
+    matrix = sparse.csr_matrix((found.score.ravel(), found.ids.ravel(), offsets), shape=(len(found.ids),) * 2)
+    return ByCount(matrix, popularity.fit(data, until), "neighbors")
+
+
 def unit(vectors: Scores) -> Scores:
     """Rows of length 1; rows of zeros stay."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
@@ -106,4 +129,8 @@ SIMILAR: dict[str, Entry] = {
     "EASE weights": Entry("simple", FITS["EASE"].fit, grid(l2=(100.0, 500.0), rows=("sessions",))),
     "ALS vectors": Entry("simple", als_vectors, _ALS, (0, 1, 2)),
     "two-tower vectors": Entry("ours", tower_vectors, grid(epochs=(4,)), (0, 1, 2)),
+}
+ARTISTS: dict[str, Entry] = {
+    **SIMILAR,
+    "neighbors": Entry("ours", neighbors, grid(prior=(10.0, 3.0), temperature=(0.2, 0.5)), (0, 1, 2)),
 }

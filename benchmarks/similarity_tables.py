@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.model_tables import Asked, TableSpec
-from benchmarks.similar_items import SIMILAR, ArtistLevel
+from benchmarks.similar_items import ARTISTS, SIMILAR, ArtistLevel
 from recsys.dataset import Dataset
 from recsys.evaluation.ordered import TEST_MS, catalog, ordered
 from recsys.evaluation.ragged import Ragged
@@ -124,7 +124,6 @@ def _artist_level(tracks: Dataset) -> ArtistLevel:
     return ArtistLevel(**columns | {"items": names, "plays": plays}, tracks=tracks)
 
 
-_MODELS = tuple(SIMILAR)
 _SHOWN = ("recall@20", "ndcg@20", "hr@10")
 SIMILARITY: dict[str, TableSpec] = {
     "hetrec-artists": TableSpec(
@@ -138,7 +137,7 @@ artists are candidates. `unseen`: targets that no training user played.""",
         "recall@20",
         _SHOWN,
         ("all",),
-        _MODELS,
+        tuple(ARTISTS),
         _hetrec,
     ),
     "thirtymusic-tracks": TableSpec(
@@ -151,7 +150,7 @@ session's other tracks, all 57,684 tracks are candidates. `seen`, `unseen`: targ
         "recall@20",
         _SHOWN,
         ("all", "seen", "unseen"),
-        _MODELS,
+        tuple(SIMILAR),
         partial(_sessions, artists=False),
     ),
     "thirtymusic-artists": TableSpec(
@@ -159,12 +158,12 @@ session's other tracks, all 57,684 tracks are candidates. `seen`, `unseen`: targ
         "30Music, similar artists",
         """As 30Music's similar tracks, with artists in the place of tracks: three artists of a session of the last day,
 the session's other artists as targets, all 10,355 artists as candidates. The two-tower model is that of tracks; an
-artist's vector is the mean of its tracks', by 1 + log(1 + plays), as the product's similar artists have it.""",
+artist's vector is the mean of its tracks', by 1 + log(1 + plays).""",
         "session",
         "recall@20",
         _SHOWN,
         ("all", "seen", "unseen"),
-        _MODELS,
+        tuple(ARTISTS),
         partial(_sessions, artists=True),
     ),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artists import ArtistNeighbors
 from models.semantic_ids import SemanticIds
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
@@ -50,6 +51,7 @@ class LoadedRelease(Retrieval):
     ranker: Ranker
     light: LightRanker
     reference: Reference | None = None  # what drift is measured against; older releases have none
+    artists: ArtistNeighbors | None = None  # older releases have none
     revision: int | None = None  # of the catalog that the parts follow; None: as the release was built
 
     @property
@@ -72,7 +74,7 @@ class LoadedRelease(Retrieval):
     @classmethod
     def _load(cls, folder: Path, manifest: Manifest) -> LoadedRelease:
         items = Items.load(folder / "items")
-        semantic = folder / "semantic"
+        semantic, artists = folder / "semantic", folder / "artists"
         return cls(
             manifest=manifest,
             items=items,
@@ -84,4 +86,5 @@ class LoadedRelease(Retrieval):
             ranker=Ranker.load(folder / "ranking"),
             light=LightRanker.load(folder / "light"),
             reference=Reference.read(folder),
+            artists=ArtistNeighbors.load(artists, items) if artists.exists() else None,
         )

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models.artists import ArtistConfig
 from models.semantic_ids.config import SemanticConfig
 from models.sequence.config import SequenceConfig
 from models.two_tower.config import TwoTowerConfig
@@ -49,6 +50,7 @@ class RecipeConfig(BaseModel):
     two_tower: TwoTowerConfig = TwoTowerConfig()
     sequence: SequenceConfig = SequenceConfig()
     semantic: SemanticConfig | None = None  # a release has semantic ids only where this is set
+    artists: ArtistConfig = ArtistConfig()
     ranker: RankerConfig = RankerConfig()
     light: LightConfig = LightConfig(
         columns=("two_tower", *(f"source:{name}" for name in SOURCES if name != "two_tower"))
@@ -179,6 +181,26 @@ class Recipe:
 
         return self.stages.run("semantic", {**self.base, "config": config.model_dump()}, work, force)
 
+    def artists(self, force: bool = False) -> Done:
+        """Similar artists, from plays before the test window as other counts of a release."""
+        from models.artists import train
+        from models.two_tower.model import TwoTower
+
+        tower, config = self.two_tower(), self.config.artists
+
+        def work(folder: Path) -> dict[str, Any]:
+            unit = TwoTower.load(tower.folder, self.data.items).unit_vectors
+            with self.bar("similar artists") as update:
+                near = train(
+                    self.data.plays.before(self.data.split.test), self.data.items, unit, config, update
+                )
+            near.save(folder)
+            return {}
+
+        return self.stages.run(
+            "artists", {"two_tower": tower.key, "config": config.model_dump()}, work, force
+        )
+
     def _optional(self) -> dict[str, Done]:
         """Parts that a release has only where the recipe says so."""
         return {} if self.config.semantic is None else {"semantic": self.semantic()}
@@ -276,6 +298,7 @@ class Recipe:
             "sequence": self.sequence(),
             "index": self.index(),
             "ranker": self.ranker(),
+            "artists": self.artists(),
             **self._optional(),
         }
         from serving.loaded import LoadedRelease
@@ -288,7 +311,7 @@ class Recipe:
             target = names.folder(version)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            for name in ("two_tower", "index", *self._optional()):
+            for name in ("two_tower", "index", "artists", *self._optional()):
                 shutil.copytree(parts[name].folder, target / name)
             self._recounted(parts["sequence"].folder).save(target / "sequence")
             for name in ("ranking", "light", "stats"):

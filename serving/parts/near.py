@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artists import ArtistNeighbors, artist_vectors
 from models.two_tower.model import TwoTower
 from recsys.items import Items
 from recsys.pipeline import Candidates, Proposal
@@ -62,23 +63,23 @@ class NearScorer:
 class NearArtistSource:
     """The artists nearest to one artist, each by the most popular of its tracks that may be shown.
 
-    An artist's vector is the mean of its tracks' unit vectors, weighted by 1 + log(1 + plays). The artist is given
-    by its tracks in `Query.station`; artists without a track that may be shown are left out.
+    First those whom its listeners hear (models/artists), by how likely that is; then the others by the cosine of artist
+    vectors, brought to [-1, 0]: all of them where an artist came after the release was built, or the release has no
+    neighbours. The artist is given by its tracks in `Query.station`; artists without a track that may be shown are left
+    out.
     """
 
     model: TwoTower
     items: Items
     popularity: Floats  # (countries+1, n); the last row is worldwide
+    neighbors: ArtistNeighbors | None = None
     k: int = 200
     name: str = "near_artist"
 
     @cached_property
     def vectors(self) -> Floats:
         """(artists, d) unit."""
-        weight = 1 + np.log1p(np.maximum(self.popularity[-1], 0))
-        sums = np.zeros((len(self.items.artist_ids), self.model.unit_vectors.shape[1]))
-        np.add.at(sums, self.items.artist, weight[:, None] * self.model.unit_vectors)
-        return normalize(sums.astype(np.float32))
+        return artist_vectors(self.items, self.model.unit_vectors, self.popularity[-1])
 
     def propose(self, batch: QueryBatch) -> Proposal:
         allowed, parts = rights(self.items, batch), []
@@ -86,10 +87,19 @@ class NearArtistSource:
             faces = self._faces(allowed[j] & self._liked(query.user.not_interested), int(batch.country[j]))
             own = int(self.items.artist[query.station[0]]) if query.station else -1
             faces = faces[self.items.artist[faces] != own] if own >= 0 else faces[:0]
-            cosine = (self.vectors[self.items.artist[faces]] * self.vectors[own]).sum(axis=1)
-            best = np.argsort(-cosine, kind="stable")[: self.k]
-            parts.append((faces[best], cosine[best]))
+            score = self._scores(own, self.items.artist[faces])
+            best = np.argsort(-score, kind="stable")[: self.k]
+            parts.append((faces[best], score[best]))
         return stack(parts)
+
+    def _scores(self, own: int, others: NDArray[np.integer]) -> Floats:
+        """(m,) how near each of some artists is to one."""
+        score = np.asarray((self.vectors[others] @ self.vectors[own] - 1) / 2, np.float32)
+        if self.neighbors is not None and own < len(self.neighbors.ids):
+            known = np.full(len(self.items.artist_ids), np.nan, np.float32)
+            known[self.neighbors.ids[own]] = self.neighbors.score[own]
+            score = np.where(np.isnan(known[others]), score, known[others])
+        return score
 
     def _faces(self, usable: NDArray[np.bool_], country: int) -> NDArray[np.int64]:
         """Each artist's most popular usable track."""

@@ -1,4 +1,4 @@
-"""Similar artists, part by part: the nearest to one artist, each by its most popular track that may be shown.
+"""Similar artists, part by part: whom an artist's listeners hear, each by its most popular track that may be shown.
 
 Candidates are those tracks, so territory, rejections, the record and its replay are as everywhere; the answer shows
 their artists. The same for everybody, nearest first.
@@ -26,7 +26,9 @@ from serving.surfaces.surface import Desk, Kit, SurfaceSpec, at_track
 def similar_artists(kit: Kit) -> Pipeline[QueryBatch]:
     """The ladder: nearest -> the artists of what is popular."""
     release, settings = kit.release, kit.settings.lists.similar
-    near = NearArtistSource(release.two_tower, release.items, release.popularity, k=settings.pool)
+    near = NearArtistSource(
+        release.two_tower, release.items, release.popularity, release.artists, k=settings.pool
+    )
     popular = PopularSource(release.items, release.popularity, k=1_000)
 
     def choose(source: str, code: str, name: str) -> ShelfSelector:

@@ -303,6 +303,10 @@ def test_similar_artists_are_other_artists_nearest_first(
     assert ask["seed"].partition(":")[2] not in artists
     assert scores == sorted(scores, reverse=True)
     assert all(i["top_track"]["artist_id"] == i["artist_id"] for i in answer["items"])
+    release = tiny_service._fleet._by_version["1"].release
+    own = release.items.artist_number(ask["seed"].partition(":")[2])
+    near = [release.items.artist_ids[a] for a in release.artists.ids[own]]
+    assert artists == [a for a in near if a in artists]
 
 
 def test_a_continuation_never_repeats_the_list(
