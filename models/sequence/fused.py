@@ -24,6 +24,7 @@ FEWEST, MOST = 128, 1024
 
 ROUND = 64
 """Sizes are multiples of this: the library prepares every new size anew, which costs time and memory."""
+TINY = 1e-30
 NEVER = -1e30
 """A score without a chance; finite, so that times zero it is zero."""
 
@@ -87,9 +88,7 @@ class _SoftmaxLoss(torch.autograd.Function):
             scores = left[at : at + chunk] @ right.T
             scores[rows[:count], hit[part]] = NEVER
             others = torch.softmax(scores, 1)
-            # the greatest share is 1 / sum(exp(s - greatest s))
-            log_sum = (scores.amax(1).float() - others.amax(1).float().log())[:count]
-            lead = positive[part] - log_sum
+            lead = positive[part] - _log_sum(scores[:count], others[:count], hit[part])
             loss += (functional.softplus(-lead) * weight[part]).sum()
             unsure = torch.sigmoid(-lead) * weight[part]
             to_positive[part] = -unsure
@@ -102,6 +101,19 @@ class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         return (*(saved * gradients[0] for saved in ctx.saved_tensors), None, None, None, None)
+
+
+def _log_sum(scores: Tensor, others: Tensor, hit: Tensor) -> Tensor:
+    """(p,) log-sum-exp of scores (p, m) in float32, from their softmax: any one's score less the log of its share.
+
+    The first one that is not the true item's, which spares two passes over all; where its share comes to nothing, the
+    greatest.
+    """
+    column = (hit == 0).long()[:, None]
+    share = others.gather(1, column).float()
+    if share.min() > TINY:
+        return (scores.gather(1, column).float() - share.log())[:, 0]
+    return scores.amax(1).float() - others.amax(1).float().log()
 
 
 def _widened(states: Tensor, vectors: Tensor, offsets: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:

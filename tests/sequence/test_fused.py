@@ -76,6 +76,18 @@ def test_a_sure_position_still_learns_in_bfloat16(lead: float) -> None:
         assert 0 < (mine - theirs).norm() < 0.03 * theirs.norm()
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 2, 50])
+def test_one_candidate_far_above_all_others_is_no_trouble(ahead: int) -> None:
+    x = inputs(4, True)
+    with torch.no_grad():
+        x["offsets"][ahead] += 300.0  # the share of every other one is nothing, of the first candidates too
+        x["positive"].copy_((x["states"] * x["vectors"][x["hit"]]).sum(1) + x["offsets"][x["hit"]])
+    fused, exact = softmax_loss(**x), plain(x)
+    assert float(fused.detach()) == pytest.approx(float(exact.detach()), rel=1e-5)
+    for mine, theirs in zip(gradients(x, fused), gradients(x, exact), strict=True):
+        assert (mine - theirs).abs().max() < 1e-5
+
+
 def test_offsets_keep_more_than_bfloat16_holds() -> None:
     x = inputs(2, False)
     with torch.no_grad():
