@@ -73,7 +73,7 @@ def als_vectors(data: Dataset, until: int, settings: Settings) -> Model:
 
 
 def tower_vectors(data: Dataset, until: int, settings: Settings) -> Model:
-    """The product's: unit vectors of tracks, or of an artist's tracks by 1 + log(1 + plays)."""
+    """Unit vectors of tracks, the product's measure; or of an artist's tracks by 1 + log(1 + plays)."""
     import torch
 
     from models.two_tower.config import TwoTowerConfig
@@ -132,5 +132,5 @@ SIMILAR: dict[str, Entry] = {
 }
 ARTISTS: dict[str, Entry] = {
     **SIMILAR,
-    "neighbors": Entry("ours", neighbors, grid(prior=(10.0, 3.0), temperature=(0.2, 0.5)), (0, 1, 2)),
+    "neighbors": Entry("ours", neighbors, ({},), (0, 1, 2)),
 }

@@ -3,9 +3,9 @@
     recipe = Recipe(home, RecipeConfig.of("demo"))
     for step in recipe.steps(): step()
 
-Every step writes under `home.work`, is skipped when it is done for the same inputs, and logs an MLflow run.
-Time cuts: retrieval and sequence models see plays before `split.valid`; the ranker learns from [valid, test);
-evaluation looks at [test, end).
+Every step writes under `home.work`, is skipped when it is done for the same inputs, and logs an MLflow run where it
+learns something. Time cuts: retrieval and sequence models see plays before `split.valid`; the ranker learns from
+[valid, test); counts (statistics, co-occurrence, similar artists) end at test; evaluation looks at [test, end).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Recipe:
 
         return self.stages.run("semantic", {**self.base, "config": config.model_dump()}, work, force)
 
-    def artists(self, force: bool = False) -> Done:
+    def artists(self) -> Done:
         """Similar artists, from plays before the test window as other counts of a release."""
         from models.artists import train
         from models.two_tower.model import TwoTower
@@ -197,9 +197,7 @@ class Recipe:
             near.save(folder)
             return {}
 
-        return self.stages.run(
-            "artists", {"two_tower": tower.key, "config": config.model_dump()}, work, force
-        )
+        return self.stages.run("artists", {"two_tower": tower.key, "config": config.model_dump()}, work)
 
     def _optional(self) -> dict[str, Done]:
         """Parts that a release has only where the recipe says so."""

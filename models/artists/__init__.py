@@ -1,10 +1,10 @@
-"""Which artists are alike: by whom they are heard, and where nobody is known to hear them, by how they sound.
+"""Which artists are alike: by who hears them, smoothed by track vectors where few do.
 
 near = train(plays, items, two_tower.unit_vectors, ArtistConfig())
 near.ids[a], near.score[a]  # best first
 """
 
 from models.artists.config import ArtistConfig
-from models.artists.neighbors import ArtistNeighbors, artist_vectors, train
+from models.artists.neighbors import UNNAMED, ArtistNeighbors, artist_vectors, train
 
-__all__ = ["ArtistConfig", "ArtistNeighbors", "artist_vectors", "train"]
+__all__ = ["UNNAMED", "ArtistConfig", "ArtistNeighbors", "artist_vectors", "train"]

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ArtistConfig(BaseModel):
-    """Chosen on validation data (docs/models.md)."""
+    """Chosen on validation data of HetRec Last.fm and 30Music (docs/models.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artists.config import ArtistConfig
-from recsys.errors import ReleaseRefused
+from recsys.errors import BadInput, ReleaseRefused
 from recsys.files import write_whole
 from recsys.items import Items
 from recsys.plays import I32, Outcome, Plays
@@ -27,7 +27,11 @@ from recsys.plays import I32, Outcome, Plays
 F32: TypeAlias = NDArray[np.float32]
 Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
 CELLS = 8_000_000
-"""Pairs of artists at a time: bounds memory."""
+"""Pairs of artists that are looked at together: bounds the memory of walks and prior."""
+STRONGEST = 500
+"""Others that a step leads to from each artist: the rest adds little to the second step, and takes most of its time."""
+UNNAMED = ""
+"""The artist of tracks without one: many, and nobody's neighbours."""
 FILE = "neighbors.npz"
 
 
@@ -36,7 +40,7 @@ class ArtistNeighbors:
     """Of a artists, by the numbers of `Items.artist_ids`."""
 
     ids: I32  # (a, k) best first, never the artist itself
-    score: F32  # (a, k) how likely the walk from the one ends at the other, falling
+    score: F32  # (a, k) how likely the smoothed walk from the one ends at the other, falling
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,9 +56,12 @@ class ArtistNeighbors:
                 near = cls(found["ids"], found["score"])
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise ReleaseRefused(f"{folder / FILE} cannot be read; build the release again") from error
-        most = int(near.ids.max(initial=-1))
-        if near.ids.shape != near.score.shape or max(len(near.ids), most + 1) > len(items.artist_ids):
+        artists, kept = len(items.artist_ids), near.ids
+        fits = kept.shape == near.score.shape and len(kept) == artists
+        if not fits or kept.min(initial=0) < 0 or kept.max(initial=-1) >= artists:
             raise ReleaseRefused(f"{folder / FILE} is of another catalog; build the release again")
+        if not np.isfinite(near.score).all():
+            raise ReleaseRefused(f"{folder / FILE} holds scores that are no numbers; build the release again")
         return near
 
 
@@ -77,8 +84,15 @@ def train(
 
     Args:
         unit: (n, d) track vectors of length 1.
+
+    Raises:
+        BadInput: a vector is not finite.
     """
+    if not np.isfinite(unit).all():
+        raise BadInput("similar artists: a track vector is not finite; train the two-tower model again")
+    named = np.array([artist != UNNAMED for artist in items.artist_ids], bool)
     known = (plays.track >= 0) & (plays.outcome != Outcome.SKIP)
+    known[known] = named[items.artist[plays.track[known]]]
     counts = np.bincount(plays.track[known], minlength=len(items))
     listeners = _baskets(plays, items, plays.owner[known], known, config.basket)
     sessions = np.unique(plays.owner[known] * 2**32 + plays.session[known], return_inverse=True)[1]
@@ -93,6 +107,7 @@ def train(
         progress(at, total)
         rows = np.arange(at, min(at + chunk, total))
         chance = _chances(step, rows, heard, vectors, config)
+        chance[:, ~named] = 0
         chance[np.arange(len(rows)), rows] = -1
         best = np.argpartition(-chance, np.minimum(keep, total - 1), axis=1)[:, :keep]
         value = np.take_along_axis(chance, best, 1)
@@ -133,18 +148,29 @@ def _step(*baskets: Sparse) -> Sparse:
     together = (held.T @ sparse.diags(weight.astype(np.float32)) @ held).tocsr()
     together.setdiag(0)
     together.eliminate_zeros()
+    together = _strongest(together)
     total = np.maximum(np.asarray(together.sum(axis=1)).ravel(), 1e-9)
     return (sparse.diags((1 / total).astype(np.float32)) @ together).tocsr()
 
 
+def _strongest(matrix: Sparse) -> Sparse:
+    """Each row's STRONGEST entries."""
+    for row in np.flatnonzero(np.diff(matrix.indptr) > STRONGEST):
+        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]  # a view
+        entries[np.argpartition(entries, -STRONGEST)[:-STRONGEST]] = 0
+    matrix.eliminate_zeros()
+    return matrix
+
+
 def _chances(step: Sparse, rows: NDArray[np.int64], heard: F32, vectors: F32, config: ArtistConfig) -> F32:
-    """(r, a) where the smoothed walk from each row ends."""
-    one = step[rows]
+    """(r, a) where the smoothed walk from each row ends, never at the row itself."""
+    one, own = step[rows], (np.arange(len(rows)), rows)
     walk = (one + config.second_step * (one @ step)).toarray()
-    walk[np.arange(len(rows)), rows] = 0
+    walk[own] = 0
     walk /= np.maximum(walk.sum(axis=1, keepdims=True), 1e-9)
     prior = np.exp((vectors[rows] @ vectors.T - 1) / config.temperature) * (1 + heard)
-    prior /= prior.sum(axis=1, keepdims=True)
+    prior[own] = 0
+    prior /= np.maximum(prior.sum(axis=1, keepdims=True), 1e-30)
     listeners = np.where(np.diff(step.indptr)[rows] > 0, heard[rows], 0)[:, None]
     out: F32 = (listeners * walk + config.prior * prior) / np.maximum(listeners + config.prior, 1e-9)
     return out

@@ -51,7 +51,7 @@ def softmax_loss(
     Gradients flow to states, vectors, offsets and positive.
     """
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        states, vectors, offsets, positive, hit, weight, compute, chunk or _chunk(len(vectors))
+        states, vectors, offsets, positive, hit, weight, compute, chunk or _chunk(vectors)
     )
     return loss
 
@@ -111,7 +111,7 @@ def _log_sum(scores: Tensor, others: Tensor, hit: Tensor) -> Tensor:
     """
     column = (hit == 0).long()[:, None]
     share = others.gather(1, column).float()
-    if share.min() > TINY:
+    if not scores.is_cuda and share.min() > TINY:  # a GPU would have to wait for the answer
         return (scores.gather(1, column).float() - share.log())[:, 0]
     return scores.amax(1).float() - others.amax(1).float().log()
 
@@ -129,9 +129,11 @@ def _widened(states: Tensor, vectors: Tensor, offsets: Tensor, compute: torch.dt
     return left, right
 
 
-def _chunk(candidates: int) -> int:
+def _chunk(vectors: Tensor) -> int:
     """A power of two, so that sizes stay few where the number of candidates changes from step to step."""
-    return min(max(1 << (CELLS // max(candidates, 1)).bit_length() >> 1, FEWEST), MOST)
+    if vectors.is_cuda:
+        return 2 * MOST
+    return min(max(1 << (CELLS // max(len(vectors), 1)).bit_length() >> 1, FEWEST), MOST)
 
 
 def _rounded(size: int) -> int:

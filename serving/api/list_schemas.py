@@ -95,7 +95,9 @@ class SimilarArtist(BaseModel):
     name: str | None
     top_track: Shown = Field(description="the artist's most popular track that may be shown here")
     position: int = Field(ge=0)
-    score: float = Field(description="likeness, at most 1")
+    score: float = Field(
+        description="how likely one who hears the one hears the other; below 0: by likeness alone"
+    )
     propensity: float = Field(gt=0, le=1)
     reason: dict[str, str]
 

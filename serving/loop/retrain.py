@@ -14,7 +14,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
+from models import artists
 from models.sequence.model import SequenceModel
+from models.two_tower.model import TwoTower
 from recsys.dataset import Dataset, load
 from recsys.features.stats import item_stats
 from recsys.home import Home
@@ -32,7 +34,7 @@ class Retrain(StrEnum):
     """What is trained between days."""
 
     NONE = "none"
-    STATS = "stats"  # popularity and item statistics, and the sequence model's co-occurrence: counted anew
+    STATS = "stats"  # popularity, item statistics, co-occurrence, similar artists: counted anew
     RANKER = "ranker"  # the same, and the light scorer and the ranker
 
 
@@ -48,7 +50,7 @@ def retrain(home: Home, what: Retrain, config: RecipeConfig) -> str:
     data = load(Lake(home.lake), test_share=0.0, valid_share=RANKER_DAYS)
 
     def change(target: Path) -> None:
-        _counted(target, data)
+        _counted(target, data, config)
         if what == Retrain.RANKER:
             _ranked(home, target, data, config)
         if old.reference is not None:  # it was measured on what the old parts answer
@@ -60,14 +62,19 @@ def retrain(home: Home, what: Retrain, config: RecipeConfig) -> str:
     return made.version
 
 
-def _counted(target: Path, data: Dataset) -> None:
-    """Statistics up to the end of the log, in the place of the old ones."""
+def _counted(target: Path, data: Dataset, config: RecipeConfig) -> None:
+    """Statistics, co-occurrence and similar artists up to the end of the log, in the place of the old ones."""
     until = data.split.end
     _anew(
         target / "stats", lambda folder: item_stats(data.plays, data.country, data.items, until).save(folder)
     )
     model = SequenceModel.load(target / "sequence", data.items).recounted(data.plays.before(until))
     _anew(target / "sequence", model.save)
+    if (target / "artists").exists():
+        unit = TwoTower.load(target / "two_tower", data.items).unit_vectors
+        _anew(
+            target / "artists", artists.train(data.plays.before(until), data.items, unit, config.artists).save
+        )
 
 
 def _ranked(home: Home, target: Path, data: Dataset, config: RecipeConfig) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artists import ArtistNeighbors, artist_vectors
+from models.artists import UNNAMED, ArtistNeighbors, artist_vectors
 from models.two_tower.model import TwoTower
 from recsys.items import Items
 from recsys.pipeline import Candidates, Proposal
@@ -63,10 +63,10 @@ class NearScorer:
 class NearArtistSource:
     """The artists nearest to one artist, each by the most popular of its tracks that may be shown.
 
-    First those whom its listeners hear (models/artists), by how likely that is; then the others by the cosine of artist
-    vectors, brought to [-1, 0]: all of them where an artist came after the release was built, or the release has no
-    neighbours. The artist is given by its tracks in `Query.station`; artists without a track that may be shown are left
-    out.
+    By how likely its listeners are to hear the other (models/artists); whoever is not among its neighbours comes after
+    them, by the cosine of artist vectors brought to [-1, 0]. An artist that came after the release was built, or a
+    release without neighbours, is answered by cosines alone. The artist is given by its tracks in `Query.station`;
+    artists without a name or a track that may be shown are left out.
     """
 
     model: TwoTower
@@ -94,20 +94,26 @@ class NearArtistSource:
 
     def _scores(self, own: int, others: NDArray[np.integer]) -> Floats:
         """(m,) how near each of some artists is to one."""
-        score = np.asarray((self.vectors[others] @ self.vectors[own] - 1) / 2, np.float32)
-        if self.neighbors is not None and own < len(self.neighbors.ids):
-            known = np.full(len(self.items.artist_ids), np.nan, np.float32)
-            known[self.neighbors.ids[own]] = self.neighbors.score[own]
-            score = np.where(np.isnan(known[others]), score, known[others])
-        return score
+        cosine = np.asarray(self.vectors[others] @ self.vectors[own], np.float32)
+        if self.neighbors is None or own >= len(self.neighbors.ids):
+            return cosine
+        known = np.full(len(self.items.artist_ids), np.nan, np.float32)
+        known[self.neighbors.ids[own]] = self.neighbors.score[own]
+        return np.where(np.isnan(known[others]), (cosine - 1) / 2, known[others])
 
     def _faces(self, usable: NDArray[np.bool_], country: int) -> NDArray[np.int64]:
         """Each artist's most popular usable track."""
-        tracks = np.flatnonzero(usable)
+        tracks = np.flatnonzero(usable & self._named)
         order = tracks[np.lexsort((tracks, -self.popularity[country][tracks], self.items.artist[tracks]))]
         first = np.unique(self.items.artist[order], return_index=True)[1]
         faces: NDArray[np.int64] = order[first]
         return faces
+
+    @cached_property
+    def _named(self) -> NDArray[np.bool_]:
+        """(n,) tracks that have an artist."""
+        named = np.array([artist != UNNAMED for artist in self.items.artist_ids], bool)
+        return named[self.items.artist]
 
     def _liked(self, unwanted: frozenset[str]) -> NDArray[np.bool_]:
         """All tracks but those that the listener said no to: another one may stand for the artist."""

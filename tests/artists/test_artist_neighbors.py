@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.artists import ArtistConfig, ArtistNeighbors, artist_vectors, train
-from recsys.errors import ReleaseRefused
+from recsys.errors import BadInput, ReleaseRefused
 from recsys.items import Items
 from recsys.plays import Outcome, Plays
 from recsys.schemas import TRACKS, conform
@@ -99,6 +100,28 @@ def test_an_artist_that_nobody_hears_is_near_those_that_sound_alike() -> None:
     assert near.ids[5].tolist() == [a for a in np.argsort(-expected).tolist() if a != 5]
 
 
+def test_walk_and_prior_together_end_somewhere_else_for_certain() -> None:
+    near = train(plays([[0, 1], [1, 2, 3]] * 2), items(5), vectors(5), ArtistConfig())
+    assert near.score.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+def test_tracks_without_an_artist_bring_nobody_together() -> None:
+    some = items(4)
+    nameless = replace(some, artist_ids=["", *some.artist_ids[1:]])
+    near = train(plays([[0, 1], [0, 2], [0, 3]] * 5), nameless, vectors(4), WALK)
+    assert (near.score == 0).all()
+    together = train(plays([[0, 1], [0, 2, 3], [0, 3]] * 5), nameless, vectors(4), ArtistConfig())
+    assert together.ids[2, 0] == 3
+    assert (together.score[together.ids == 0] == 0).all()
+
+
+def test_a_vector_that_is_no_number_is_refused() -> None:
+    unit = vectors(4)
+    unit[3, 1] = np.nan
+    with pytest.raises(BadInput, match="not finite"):
+        train(plays([[0, 1]]), items(4), unit, ArtistConfig())
+
+
 def test_what_was_skipped_brings_nobody_together() -> None:
     quiet = train(plays([[0, 1]] * 9, Outcome.SKIP), items(4), vectors(4), WALK)
     assert (quiet.score == 0).all()
@@ -122,8 +145,12 @@ def test_files_are_read_back_whole_and_refused_otherwise(tmp_path: Path) -> None
     again = ArtistNeighbors.load(tmp_path, items(4))
     assert np.array_equal(again.ids, near.ids)
     assert np.array_equal(again.score, near.score)
-    with pytest.raises(ReleaseRefused, match="another catalog"):
-        ArtistNeighbors.load(tmp_path, items(3))
+    for other in (3, 5):
+        with pytest.raises(ReleaseRefused, match="another catalog"):
+            ArtistNeighbors.load(tmp_path, items(other))
+    replace(near, score=near.score * np.nan).save(tmp_path / "nan")
+    with pytest.raises(ReleaseRefused, match="no numbers"):
+        ArtistNeighbors.load(tmp_path / "nan", items(4))
     (tmp_path / "neighbors.npz").write_bytes((tmp_path / "neighbors.npz").read_bytes()[:90])
     with pytest.raises(ReleaseRefused, match="cannot be read"):
         ArtistNeighbors.load(tmp_path, items(4))

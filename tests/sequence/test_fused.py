@@ -63,6 +63,23 @@ def test_bfloat16_products_stay_within_two_percent(hits: bool) -> None:
         assert (mine - theirs).norm() < 0.02 * theirs.norm()
 
 
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_a_true_item_that_is_the_first_candidate_is_left_out(compute: torch.dtype) -> None:
+    x = inputs(5, True)
+    x["hit"].zero_()
+    fused, exact = softmax_loss(**x, compute=compute), plain(x)
+    assert float(fused.detach()) == pytest.approx(
+        float(exact.detach()), rel=0.02 if compute == torch.bfloat16 else 1e-5
+    )
+
+
+def test_a_single_candidate_that_is_the_true_item_leaves_nothing_to_learn() -> None:
+    one = torch.ones(3, 4, requires_grad=True)
+    vector, offset = torch.ones(1, 4, requires_grad=True), torch.zeros(1, requires_grad=True)
+    loss = softmax_loss(one, vector, offset, one.sum(1), torch.zeros(3, dtype=torch.int64), torch.ones(3))
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("lead", [4.0, 6.5, 9.0, 14.0])
 def test_a_sure_position_still_learns_in_bfloat16(lead: float) -> None:
     x = inputs(3, False)

@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits.softmax import Softmax
+from models.artists import ArtistNeighbors
 from models.sequence.tokens import KNOWN_SURFACES
 from recsys.errors import BadInput
 from recsys.plays import Outcome, Plays
 from recsys.slate import Problem, Rules, Shelf, at_quantile, fill, propensities
 from recsys.types import SURFACES
 from serving.list_settings import MixSettings
+from serving.parts.near import NearArtistSource
 from serving.parts.shares import Floors
 from serving.parts.taste import taste_of
+from serving.service import Service
 from serving.surfaces.periods import day, week
 
 
@@ -64,6 +67,23 @@ def test_softmax_draws_as_often_as_it_says() -> None:
 def test_softmax_refuses_what_is_no_distribution(temperature: float, epsilon: float) -> None:
     with pytest.raises(BadInput):
         Softmax(temperature, epsilon)
+
+
+def test_artists_without_neighbours_are_near_by_their_vectors(tiny_service: Service) -> None:
+    release = tiny_service._fleet._by_version["1"].release
+    near = release.artists
+    assert near is not None
+    few = ArtistNeighbors(near.ids[:50, :10], near.score[:50, :10])  # as if the others had come since
+    source = NearArtistSource(release.two_tower, release.items, release.popularity, few)
+    plain = replace(source, neighbors=None)
+    others = np.arange(len(release.items.artist_ids))
+    cosine = source.vectors @ source.vectors.T
+    assert source._scores(60, others) == pytest.approx(cosine[60], abs=1e-5)
+    assert plain._scores(7, others) == pytest.approx(cosine[7], abs=1e-5)
+    mixed, known = source._scores(7, others), np.isin(others, few.ids[7])
+    assert mixed[few.ids[7]] == pytest.approx(few.score[7])
+    assert mixed[~known] == pytest.approx((cosine[7, ~known] - 1) / 2, abs=1e-5)
+    assert mixed[~known].max() <= 1e-6 <= few.score[7].min()
 
 
 @settings(deadline=None)

@@ -171,7 +171,10 @@ class SimilarArtist(BaseModel):
         Field(description="the artist's most popular track that may be shown here"),
     ]
     position: Annotated[int, Field(ge=0)]
-    score: Annotated[float, Field(description="likeness, at most 1")]
+    score: Annotated[
+        float,
+        Field(description="how likely one who hears the one hears the other; below 0: by likeness alone"),
+    ]
     propensity: Annotated[float, Field(gt=0.0, le=1.0)]
     reason: dict[str, str]
 
