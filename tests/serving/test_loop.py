@@ -215,6 +215,7 @@ def test_retraining_learns_from_the_loop_s_days_and_is_promoted(home: Home, tmp_
     assert manifests[1]["until"] > manifests[0]["until"]
     changed = {p for p, d in manifests[1]["files"].items() if manifests[0]["files"].get(p) != d}
     assert any(p.startswith("stats/") for p in changed)
+    assert any(p.startswith("artists/") for p in changed)
     assert not any(p.startswith("two_tower/") for p in changed)
 
 
