@@ -19,6 +19,7 @@ from recsys.evaluation.baselines import popularity
 from recsys.evaluation.baselines.sparse import Csr, baskets
 from recsys.evaluation.protocol import Model, Scores
 from recsys.types import QueryBatch
+from recsys.vectors import normalize
 
 BACKOFF = 1e-9
 
@@ -69,52 +70,51 @@ def conditional(data: Dataset, until: int, settings: Settings) -> Model:
 def als_vectors(data: Dataset, until: int, settings: Settings) -> Model:
     from recsys.evaluation.baselines.als import AlsSettings, fit
 
-    return ByVector(unit(fit(data, until, AlsSettings(**settings)).factors), "als_vectors")
+    return ByVector(normalize(fit(data, until, AlsSettings(**settings)).factors), "als_vectors")
 
 
 def tower_vectors(data: Dataset, until: int, settings: Settings) -> Model:
     """Unit vectors of tracks, the product's measure; or of an artist's tracks by 1 + log(1 + plays)."""
-    import torch
+    from models.artists import artist_vectors
 
-    from models.two_tower.config import TwoTowerConfig
-    from models.two_tower.train import train
-    from serving.parts.near import NearArtistSource
-
-    torch.set_num_threads(1)
-    log = data.tracks if isinstance(data, ArtistLevel) else data
-    model = train(log, until, TwoTowerConfig(**settings))
+    log, unit = _tracks(data), _unit_vectors(data, until, settings)
     if log is data:
-        return ByVector(model.unit_vectors, "tower_vectors")
+        return ByVector(unit, "tower_vectors")
     plays = log.plays.before(until).track
-    counts = np.bincount(plays[plays >= 0], minlength=len(log.items)).astype(np.float32)
-    return ByVector(NearArtistSource(model, log.items, counts[None, :]).vectors, "tower_vectors")
+    counts = np.bincount(plays[plays >= 0], minlength=len(log.items))
+    return ByVector(artist_vectors(log.items, unit, counts), "tower_vectors")
 
 
 def neighbors(data: Dataset, until: int, settings: Settings) -> Model:
     """The product's similar artists: audiences, smoothed by two-tower vectors."""
-    import torch
     from scipy import sparse
 
     from models.artists import ArtistConfig, train
-    from models.two_tower.config import TwoTowerConfig
-    from models.two_tower.train import train as train_tower
 
-    torch.set_num_threads(1)
-    own = {name: value for name, value in settings.items() if name in ArtistConfig.model_fields}
-    log = data.tracks if isinstance(data, ArtistLevel) else data
-    tower = train_tower(log, until, TwoTowerConfig(epochs=4, seed=settings.get("seed", 0)))
+    log, unit = _tracks(data), _unit_vectors(data, until, settings)
     items = log.items
     if log is data:  # a log of artists: each is the one track of its own
         items = replace(items, artist=np.arange(len(items), dtype=np.int32), artist_ids=items.track_ids)
-    found = train(log.plays.before(until), items, tower.unit_vectors, ArtistConfig(**own))
+    found = train(log.plays.before(until), items, unit, ArtistConfig())
     offsets = np.arange(len(found.ids) + 1) * found.ids.shape[1]
     matrix = sparse.csr_matrix((found.score.ravel(), found.ids.ravel(), offsets), shape=(len(found.ids),) * 2)
     return ByCount(matrix, popularity.fit(data, until), "neighbors")
 
 
-def unit(vectors: Scores) -> Scores:
-    """Rows of length 1; rows of zeros stay."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
+def _tracks(data: Dataset) -> Dataset:
+    """The log of tracks behind a log of artists, where there is one."""
+    return data.tracks if isinstance(data, ArtistLevel) else data
+
+
+def _unit_vectors(data: Dataset, until: int, settings: Settings) -> Scores:
+    """Of tracks, by a two-tower model."""
+    import torch
+
+    from models.two_tower.config import TwoTowerConfig
+    from models.two_tower.train import train
+
+    torch.set_num_threads(1)
+    return train(_tracks(data), until, TwoTowerConfig(**settings)).unit_vectors
 
 
 _ALS = grid(embedding_dim=(64, 128), alpha=(4.0, 16.0), regularization=(1.0, 10.0), half_life_days=(1e9,))
@@ -132,5 +132,5 @@ SIMILAR: dict[str, Entry] = {
 }
 ARTISTS: dict[str, Entry] = {
     **SIMILAR,
-    "neighbors": Entry("ours", neighbors, ({},), (0, 1, 2)),
+    "neighbors": Entry("ours", neighbors, grid(epochs=(4,)), (0, 1, 2)),
 }

@@ -66,6 +66,11 @@ class Items:
         return {artist_id: i for i, artist_id in enumerate(self.artist_ids)}
 
     @cached_property
+    def named(self) -> NDArray[np.bool_]:
+        """(artists,) whether an artist is one: tracks without any have the artist "" together."""
+        return np.array([artist != "" for artist in self.artist_ids], bool)
+
+    @cached_property
     def _albums(self) -> dict[str, int]:
         return dict(zip(self.frame["album_id"].fill_null("").to_list(), self.album.tolist(), strict=True))
 

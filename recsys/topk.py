@@ -1,6 +1,8 @@
-"""Small operations on rows of tracks that every request does many times, without sorting."""
+"""Small operations on rows of tracks, without sorting; most requests do them many times."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,14 @@ def largest_rows(scores: NDArray[np.floating], k: int) -> I64:
     """(b, k) places of the k largest of each row of (b, n), k at most n; as `largest`."""
     found = [largest(row, k) for row in scores]
     return np.stack(found) if found else np.zeros((0, k), np.int64)
+
+
+def strongest(matrix: Any, keep: int) -> None:
+    """Leaves the `keep` largest entries of each row of a sparse matrix (scipy's CSR), in place; those >= 0."""
+    for row in np.flatnonzero(np.diff(matrix.indptr) > keep):
+        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]  # a view
+        entries[np.argpartition(entries, -keep)[:-keep]] = 0
+    matrix.eliminate_zeros()
 
 
 def members(ids: NDArray[np.integer], among: NDArray[np.integer]) -> NDArray[np.bool_]:

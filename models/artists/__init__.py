@@ -5,6 +5,6 @@ near.ids[a], near.score[a]  # best first
 """
 
 from models.artists.config import ArtistConfig
-from models.artists.neighbors import UNNAMED, ArtistNeighbors, artist_vectors, train
+from models.artists.neighbors import ArtistNeighbors, artist_vectors, train
 
-__all__ = ["UNNAMED", "ArtistConfig", "ArtistNeighbors", "artist_vectors", "train"]
+__all__ = ["ArtistConfig", "ArtistNeighbors", "artist_vectors", "train"]

@@ -23,6 +23,8 @@ from recsys.errors import BadInput, ReleaseRefused
 from recsys.files import write_whole
 from recsys.items import Items
 from recsys.plays import I32, Outcome, Plays
+from recsys.topk import largest_rows, strongest
+from recsys.vectors import normalize
 
 F32: TypeAlias = NDArray[np.float32]
 Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
@@ -30,8 +32,6 @@ CELLS = 8_000_000
 """Pairs of artists that are looked at together: bounds the memory of walks and prior."""
 STRONGEST = 500
 """Others that a step leads to from each artist: the rest adds little to the second step, and takes most of its time."""
-UNNAMED = ""
-"""The artist of tracks without one: many, and nobody's neighbours."""
 FILE = "neighbors.npz"
 
 
@@ -70,7 +70,7 @@ def artist_vectors(items: Items, unit: F32, plays: NDArray[Any]) -> F32:
     weight = 1 + np.log1p(np.maximum(plays, 0))
     sums = np.zeros((len(items.artist_ids), unit.shape[1]))
     np.add.at(sums, items.artist, weight[:, None] * unit)
-    return _unit(sums)
+    return normalize(sums)
 
 
 def train(
@@ -90,9 +90,8 @@ def train(
     """
     if not np.isfinite(unit).all():
         raise BadInput("similar artists: a track vector is not finite; train the two-tower model again")
-    named = np.array([artist != UNNAMED for artist in items.artist_ids], bool)
     known = (plays.track >= 0) & (plays.outcome != Outcome.SKIP)
-    known[known] = named[items.artist[plays.track[known]]]
+    known[known] = items.named[items.artist[plays.track[known]]]
     counts = np.bincount(plays.track[known], minlength=len(items))
     listeners = _baskets(plays, items, plays.owner[known], known, config.basket)
     sessions = np.unique(plays.owner[known] * 2**32 + plays.session[known], return_inverse=True)[1]
@@ -107,9 +106,9 @@ def train(
         progress(at, total)
         rows = np.arange(at, min(at + chunk, total))
         chance = _chances(step, rows, heard, vectors, config)
-        chance[:, ~named] = 0
+        chance[:, ~items.named] = 0  # many artists, and nobody's neighbours
         chance[np.arange(len(rows)), rows] = -1
-        best = np.argpartition(-chance, np.minimum(keep, total - 1), axis=1)[:, :keep]
+        best = largest_rows(chance, keep)
         value = np.take_along_axis(chance, best, 1)
         order = np.lexsort((best, -value), axis=1)
         ids[rows], score[rows] = np.take_along_axis(best, order, 1), np.take_along_axis(value, order, 1)
@@ -148,18 +147,9 @@ def _step(*baskets: Sparse) -> Sparse:
     together = (held.T @ sparse.diags(weight.astype(np.float32)) @ held).tocsr()
     together.setdiag(0)
     together.eliminate_zeros()
-    together = _strongest(together)
+    strongest(together, STRONGEST)
     total = np.maximum(np.asarray(together.sum(axis=1)).ravel(), 1e-9)
     return (sparse.diags((1 / total).astype(np.float32)) @ together).tocsr()
-
-
-def _strongest(matrix: Sparse) -> Sparse:
-    """Each row's STRONGEST entries."""
-    for row in np.flatnonzero(np.diff(matrix.indptr) > STRONGEST):
-        entries = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]  # a view
-        entries[np.argpartition(entries, -STRONGEST)[:-STRONGEST]] = 0
-    matrix.eliminate_zeros()
-    return matrix
 
 
 def _chances(step: Sparse, rows: NDArray[np.int64], heard: F32, vectors: F32, config: ArtistConfig) -> F32:
@@ -174,7 +164,3 @@ def _chances(step: Sparse, rows: NDArray[np.int64], heard: F32, vectors: F32, co
     listeners = np.where(np.diff(step.indptr)[rows] > 0, heard[rows], 0)[:, None]
     out: F32 = (listeners * walk + config.prior * prior) / np.maximum(listeners + config.prior, 1e-9)
     return out
-
-
-def _unit(vectors: NDArray[np.floating]) -> F32:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)

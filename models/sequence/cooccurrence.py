@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.sequence.team import SOLO, Team, sum_counts
 from recsys.plays import I64, Plays
+from recsys.topk import strongest
 
 Sparse: TypeAlias = Any  # scipy.sparse.csr_matrix, float32
 SHRINK = 5.0
@@ -75,8 +76,5 @@ def _stochastic(counts: Sparse, keep: int) -> tuple[Sparse, NDArray[np.float32]]
     """Rows divided by their (shrunk) totals, pruned to the heaviest `keep` entries; and the totals."""
     total = np.asarray(counts.sum(axis=1), np.float32).ravel()
     counts.data /= np.repeat(total + np.float32(SHRINK), np.diff(counts.indptr))
-    for row in np.flatnonzero(np.diff(counts.indptr) > keep):
-        entries = counts.data[counts.indptr[row] : counts.indptr[row + 1]]  # a view
-        entries[np.argpartition(entries, -keep)[:-keep]] = 0
-    counts.eliminate_zeros()
+    strongest(counts, keep)
     return counts, total

@@ -8,13 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artists import UNNAMED, ArtistNeighbors, artist_vectors
+from models.artists import ArtistNeighbors, artist_vectors
 from models.two_tower.model import TwoTower
 from recsys.items import Items
 from recsys.pipeline import Candidates, Proposal
 from recsys.types import QueryBatch
+from recsys.vectors import normalize
 from serving.parts.scorers import dots
-from serving.parts.sources import normalize, rights, stack, top
+from serving.parts.sources import rights, stack, top
 
 Floats = NDArray[np.float32]
 
@@ -103,17 +104,11 @@ class NearArtistSource:
 
     def _faces(self, usable: NDArray[np.bool_], country: int) -> NDArray[np.int64]:
         """Each artist's most popular usable track."""
-        tracks = np.flatnonzero(usable & self._named)
+        tracks = np.flatnonzero(usable & self.items.named[self.items.artist])
         order = tracks[np.lexsort((tracks, -self.popularity[country][tracks], self.items.artist[tracks]))]
         first = np.unique(self.items.artist[order], return_index=True)[1]
         faces: NDArray[np.int64] = order[first]
         return faces
-
-    @cached_property
-    def _named(self) -> NDArray[np.bool_]:
-        """(n,) tracks that have an artist."""
-        named = np.array([artist != UNNAMED for artist in self.items.artist_ids], bool)
-        return named[self.items.artist]
 
     def _liked(self, unwanted: frozenset[str]) -> NDArray[np.bool_]:
         """All tracks but those that the listener said no to: another one may stand for the artist."""

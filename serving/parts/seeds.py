@@ -17,7 +17,8 @@ from models.two_tower.model import TwoTower
 from recsys.items import Items
 from recsys.pipeline import Proposal
 from recsys.types import Query, QueryBatch
-from serving.parts.sources import normalize, rights, top
+from recsys.vectors import normalize
+from serving.parts.sources import rights, top
 from serving.parts.tunables import Attributes
 
 Bools = NDArray[np.bool_]

@@ -61,10 +61,6 @@ def anchors(histories: Plays) -> NDArray[np.int64]:
     return out
 
 
-def normalize(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
-
-
 def top(scores: Floats, k: int) -> Proposal:
     """Each row's k best finite scores as a proposal, in no order."""
     best = largest_rows(scores, min(k, scores.shape[1]))

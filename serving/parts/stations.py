@@ -24,8 +24,8 @@ from recsys.separation import Names
 from recsys.titles import title_key
 from recsys.transitions import Sound
 from recsys.types import Query, QueryBatch
+from recsys.vectors import normalize
 from serving.parts.scorers import rowwise
-from serving.parts.sources import normalize
 from serving.parts.window import unskipped
 from serving.settings import RadioSettings
 
@@ -58,7 +58,7 @@ class StationParts:
         numbers: dict[str, int] = {"": -1}
         number = [numbers.setdefault(title_key(title), len(numbers)) for title in different]
         return Names(
-            artist=_known(self.items.artist, frame["artist_id"].fill_null("").to_numpy() != ""),
+            artist=_known(self.items.artist, self.items.named[self.items.artist]),
             album=_known(self.items.album, frame["album_id"].fill_null("").to_numpy() != ""),
             title=titles.replace_strict(different, number, return_dtype=pl.Int64).to_numpy(),
         )

@@ -15,8 +15,9 @@ from recsys.items import Items
 from recsys.pipeline import Proposal
 from recsys.plays import Outcome, Plays
 from recsys.types import QueryBatch
+from recsys.vectors import normalize
 from serving.list_settings import MixSettings
-from serving.parts.sources import normalize, rights, stack
+from serving.parts.sources import rights, stack
 from serving.parts.window import heard, liked
 
 Floats = NDArray[np.float32]
